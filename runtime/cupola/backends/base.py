@@ -1,0 +1,59 @@
+"""What the engine asks of a backend: memory, generated kernels, library calls."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cupola.codegen.form import Kernel
+from cupola.dtypes import dtype
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+Launch = Callable[[Sequence[Array], Sequence[int], Sequence[float | int]], None]
+
+
+class Backend(ABC):
+    """One kind of device.
+
+    Arrays are NumPy arrays (or CuPy arrays) whose ``shape`` is the logical shape; generated kernels receive them
+    with the meta array that describes strides and offsets, counted in elements from the array's own data pointer.
+    """
+
+    name: str
+    generates: bool = True  # False: every primitive runs through ``call``
+
+    @property
+    @abstractmethod
+    def xp(self) -> Any:
+        """The array module: numpy or cupy."""
+
+    @abstractmethod
+    def empty(self, shape: tuple[int, ...], dtype: dtype, index: int = 0) -> Array:
+        """An uninitialised C-contiguous array on device number ``index``."""
+
+    @abstractmethod
+    def from_numpy(self, array: Any, index: int = 0) -> Array:
+        """Copies (or on the CPU: wraps) a NumPy array."""
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> Any:
+        """The array as NumPy array, waiting for pending work; on the CPU without a copy."""
+
+    @abstractmethod
+    def compile(self, kernel: Kernel) -> Launch:
+        """Code for a kernel: a callable ``launch(buffers, meta, scalars)``; cached in memory and on disk.
+
+        ``buffers`` are arrays in the order of ``Kernel.buffers``; ``meta`` the packed integers; ``scalars`` numbers.
+        """
+
+    @abstractmethod
+    def call(self, op: Any, arrays: Sequence[Array], attrs: dict[str, Any], like: Any) -> Any:
+        """Runs one primitive by a vendor library or, without one, by its NumPy-style reference.
+
+        ``like`` has the result's ``shape`` and ``dtype`` (a Node). Returns an array, or a tuple for several results.
+        """
+
+    def synchronize(self, index: int = 0) -> None:
+        """Waits until all work on the device has ended."""
+        return None
