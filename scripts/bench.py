@@ -24,7 +24,8 @@ def main(names: list[str]) -> int:
     failed = []
     for number, script in enumerate(scripts, 1):
         print(f"[{number}/{len(scripts)}] {script.stem}", flush=True)
-        done = subprocess.run([sys.executable, str(script)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, str(script)]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         print(done.stdout, end="", flush=True)
         if done.returncode:
             failed.append(script.stem)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Regenerates the generated pages of docs/ and runs every example in README.md, docs/ and the public docstrings.
+"""Regenerates the generated pages of docs/ and runs every documentation example.
 
 usage: docs.py [--check]
 
-With --check nothing is written: a generated page that differs from what would be written is an error.
+Examples are those of README.md, docs/ and the public docstrings. With --check nothing is written: a
+generated page that differs from what would be written is an error.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def generated() -> dict[pathlib.Path, str]:
 
 
 def examples() -> int:
-    """Runs the `>>>` examples of the Markdown pages and of the runtime's and converter's docstrings."""
+    """Runs the `>>>` examples of the Markdown pages and of the docstrings."""
     pages = [str(p) for p in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
     sources = [str(ROOT / d) for d in ("runtime", "transpiler", "compat")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
