@@ -1,0 +1,1 @@
+"""The conversion rules, one a file; `cupola rules` lists them."""

@@ -1,0 +1,93 @@
+"""dynamic-import: modules that are named by a string."""
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from cupola_transpiler.module import IMPORTERS, Module
+from cupola_transpiler.rule import Edit, Result, Rule
+from cupola_transpiler.scope import Anchor, Scope
+from cupola_transpiler.syntax import argument, literal_offset, string_value
+
+# Calls whose first argument is the name of a module, or begins with one.
+_TAKES_MODULE = IMPORTERS | {
+    "importlib.util.find_spec", "importlib.find_loader", "pkgutil.find_loader", "pkgutil.get_loader",
+    "runpy.run_module", "sys.modules.get", "sys.modules.pop", "sys.modules.setdefault",
+    "sys.modules.__contains__",
+}  # fmt: skip
+_TAKES_PATH = frozenset(
+    {"unittest.mock.patch", "mock.patch", "pydoc.locate", "pkgutil.resolve_name"}
+)
+
+
+class DynamicImport(Rule):
+    """A literal module name given to an import function, to `sys.modules` or to `mock.patch` is converted.
+
+    `importlib.import_module("torch.nn")`, `__import__("torch")`, `pytest.importorskip("torch")`,
+    `importlib.util.find_spec("torch")`, `sys.modules["torch"]`, `"torch" in sys.modules`,
+    `mock.patch("torch.cuda.is_available")`. Functions are recognised by where they come from, not by their name.
+    """
+
+    code = "dynamic-import"
+    VALID = [
+        "def import_module(name): ...\nimport_module('torch')\n",
+        "cache = {}\ncache['torch']\n",
+        "loader.find_spec('torch')\n",
+        "import importlib\nimportlib.import_module('.torch', __package__)\n",
+    ]
+    INVALID = [
+        (
+            "import importlib\nnn = importlib.import_module('torch.nn')\n",
+            "import importlib\nnn = importlib.import_module('cupola.nn')\n",
+        ),
+        ("t = __import__('torch')\n", "t = __import__('cupola')\n"),
+        (
+            "import pytest\ntorch = pytest.importorskip(\"torch\")\ntorch.ones(1)\n",
+            "import pytest\ncupola = pytest.importorskip(\"cupola\")\ncupola.ones(1)\n",
+        ),
+        (
+            "import sys\nif 'torch' in sys.modules: sys.modules['torch'].ones(1)\n",
+            "import sys\nif 'cupola' in sys.modules: sys.modules['cupola'].ones(1)\n",
+        ),
+        (
+            "from importlib.util import find_spec\nhas = find_spec('torchvision') is not None\n",
+            "from importlib.util import find_spec\n"
+            "has = find_spec('cupola_compat.torchvision') is not None\n",
+        ),
+        (
+            "from unittest.mock import patch\n@patch('torch.cuda.is_available')\ndef f(m): ...\n",
+            "from unittest.mock import patch\n@patch('cupola.cuda.is_available')\ndef f(m): ...\n",
+        ),
+    ]
+
+    def check(self, module: Module) -> Iterator[Result]:
+        for _, call in module.walk.calls:
+            name = module.qualname(call.func)
+            if name in _TAKES_MODULE or name in _TAKES_PATH:
+                arg = argument(call, 0, "name")
+                if arg is not None:
+                    yield from self._literal(module, arg.value)
+        for scope, node in module.walk.subscripts:
+            if module.qualname(node.value) == "sys.modules":
+                for element in node.slice:
+                    if isinstance(element.slice, cst.Index):
+                        yield from self._literal(module, element.slice.value)
+        for scope, comparison in module.walk.comparisons:
+            yield from self._membership(module, scope, comparison)
+
+    def _membership(self, module: Module, scope: Scope, node: cst.Comparison) -> Iterator[Result]:
+        left = node.left
+        for target in node.comparisons:
+            if isinstance(target.operator, (cst.In, cst.NotIn)):
+                if module.qualname(target.comparator) == "sys.modules":
+                    yield from self._literal(module, left)
+            left = target.comparator
+
+    def _literal(self, module: Module, node: cst.BaseExpression) -> Iterator[Result]:
+        name = string_value(node)
+        if name is None or not isinstance(node, cst.SimpleString):
+            return
+        root, start = module.table.root(name), literal_offset(node)
+        if root is None or start is None or module.layout.owns(root):
+            return
+        yield Edit(Anchor(node, start, start + len(name)), module.table.target(name))
