@@ -1,0 +1,140 @@
+"""From a kernel to a callable: compiles it, divides its work among threads, and calls it cheaply.
+
+What depends on sizes only (vector axis, division into tasks) is decided once for each meta array and kept.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cupola.backends.cpu.jit import Jit
+from cupola.backends.cpu.threads import threads
+from cupola.codegen.form import Kernel
+from cupola.codegen.llvm import POINTER_OFFSET, Program, axis_for, generate
+from cupola.codegen.llvm.driver import driver
+
+GRAIN = 32768  # simple operations that are worth waking another thread for
+_PLANS = 512  # kept for each kernel
+
+Launch = Callable[[Sequence[Any], Sequence[int], Sequence[float | int]], None]
+
+
+class Launcher:
+    """Launches kernels; one per process."""
+
+    def __init__(self, jit: Jit) -> None:
+        self.jit = jit
+        self.native = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)(jit.compile(driver()))
+        library = ctypes.CDLL(None)
+        self.memory = [
+            ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in ("malloc", "free")
+        ]
+        self.address_of = id if _objects_hold_pointers() else _Pointers().address
+
+    def launch(self, kernel: Kernel) -> Launch:
+        """The callable for a kernel. Code is generated at its first call, for the sizes that it sees."""
+        programs: dict[int, tuple[Program, int]] = {}
+        plans: dict[Any, int] = {}
+        kept: list[Any] = []
+        formats = "".join("d" if d.is_floating_point else "q" for d in kernel.scalars)
+        pack = struct.Struct(f"{len(kernel.buffers)}Q{formats}").pack
+        native, address_of = self.native, self.address_of
+        generation = threads.generation
+        settings = threads
+
+        def prepare(meta: tuple[int, ...]) -> int:
+            nonlocal generation
+            if generation != settings.generation or len(plans) >= _PLANS:
+                plans.clear()
+                kept.clear()
+                generation = settings.generation
+            axis = axis_for(kernel, self.jit.target, meta)
+            found = programs.get(axis)
+            if found is None:
+                program = generate(kernel, self.jit.target, axis)
+                found = programs[axis] = (program, self.jit.compile(program.text))
+            words = self.plan(kernel, *found, meta)
+            if words is not None:
+                kept.append(words)
+            plans[meta] = 0 if words is None else words[-1].ctypes.data
+            return plans[meta]
+
+        def launch(buffers: Sequence[Any], meta: Sequence[int], scalars: Sequence[float | int] = ()) -> None:
+            if type(meta) is not tuple:
+                meta = tuple(meta)
+            plan = plans.get(meta)
+            if plan is None or generation != settings.generation:
+                plan = prepare(meta)
+            if plan:
+                native(pack(*map(address_of, buffers), *scalars), plan)
+
+        return launch
+
+    def plan(self, kernel: Kernel, program: Program, body: int, meta: tuple[int, ...]) -> list[Any] | None:
+        """Arrays whose last one is the driver's plan; the others are what it points to. None: nothing to do."""
+        phases = divide(kernel, program, meta, threads.count)
+        if not phases:
+            return None
+        packed = np.array(meta, np.int64)
+        tasks = [np.array(p, np.int64) for p in phases]
+        words = [body, packed.ctypes.data, 0, *threads.addresses, *self.memory, len(phases)]
+        for p, t in zip(phases, tasks):
+            words += [t.ctypes.data, len(p), min(len(p), threads.count)]
+        return [packed, *tasks, np.array(words, np.uint64)]
+
+
+Task = tuple[int, int, int, int, int, int, int, int]
+
+
+def divide(kernel: Kernel, program: Program, meta: Sequence[int], most: int) -> list[list[Task]]:
+    """The phases of a launch, each a list of tasks: rectangles of rows and columns (see ``llvm.nest.TASK``)."""
+    sizes = meta[: kernel.outer + kernel.inner]
+    rows, inner = 1, 1
+    for d, n in enumerate(sizes):
+        if d >= kernel.outer:
+            inner *= n
+        elif d != program.axis:
+            rows *= n
+    columns = sizes[program.axis] if program.columns else 1
+    if rows == 0 or columns == 0:
+        return []
+    work = rows * columns * max(inner, 1) * program.weight
+    count = max(1, min(most, work // GRAIN))
+    if count == 1:
+        return [[(0, 0, rows, 0, columns, 0, 0, 0)]]
+    unit = 64  # columns a task is a multiple of, so that threads do not share cache lines
+    if program.columns and rows < 4 * count and columns >= 2 * unit:
+        return [[(0, 0, rows, a, z, 0, 0, 0) for a, z in _cut(columns, count, unit)]]
+    return [[(0, a, z, 0, columns, 0, 0, 0) for a, z in _cut(rows, count, 1)]]
+
+
+def _cut(total: int, parts: int, unit: int) -> list[tuple[int, int]]:
+    """Splits ``range(total)`` into at most ``parts`` ranges of about equal length, multiples of ``unit``."""
+    units = -(-total // unit)
+    parts = min(parts, units)
+    marks = [min(total, units * k // parts * unit) for k in range(parts + 1)]
+    return list(zip(marks[:-1], marks[1:]))
+
+
+def _objects_hold_pointers() -> bool:
+    """Whether an array object's data pointer lies where CPython keeps it (checked, not assumed)."""
+    probe = np.empty(7, np.float32)[2:]
+    return ctypes.c_void_p.from_address(id(probe) + POINTER_OFFSET).value == probe.ctypes.data
+
+
+class _Pointers:
+    """The slower way for other interpreters: copies of the pointers, where code expects objects."""
+
+    def __init__(self) -> None:
+        self.cells = np.zeros(4096, np.uint64)
+        self.next = 0
+
+    def address(self, array: Any) -> int:
+        k = self.next = (self.next + 1) % len(self.cells)
+        self.cells[k] = array.ctypes.data
+        return int(self.cells.ctypes.data) + 8 * k - POINTER_OFFSET
