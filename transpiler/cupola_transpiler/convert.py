@@ -30,7 +30,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A finding, placed. level: unsupported, remains or note."""
+    """A finding, placed. level: unsupported, remains, ignored or note."""
 
     line: int
     column: int
@@ -80,13 +80,16 @@ def convert(path: str, text: str, link: Link) -> Result:
         for item in rule.check(module):
             if isinstance(item, NeedsImport):
                 imports.setdefault(item.statement, rule.code)
-            elif item.anchor.node is not None and module.is_ignored(item.anchor.node, rule.code):
-                continue
+            elif module.is_ignored(item.anchor, rule.code):
+                if isinstance(item, Edit):
+                    findings.append((_kept(item, module.text), rule.code))
             elif isinstance(item, Edit):
                 edits.append((item, rule.code))
             else:
                 findings.append((item, rule.code))
     facts, needs = module.facts(), frozenset(module.needs)
+    rewritten = {id(e.anchor.node) for e, _ in edits}
+    findings = [f for f in findings if f[0].level != "note" or id(f[0].anchor.node) not in rewritten]
     if not edits and not findings and not imports:
         return Result(text, facts=facts, needs=needs)
     places = _places(module, edits, findings)
@@ -105,6 +108,16 @@ def convert(path: str, text: str, link: Link) -> Result:
     if changed != text:
         check_parses(path, text, changed)
     return Result(changed, changes, notes, facts, needs)
+
+
+def _kept(edit: Edit, text: str) -> Finding:
+    node = edit.anchor.node
+    name = text[edit.anchor.start : edit.anchor.end] if node is None else _short(node)
+    return Finding(edit.anchor, "ignored", name, "kept by a `cupola: ignore` comment")
+
+
+def _short(node: cst.CSTNode) -> str:
+    return cst.Module(body=()).code_for_node(node)
 
 
 def _places(module: Module, edits, findings) -> dict[int, Span]:

@@ -1,6 +1,7 @@
 """One file, resolved: what every name in it stands for. This is what the rules look at."""
 
 import re
+from collections.abc import Iterator
 from functools import cached_property
 
 import libcst as cst
@@ -8,7 +9,7 @@ import libcst as cst
 from cupola_transpiler.annotations import comment_uses, has_type_comment, string_uses
 from cupola_transpiler.layout import Local
 from cupola_transpiler.link import Facts, Followed, Link, Target
-from cupola_transpiler.scope import Binding, Scope, Use, Variable
+from cupola_transpiler.scope import Anchor, Binding, Scope, Use, Variable
 from cupola_transpiler.spans import Span, spans
 from cupola_transpiler.syntax import argument, dotted_name, string_value
 from cupola_transpiler.table import Table
@@ -254,14 +255,17 @@ class Module:
                 found[number] = names or None
         return found
 
-    def is_ignored(self, node: cst.CSTNode, rule: str) -> bool:
-        """Whether the line of a node asks to be left as it is."""
+    def is_ignored(self, anchor: Anchor, rule: str) -> bool:
+        """Whether the line of a place asks to be left as it is."""
         if not self.ignored:
             return False
-        span = self.all_spans.get(id(node))
-        if span is None:
-            return False
-        rules = self.ignored.get(self.text.count("\n", 0, span[0]) + 1, frozenset())
+        at = anchor.start
+        if anchor.node is not None:
+            span = self.all_spans.get(id(anchor.node))
+            if span is None:
+                return False
+            at += span[0]
+        rules = self.ignored.get(self.text.count("\n", 0, at) + 1, frozenset())
         return rules is None or rule in rules
 
     @cached_property
@@ -299,9 +303,9 @@ class Module:
         for binding in variable.bindings:
             if binding.kind in _CANNOT_RENAME or (binding.kind == "import" and binding.aliased):
                 return False
-            if self.is_ignored(binding.node, "import-module"):
-                return False
-        return True
+        return not self.ignored or not any(
+            self.is_ignored(anchor, rule) for anchor, rule in _places_of(variable)
+        )
 
     @cached_property
     def public_strings(self) -> list[cst.SimpleString]:
@@ -332,6 +336,16 @@ class Module:
             known = (string_value(node) for node in self.public_strings)
             public = frozenset(name for name in known if name is not None) or None
         return Facts(names, renamed, public, self.stars)
+
+
+def _places_of(variable: Variable) -> Iterator[tuple[Anchor, str]]:
+    """Every place that renaming a variable would rewrite, with the rule that would do it."""
+    for binding in variable.bindings:
+        yield Anchor(binding.node), "import-module"
+        if binding.anchor is not None:
+            yield binding.anchor, "module-name"
+    for use in variable.uses:
+        yield use.anchors[0], "module-name"
 
 
 def _is_none(node: cst.CSTNode | None) -> bool:

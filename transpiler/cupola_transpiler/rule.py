@@ -29,7 +29,8 @@ class Edit:
 class Finding:
     """Something the reader of the report must know about a place.
 
-    level: unsupported (cupola does not have it), remains (torch is still named here) or note.
+    level: unsupported (cupola does not have it), remains (torch is still named here), ignored (a comment
+    keeps it) or note.
     """
 
     anchor: Anchor

@@ -1,0 +1,116 @@
+"""Finds the Python files below a path, and those that must not be touched, with the reason."""
+
+import fnmatch
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SUFFIXES = (".py", ".pyi")
+SKIPPED_FOLDERS = frozenset(
+    ".git .hg .svn .cupola __pycache__ node_modules .tox .nox .mypy_cache .ruff_cache .pytest_cache"
+    " .ipynb_checkpoints .eggs".split()
+)
+OUTSIDE = "is a symlink out of the tree"
+READ_ONLY = "is read-only"
+
+
+@dataclass
+class Tree:
+    """The Python files of a tree: paths relative to its root, with `/`.
+
+    files: all of them. chosen: those to convert. refused: those that must stay, with the reason.
+    """
+
+    root: Path
+    files: list[str] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def discover(path: Path, only: Sequence[str] = (), exclude: Sequence[str] = ()) -> Tree:
+    """The tree at a folder, or the one file at `path` with its folder as the root.
+
+    only, exclude: glob patterns on relative paths or on their last part.
+    """
+    path = Path(os.path.realpath(path))
+    if path.is_file():
+        tree = Tree(path.parent, [path.name])
+        names = [path.name]
+    else:
+        tree = Tree(path)
+        names = sorted(_names(tree))
+        tree.files = [n for n in names if n not in tree.refused]
+    for name in names:
+        if (only and not _matches(name, only)) or _matches(name, exclude):
+            tree.refused.pop(name, None)
+        elif name not in tree.refused:
+            if _is_read_only(tree.root / name):
+                tree.refused[name] = READ_ONLY
+            else:
+                tree.chosen.append(name)
+    return tree
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    last = name.rpartition("/")[2]
+    return any(
+        fnmatch.fnmatch(name, p) or fnmatch.fnmatch(last, p) or name.startswith(p.rstrip("/") + "/")
+        for p in patterns
+    )
+
+
+def _names(tree: Tree) -> Iterator[str]:
+    for folder, folders, files in os.walk(tree.root):
+        here = Path(folder)
+        keep = []
+        for name in folders:
+            inside = here / name
+            if name in SKIPPED_FOLDERS or (inside / "pyvenv.cfg").exists():
+                continue
+            if inside.is_symlink():
+                if not _within(inside, tree.root):
+                    relative = inside.relative_to(tree.root).as_posix()
+                    tree.refused[relative] = OUTSIDE
+                    yield relative
+                continue
+            keep.append(name)
+        folders[:] = keep
+        for name in files:
+            file = here / name
+            if not name.endswith(SUFFIXES) and not _is_script(file):
+                continue
+            relative = file.relative_to(tree.root).as_posix()
+            if file.is_symlink():
+                if not _within(file, tree.root):
+                    tree.refused[relative] = OUTSIDE
+                    yield relative
+            elif file.is_file():
+                yield relative
+
+
+def _within(path: Path, root: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(root)
+
+
+def _is_script(path: Path) -> bool:
+    """Whether a file without a suffix starts with a shebang that names Python."""
+    if "." in path.name or path.is_symlink():
+        return False
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            first = file.readline(128)
+    except OSError:
+        return False
+    return first.startswith(b"#!") and b"python" in first
+
+
+def _is_read_only(path: Path) -> bool:
+    """By its mode, because root may write everything and still should not."""
+    try:
+        return not path.stat().st_mode & 0o222 or not os.access(path, os.W_OK)
+    except OSError:
+        return True

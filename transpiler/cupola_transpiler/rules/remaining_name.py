@@ -1,0 +1,54 @@
+"""remaining-name: what still means torch and cannot be rewritten."""
+
+import re
+from collections.abc import Iterator
+
+import libcst as cst
+
+from cupola_transpiler.layout import Local
+from cupola_transpiler.module import Module
+from cupola_transpiler.rule import Finding, Result, Rule
+from cupola_transpiler.scope import Anchor
+from cupola_transpiler.syntax import dotted_name, string_value
+
+_NAMES_A_MODULE = re.compile(r"(torch|torchvision)(\.[A-Za-z_]\w*)*")
+
+
+class RemainingName(Rule):
+    """Names that come from packages outside the repository, and strings that may name torch, are reported as they are.
+
+    `from fastai.basics import *` may well bring `torch` along, but that package is not being converted: the name
+    stays and the report says where it is. Strings such as `backend="torch"` are listed as notes only.
+    """
+
+    code = "remaining-name"
+    VALID = ["from .compat import np\nnp.zeros(1)\n", "print('with torch and love')\n"]
+
+    def check(self, module: Module) -> Iterator[Result]:
+        roots = module.table.roots
+        if module.stars_outside:
+            for use in module.free:
+                if use.chain[0] in roots and module.qualify(use) == use.chain[0]:
+                    packages = ", ".join(module.stars_outside)
+                    yield Finding(
+                        use.anchors[0], "remains", ".".join(use.chain),
+                        f"comes from a star import of {packages}, which is not converted",
+                        f"import {use.chain[0]} in this file, and convert it again",
+                    )  # fmt: skip
+        for record in module.walk.imports:
+            alias, binding = record.node, record.binding
+            if not isinstance(alias, cst.ImportAlias) or binding is None or binding.kind != "from":
+                continue
+            source, name = module.source(record.statement), dotted_name(alias.name)
+            if isinstance(source, Local) or source is None or name not in roots:
+                continue
+            if module.table.root(source) is None:
+                yield Finding(
+                    Anchor(alias.name), "remains", f"{source}.{name}",
+                    f"{source} is not part of the repository and gives the original {name}",
+                    f"import {name} itself here, and convert the file again",
+                )  # fmt: skip
+        for _, node in module.walk.strings:
+            value = string_value(node)
+            if value is not None and _NAMES_A_MODULE.fullmatch(value):
+                yield Finding(Anchor(node), "note", value, "a string that may name torch; it is kept")

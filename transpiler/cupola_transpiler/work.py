@@ -1,0 +1,202 @@
+"""The work on files, in this process or spread over several: bytes in, bytes out."""
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cupola_transpiler.convert import Change, ConvertError, Note, convert, mentions, resolve
+from cupola_transpiler.journal import digest
+from cupola_transpiler.layout import Layout, Local
+from cupola_transpiler.link import Facts, Link
+from cupola_transpiler.source import SourceError, decode
+
+FEW = 12  # files that mention torch: fewer are done before other processes have started
+BATCH = 8
+DEPTH = 20_000  # frames: generated code nests deeply
+
+
+@dataclass
+class FileResult:
+    """What work on one file found. problem: why it must be left as it is (then nothing else counts).
+
+    after is None if nothing changes; facts_after and needs_after describe the result, resolved again.
+    """
+
+    path: str
+    problem: str = ""
+    before: str = ""
+    after: bytes | None = None
+    lines: int = 0
+    mentions: bool = False
+    parsed: bool = False
+    changes: tuple[Change, ...] = ()
+    notes: tuple[Note, ...] = ()
+    facts: Facts = field(default_factory=Facts)
+    needs: frozenset[Local] = frozenset()
+    facts_after: Facts = field(default_factory=Facts)
+    needs_after: frozenset[Local] = frozenset()
+
+
+def convert_file(root: Path, path: str, link: Link) -> FileResult:
+    """Reads and converts one file, and resolves the result to see that nothing was missed."""
+    result = FileResult(path)
+    try:
+        data = (root / path).read_bytes()
+    except OSError as error:
+        result.problem = f"cannot be read: {error.strerror or error}"
+        return result
+    result.mentions, result.lines = mentions(data), data.count(b"\n")
+    result.before = digest(data)
+    try:
+        if not result.mentions:
+            if not data.isascii():
+                decode(data)
+            return result
+        source = decode(data)
+        done = convert(path, source.text, link)
+        result.parsed = True
+        result.facts, result.needs = done.facts, done.needs
+        result.changes, result.notes = done.changes, done.notes
+        result.facts_after, result.needs_after = done.facts, done.needs
+        if done.text != source.text:
+            _check_stable(result, path, done.text, link)
+            result.after = source.encode(done.text)
+    except (ConvertError, SourceError) as error:
+        result.problem = str(error)
+    except RecursionError:
+        result.problem = "is nested too deeply to be read"
+    except Exception as error:  # a fault of ours in one file must not cost the others
+        result.problem = f"cupola failed on it ({type(error).__name__}: {error})"
+        if os.environ.get("CUPOLA_DEBUG"):
+            raise
+    return result
+
+
+def _check_stable(result: FileResult, path: str, text: str, link: Link) -> None:
+    """Resolves the result as if it stood alone: whatever still leads to torch was missed."""
+    again = convert(path, text, Link(link.layout))
+    if again.text != text:
+        first = again.changes[0]
+        raise ConvertError(
+            f"a second run would change the result again, line {first.line}: {first.before!r}"
+        )
+    result.facts_after, result.needs_after = again.facts, again.needs
+
+
+def read_facts(root: Path, path: str, link: Link) -> Facts:
+    """The facts of a file that does not mention torch itself but may pass names on."""
+    try:
+        return resolve(path, decode((root / path).read_bytes()).text, link).facts()
+    except (OSError, ConvertError, SourceError, RecursionError):
+        return Facts()
+
+
+class Workers:
+    """Converts files of one tree, in other processes if there are many of them."""
+
+    def __init__(self, root: Path, layout: Layout, processes: int | None, files: int):
+        self.root, self.layout = root, layout
+        self.pool: ProcessPoolExecutor | None = None
+        self.processes = processes or _cores()
+        self.many = files > FEW and self.processes > 1
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def convert(self, paths: Sequence[str], link: Link) -> Iterator[list[FileResult]]:
+        """Converts files, a batch at a time, in no certain order."""
+        if not self.many or len(paths) <= FEW:
+            with _deep_and_fast():
+                for path in paths:
+                    yield [convert_file(self.root, path, link)]
+            return
+        if self.pool is None:
+            self.pool = ProcessPoolExecutor(
+                self.processes, _context(), _start_worker, (str(self.root), self.layout, os.getpid())
+            )
+        yield from self._spread(self.pool, paths, link)
+
+    def _spread(
+        self, pool: ProcessPoolExecutor, paths: Sequence[str], link: Link
+    ) -> Iterator[list[FileResult]]:
+        # Largest first, dealt out evenly: the last batches are then small, and no process waits long.
+        sizes = {path: _size(self.root / path) for path in paths}
+        ordered = sorted(paths, key=lambda p: -sizes[p])
+        count = max(1, -(-len(ordered) // BATCH))
+        batches = [ordered[i::count] for i in range(count)]
+        pending: set[Future[list[FileResult]]] = {
+            pool.submit(_work, batch, link.exports) for batch in batches
+        }
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    # Forked workers have LibCST loaded; where fork is not safe the default is taken.
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+
+
+_state: dict[str, object] = {}
+
+
+def _start_worker(root: str, layout: Layout, parent: int) -> None:
+    _state.update(root=Path(root), layout=layout)
+    sys.setrecursionlimit(DEPTH)
+    gc.freeze()
+    gc.disable()  # trees are freed by reference counts; the collector would only walk over them
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """A worker whose parent was killed has nobody to answer to."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _work(paths: Iterable[str], exports: dict) -> list[FileResult]:
+    layout, root = _state["layout"], _state["root"]
+    assert isinstance(layout, Layout) and isinstance(root, Path)
+    found = [convert_file(root, path, Link(layout, exports)) for path in paths]
+    gc.collect()
+    return found
+
+
+@contextlib.contextmanager
+def _deep_and_fast() -> Iterator[None]:
+    depth, collecting = sys.getrecursionlimit(), gc.isenabled()
+    sys.setrecursionlimit(max(depth, DEPTH))
+    gc.disable()
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(depth)
+        if collecting:
+            gc.enable()
