@@ -58,9 +58,7 @@ def randint(
     return in_layout(out, shape, strides)
 
 
-def _block(
-    stream: Stream, count: int, span: int, low: int, dtype: dtypes.dtype
-) -> np.ndarray:
+def _block(stream: Stream, count: int, span: int, low: int, dtype: dtypes.dtype) -> np.ndarray:
     if span == 0:
         return _from_int64(join64(stream.words(2 * count)).view(np.int64), dtype)
     if span < WIDE_RANGE:

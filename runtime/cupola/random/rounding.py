@@ -1,4 +1,4 @@
-"""Single roundings that NumPy has no function for: fused multiply-add, and casts as torch does them.
+"""Single roundings that NumPy has no function for: fused multiply-add, and torch's casts.
 
 torch's AVX2 build contracts ``a * b + c`` into one instruction with one rounding, so the last bit
 of many of its random numbers depends on it.
@@ -29,12 +29,10 @@ def fma32(a: np.ndarray, b: float | np.ndarray, c: float | np.ndarray) -> np.nda
     return total.astype(np.float32)
 
 
-def fma64(
-    a: float | np.ndarray, b: float | np.ndarray, c: float | np.ndarray
-) -> np.ndarray:
-    """``a * b + c`` in float64, rounded once (Boldo and Melquiond, 2008, doi:10.1109/TC.2007.70819).
+def fma64(a: float | np.ndarray, b: float | np.ndarray, c: float | np.ndarray) -> np.ndarray:
+    """``a * b + c`` in float64, rounded once where no intermediate over- or underflows.
 
-    Exact where no intermediate over- or underflows.
+    Source: Boldo and Melquiond 2008, doi:10.1109/TC.2007.70819.
     """
     a, b, c = np.broadcast_arrays(np.float64(a), np.float64(b), np.float64(c))
     high, low = two_product(a, b)

@@ -53,9 +53,7 @@ def uniform(
     return in_layout(out, shape, strides)
 
 
-def _block(
-    stream: Stream, count: int, dtype: dtypes.dtype, low: float, high: float
-) -> np.ndarray:
+def _block(stream: Stream, count: int, dtype: dtypes.dtype, low: float, high: float) -> np.ndarray:
     if dtype.name == "float64":
         values = unit_float64(stream.words(2 * count))
         if (low, high) == (0.0, 1.0):
