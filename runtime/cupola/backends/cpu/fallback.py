@@ -1,0 +1,282 @@
+"""The heavy operators with NumPy alone: im2col and np.matmul. Correct for every case; the speed is BLAS's."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Hashable, Sequence
+
+import numpy as np
+
+from cupola.backends.cpu.blas import set_blas_threads
+from cupola.backends.cpu.heavy import (
+    Activation,
+    Pads,
+    check_convolution,
+    check_convolution_grad,
+    is_channels_last,
+    new_activations,
+)
+
+_COLUMNS_BYTES = 1 << 26  # the im2col matrix is built for a slice of the batch at a time
+_EXACT = 1 << 53  # float64 holds every integer up to here
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    from scipy.special import erf
+
+    return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # exp(-x) overflowing to infinity gives the right limit, 0
+        return 1 / (1 + np.exp(-x))
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+_FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "leaky_relu": lambda x, slope=0.01: np.where(x > 0, x, x * slope),
+    "elu": lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "silu": lambda x: x * _sigmoid(x),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+}
+
+
+def apply_activation(x: np.ndarray, activation: Activation) -> np.ndarray:
+    """The epilogue `activation` of `ACTIVATIONS` on x. Raises ValueError for a name that is not there."""
+    if activation is None:
+        return x
+    name, *parameters = (activation,) if isinstance(activation, str) else activation
+    if name not in _FUNCTIONS:
+        raise ValueError(f"unknown activation {name!r}: use one of {', '.join(_FUNCTIONS)}")
+    return np.asarray(_FUNCTIONS[name](x, *parameters), dtype=x.dtype)
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Half types as float32: they are stored narrow and accumulated wide."""
+    half = array.dtype.itemsize == 2 and array.dtype.kind not in "iub"
+    return array.astype(np.float32) if half else array
+
+
+def _integer_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Exact integer product, wrapped to the dtype: by BLAS in float64 where no sum can lose a bit."""
+
+    def bound(x: np.ndarray) -> int:
+        return max(abs(int(x.max())), abs(int(x.min()))) if x.size else 0
+
+    if a.size and b.size and bound(a) * bound(b) * a.shape[-1] < _EXACT:
+        product = np.matmul(a.astype(np.float64), b.astype(np.float64))
+        return product.astype(np.int64).astype(a.dtype)
+    return np.matmul(a, b)
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return _integer_matmul(a, b) if a.dtype.kind in "iu" else np.matmul(a, b)
+
+
+def _pad(x: np.ndarray, padding: Pads) -> np.ndarray:
+    if not any(low or high for low, high in padding):
+        return x
+    return np.pad(x, ((0, 0), (0, 0), *padding))
+
+
+def _taps(
+    kernel: Sequence[int], size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> list[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Each kernel position with the slice of the padded input that it meets, one element an output element."""
+    taps = []
+    for position in itertools.product(*map(range, kernel)):
+        window = tuple(
+            slice(p * d, p * d + (o - 1) * s + 1, s)
+            for p, d, o, s in zip(position, dilation, size, stride, strict=True)
+        )
+        taps.append((position, (slice(None), slice(None), *window)))
+    return taps
+
+
+def _store(
+    result: np.ndarray, out: np.ndarray | None, dtype: np.dtype, channels_last: bool
+) -> np.ndarray:
+    if out is None:
+        out = new_activations(result.shape, dtype, channels_last)
+    elif out.shape != result.shape:
+        raise ValueError(f"out has shape {out.shape}, the result {result.shape}")
+    np.copyto(out, result, casting="unsafe")
+    return out
+
+
+class FallbackOps:
+    """`HeavyOps` by NumPy. See the protocol for the operators' contracts."""
+
+    name = "numpy"
+
+    def convolution(
+        self,
+        x: np.ndarray,
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        stride: Sequence[int],
+        padding: Pads,
+        dilation: Sequence[int],
+        groups: int,
+        *,
+        activation: Activation = None,
+        residual: np.ndarray | None = None,
+        out: np.ndarray | None = None,
+        channels_last: bool | None = None,
+        weight_key: Hashable | None = None,
+    ) -> np.ndarray:
+        n, o, *size = check_convolution(x.shape, weight.shape, stride, padding, dilation, groups)
+        padded, w = _pad(_wide(x), padding), _wide(weight)
+        result = np.zeros(
+            (n, *size, o), padded.dtype
+        )  # channels last: what the product below gives
+        depth, area = w[0].size, math.prod(size)
+        if result.size and depth:
+            # (groups, C/groups * kernel, O/groups), against columns (rows, groups, 1, C/groups * kernel)
+            matrix = w.reshape(groups, o // groups, depth).swapaxes(1, 2)
+            span = [d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:], strict=True)]
+            axes = tuple(range(2, padded.ndim))
+            step = max(1, _COLUMNS_BYTES // max(1, area * groups * depth * padded.itemsize))
+            for start in range(0, n, step):
+                windows = np.lib.stride_tricks.sliding_window_view(
+                    padded[start : start + step], span, axes
+                )
+                windows = windows[
+                    (..., *(slice(None, None, s) for s in stride), *(slice(None) for _ in span))
+                ]
+                windows = windows[(..., *(slice(None, None, d) for d in dilation))]
+                rows = windows.shape[0]
+                split = windows.reshape(rows, groups, w.shape[1], *windows.shape[2:])
+                spatial = range(3, 3 + len(size))
+                order = (1, 0, *spatial, 2, *range(3 + len(size), split.ndim))
+                columns = split.transpose(order).reshape(groups, rows * area, depth)
+                product = _product(columns, matrix)  # (groups, rows * area, O/groups)
+                result[start : start + step] = product.swapaxes(0, 1).reshape(rows, *size, o)
+        if bias is not None:
+            result += _wide(bias)
+        y = np.moveaxis(result, -1, 1)
+        if residual is not None:
+            y += _wide(residual)
+        last = is_channels_last(x) if channels_last is None else channels_last
+        return _store(apply_activation(y, activation), out, x.dtype, last)
+
+    def convolution_input_grad(
+        self,
+        grad_out: np.ndarray,
+        weight: np.ndarray,
+        x_shape: Sequence[int],
+        stride: Sequence[int],
+        padding: Pads,
+        dilation: Sequence[int],
+        groups: int,
+        *,
+        out: np.ndarray | None = None,
+        channels_last: bool | None = None,
+        weight_key: Hashable | None = None,
+    ) -> np.ndarray:
+        check_convolution_grad(
+            grad_out.shape, x_shape, weight.shape, stride, padding, dilation, groups
+        )
+        g, w = _wide(grad_out), _wide(weight)
+        n, c, *spatial = x_shape
+        size, kernel = g.shape[2:], w.shape[2:]
+        # Large enough for every window, which may end before or after the padded input does.
+        room = [
+            max(s + low + high, (o - 1) * step + d * (k - 1) + 1)
+            for s, (low, high), o, step, d, k in zip(
+                spatial, padding, size, stride, dilation, kernel, strict=True
+            )
+        ]
+        padded = np.zeros((n, c, *room), g.dtype)
+        if g.size and w.size and padded.size:
+            split = np.ascontiguousarray(g).reshape(n, groups, -1, math.prod(size))
+            matrix = w.reshape(groups, w.shape[0] // groups, w.shape[1], *kernel)
+            for position, window in _taps(kernel, size, stride, dilation):
+                tap = matrix[(slice(None), slice(None), slice(None), *position)].swapaxes(1, 2)
+                padded[window] += _product(tap, split).reshape(n, c, *size)
+        crop = tuple(slice(low, low + s) for s, (low, _) in zip(spatial, padding, strict=True))
+        last = is_channels_last(grad_out) if channels_last is None else channels_last
+        return _store(padded[(slice(None), slice(None), *crop)], out, grad_out.dtype, last)
+
+    def convolution_weight_grad(
+        self,
+        grad_out: np.ndarray,
+        x: np.ndarray,
+        weight_shape: Sequence[int],
+        stride: Sequence[int],
+        padding: Pads,
+        dilation: Sequence[int],
+        groups: int,
+        *,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        check_convolution_grad(
+            grad_out.shape, x.shape, weight_shape, stride, padding, dilation, groups
+        )
+        g, padded = _wide(grad_out), _pad(_wide(x), padding)
+        size, kernel, o = g.shape[2:], tuple(weight_shape[2:]), weight_shape[0]
+        short = [
+            max(0, (n - 1) * s + d * (k - 1) + 1 - have)
+            for n, s, d, k, have in zip(
+                size, stride, dilation, kernel, padded.shape[2:], strict=True
+            )
+        ]
+        padded = _pad(padded, [(0, high) for high in short])
+        grad = np.zeros(weight_shape, g.dtype)
+        if g.size and grad.size:
+            # (groups, O/groups, N * positions) @ (groups, N * positions, C/groups), a kernel position at a time
+            left = np.moveaxis(g, 0, 1).reshape(groups, o // groups, -1)
+            for position, window in _taps(kernel, size, stride, dilation):
+                right = (
+                    np.moveaxis(padded[window], 0, 1)
+                    .reshape(groups, weight_shape[1], -1)
+                    .swapaxes(1, 2)
+                )
+                grad[(slice(None), slice(None), *position)] = _product(left, right).reshape(o, -1)
+        return _store(grad, out, grad_out.dtype, False)
+
+    def matmul(
+        self,
+        a: np.ndarray,
+        b: np.ndarray,
+        bias: np.ndarray | None = None,
+        *,
+        out: np.ndarray | None = None,
+        activation: Activation = None,
+        weight_key: Hashable | None = None,
+    ) -> np.ndarray:
+        if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+            raise ValueError(
+                f"matmul needs (..., M, K) and (..., K, N), got {a.shape} and {b.shape}"
+            )
+        if a.dtype.kind in "iub" or a.dtype.itemsize == 2:
+            result = _product(_wide(a), _wide(b))
+        elif bias is None and activation is None:
+            return np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
+        else:
+            result = np.matmul(a, b)
+        if bias is not None:
+            result += _wide(bias)
+        result = apply_activation(result, activation)
+        if out is None:
+            return result.astype(a.dtype, copy=False)
+        return _store(result, out, a.dtype, False)
+
+    def forget(self, weight_key: Hashable) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+    def set_num_threads(self, count: int) -> None:
+        set_blas_threads(count)

@@ -1,0 +1,276 @@
+"""`HeavyOps` by oneDNN: float32 and the half types here, everything else by the NumPy fallback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+import numpy as np
+
+from cupola.backends.cpu.blas import set_blas_threads
+from cupola.backends.cpu.fallback import FallbackOps, apply_activation
+from cupola.backends.cpu.heavy import (
+    Activation,
+    Pads,
+    check_convolution,
+    check_convolution_grad,
+    is_channels_last,
+    new_activations,
+)
+from cupola.backends.cpu.onednn import convolution, layout, matmul
+from cupola.backends.cpu.onednn.library import UNIMPLEMENTED, OneDNNError, load
+from cupola.backends.cpu.onednn.operation import Operation
+from cupola.backends.cpu.onednn.plan import Plan, Store
+from cupola.backends.cpu.onednn.primitive import DATA_TYPES, F32
+from cupola.backends.cpu.onednn.workspace import Threads
+
+_SMALL = 4096  # multiply-adds below which np.matmul ends before oneDNN has begun
+
+# (data type to compute in, inputs, array like the result) -> operation
+Make = Callable[[int, Sequence[np.ndarray], np.ndarray], Operation]
+
+
+def _key(array: np.ndarray | None) -> Hashable:
+    return None if array is None else (array.shape, array.strides, array.dtype)
+
+
+class OneDNNOps:
+    """`HeavyOps` by oneDNN; see the protocol for the operators' contracts. Safe to use from many threads.
+
+    `plans` bounds how many compiled operations are kept, `packed_bytes` the memory of packed weights.
+    Raises OSError where oneDNN cannot be loaded: ask `available()` first.
+    """
+
+    name = "onednn"
+
+    def __init__(self, plans: int = 2048, packed_bytes: int = 2 << 30) -> None:
+        self._library = load()
+        self._fallback = FallbackOps()
+        self._store = Store(self._library, plans, packed_bytes)
+
+    def convolution(
+        self,
+        x: np.ndarray,
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        stride: Sequence[int],
+        padding: Pads,
+        dilation: Sequence[int],
+        groups: int,
+        *,
+        activation: Activation = None,
+        residual: np.ndarray | None = None,
+        out: np.ndarray | None = None,
+        channels_last: bool | None = None,
+        weight_key: Hashable | None = None,
+    ) -> np.ndarray:
+        numbers = (tuple(stride), tuple(padding), tuple(dilation), groups)
+        key = (
+            *("forward", _key(x), _key(weight), _key(bias), _key(residual), _key(out)),
+            *(numbers, activation, residual is out, channels_last),
+        )
+        inputs = [array for array in (x, weight, bias, residual) if array is not None]
+
+        def build() -> Plan | None:
+            shape = check_convolution(x.shape, weight.shape, *numbers)
+            if bias is not None and bias.shape != shape[1:2]:
+                raise ValueError(f"bias has shape {bias.shape}, the convolution needs {shape[1:2]}")
+            if residual is not None and residual.shape != shape:
+                raise ValueError(f"residual has shape {residual.shape}, the result {shape}")
+            last = is_channels_last(x) if channels_last is None else channels_last
+
+            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Operation:
+                geometry = convolution.Geometry(x.shape, weight.shape, shape, *numbers, data_type)
+                return convolution.forward(
+                    *(self._library, geometry, used, target),
+                    bias=bias is not None,
+                    residual=residual is not None,
+                    activation=activation,
+                )
+
+            return self._plan(make, inputs, shape, last, out, 1)
+
+        plan = self._store.plan(key, build)
+        if plan is not None:
+            return self._store.run(plan, inputs, out, weight_key)
+        return self._fallback.convolution(
+            *(x, weight, bias, *numbers),
+            activation=activation,
+            residual=residual,
+            out=out,
+            channels_last=channels_last,
+        )
+
+    def convolution_input_grad(
+        self,
+        grad_out: np.ndarray,
+        weight: np.ndarray,
+        x_shape: Sequence[int],
+        stride: Sequence[int],
+        padding: Pads,
+        dilation: Sequence[int],
+        groups: int,
+        *,
+        out: np.ndarray | None = None,
+        channels_last: bool | None = None,
+        weight_key: Hashable | None = None,
+    ) -> np.ndarray:
+        numbers = (tuple(stride), tuple(padding), tuple(dilation), groups)
+        shape = tuple(x_shape)
+        key = ("input", _key(grad_out), _key(weight), _key(out), shape, numbers, channels_last)
+        inputs = (grad_out, weight)
+
+        def build() -> Plan | None:
+            check_convolution_grad(grad_out.shape, shape, weight.shape, *numbers)
+            last = is_channels_last(grad_out) if channels_last is None else channels_last
+
+            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Operation:
+                geometry = convolution.Geometry(
+                    shape, weight.shape, grad_out.shape, *numbers, data_type
+                )
+                return convolution.input_grad(self._library, geometry, used, target)
+
+            return self._plan(make, inputs, shape, last, out, 1)
+
+        plan = self._store.plan(key, build)
+        if plan is not None:
+            return self._store.run(plan, inputs, out, weight_key)
+        return self._fallback.convolution_input_grad(
+            *(grad_out, weight, shape, *numbers), out=out, channels_last=channels_last
+        )
+
+    def convolution_weight_grad(
+        self,
+        grad_out: np.ndarray,
+        x: np.ndarray,
+        weight_shape: Sequence[int],
+        stride: Sequence[int],
+        padding: Pads,
+        dilation: Sequence[int],
+        groups: int,
+        *,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        numbers = (tuple(stride), tuple(padding), tuple(dilation), groups)
+        shape = tuple(weight_shape)
+        key = ("weight", _key(grad_out), _key(x), _key(out), shape, numbers)
+        inputs = (grad_out, x)
+
+        def build() -> Plan | None:
+            check_convolution_grad(grad_out.shape, x.shape, shape, *numbers)
+
+            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Operation:
+                geometry = convolution.Geometry(x.shape, shape, grad_out.shape, *numbers, data_type)
+                return convolution.weight_grad(self._library, geometry, used, target)
+
+            return self._plan(make, inputs, shape, False, out, None)
+
+        plan = self._store.plan(key, build)
+        if plan is not None:
+            return self._store.run(plan, inputs, out)
+        return self._fallback.convolution_weight_grad(grad_out, x, shape, *numbers, out=out)
+
+    def matmul(
+        self,
+        a: np.ndarray,
+        b: np.ndarray,
+        bias: np.ndarray | None = None,
+        *,
+        out: np.ndarray | None = None,
+        activation: Activation = None,
+        weight_key: Hashable | None = None,
+    ) -> np.ndarray:
+        if bias is not None and bias.ndim != 1:
+            # Only a row vector is part of the primitive; another bias is added afterwards.
+            result = self.matmul(a, b, out=out, weight_key=weight_key)
+            np.add(result, bias, out=result, casting="unsafe")
+            if activation is not None:
+                np.copyto(result, apply_activation(result, activation), casting="unsafe")
+            return result
+        key = ("matmul", _key(a), _key(b), _key(bias), _key(out), activation, weight_key is None)
+        inputs = (a, b) if bias is None else (a, b, bias)
+
+        def build() -> Plan | None:
+            if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+                raise ValueError(
+                    f"matmul needs (..., M, K) and (..., K, N), got {a.shape} and {b.shape}"
+                )
+            batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            shape = (*batch, a.shape[-2], b.shape[-1])
+            if bias is not None and bias.shape != shape[-1:]:
+                raise ValueError(f"bias has shape {bias.shape}, the product needs {shape[-1:]}")
+            if a.dtype == np.float32 and np.prod(shape, dtype=float) * a.shape[-1] <= _SMALL:
+                return None
+
+            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Operation:
+                vector = used[2] if bias is not None else None
+                return matmul.build(
+                    *(self._library, used[0], used[1], vector, target, activation),
+                    packed=weight_key is not None,
+                    data_type=data_type,
+                )
+
+            return self._plan(make, inputs, shape, False, out, 1, regular=matmul.regular)
+
+        plan = self._store.plan(key, build)
+        if plan is not None:
+            return self._store.run(plan, inputs, out, weight_key)
+        return self._fallback.matmul(a, b, bias, out=out, activation=activation)
+
+    def forget(self, weight_key: Hashable) -> None:
+        self._store.forget(weight_key)
+
+    def clear(self) -> None:
+        self._store.clear()
+
+    def set_num_threads(self, count: int) -> None:
+        if count < 1:
+            raise ValueError(f"the number of threads must be positive, got {count}")
+        Threads.count = count
+        Threads.generation += 1
+        set_blas_threads(count)
+
+    def _plan(
+        self,
+        make: Make,
+        inputs: Sequence[np.ndarray],
+        shape: tuple[int, ...],
+        channels_last: bool,
+        out: np.ndarray | None,
+        weight: int | None,
+        regular: Callable[[np.ndarray], bool] = layout.regular,
+    ) -> Plan | None:
+        """The plan for a call that has been checked, or None where the fallback has to do it."""
+        if out is not None and out.shape != shape:
+            raise ValueError(f"out has shape {out.shape}, the result {shape}")
+        known = [*inputs] if out is None else [*inputs, out]
+        if any(array.dtype not in DATA_TYPES or array.size == 0 for array in known) or 0 in shape:
+            return None
+        if out is not None and (not regular(out) or layout.overlaps(out)):
+            return None
+        used = [array if regular(array) else np.ascontiguousarray(array) for array in inputs[:2]]
+        used += [
+            array if layout.regular(array) else np.ascontiguousarray(array) for array in inputs[2:]
+        ]
+        copies = tuple(new is not old for new, old in zip(used, inputs, strict=True))
+        dtype = inputs[0].dtype
+        target = new_activations(shape, dtype, channels_last) if out is None else out
+        operation: Operation | None = None
+        # Half types natively where the CPU has kernels for them, else widened by the reorders.
+        for data_type in dict.fromkeys((DATA_TYPES[dtype], F32)):
+            try:
+                operation = make(data_type, used, target)
+            except OneDNNError as error:
+                if error.status != UNIMPLEMENTED:
+                    raise
+                continue
+            if not operation.primitive.reference:
+                break
+        if operation is None or "ref" in operation.primitive.implementation:
+            return None
+        packed = None
+        if weight is not None:
+            target_layout = operation.packed_layout(weight)
+            if target_layout is not None:
+                number = self._store.layout_number(_key(used[weight]), target_layout)
+                packed = (weight, number)
+        return Plan(operation, copies, shape, dtype, channels_last, packed)

@@ -1,0 +1,87 @@
+"""What each Python thread owns while it runs primitives: a stream, a scratch buffer, its number of OpenMP threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+
+from cupola.backends.cpu.onednn.library import Handle, Library
+
+ALIGNMENT = 64
+
+
+def aligned(size: int) -> int:
+    """The size rounded up to whole cache lines."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def address(array: np.ndarray) -> int:
+    """The address of the array's first element."""
+    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+
+
+class Buffer:
+    """Uninitialised bytes at an aligned address."""
+
+    __slots__ = ("array", "pointer", "size")
+
+    def __init__(self, size: int) -> None:
+        self.array = np.empty(size + ALIGNMENT, np.uint8)
+        self.pointer = aligned(address(self.array))
+        self.size = size
+
+
+class Threads:
+    """The number of OpenMP threads: a setting of each thread in OpenMP, one for the process here."""
+
+    count: int | None = None
+    generation = 0  # counts changes, and clearings of the buffers
+    watches_fork = False
+
+
+def _after_fork_in_child() -> None:
+    # GNU OpenMP's pool does not survive fork: a team of more than one thread would wait for ever.
+    Threads.count = 1
+    Threads.generation += 1
+
+
+class ThreadState(threading.local):
+    """Made once; its attributes are each thread's own."""
+
+    library: Library | None = None
+    stream: Handle | None = None
+    generation = -1
+    buffer = Buffer(0)
+
+    def reserve(self, size: int) -> int:
+        """The address of at least `size` bytes, valid until the next call in this thread; 0 for none."""
+        if size == 0:
+            return 0
+        if self.buffer.size < size:
+            self.buffer = Buffer(0)  # free first
+            self.buffer = Buffer(size)
+        return self.buffer.pointer
+
+    def refresh(self, library: Library) -> None:
+        """Catch up with `Threads`, and make the stream on a thread's first use."""
+        if self.stream is None:
+            self.stream = Handle(library, "stream", "stream_create", library.engine, 1)
+        if not Threads.watches_fork:
+            Threads.watches_fork = True
+            os.register_at_fork(after_in_child=_after_fork_in_child)
+        if Threads.count is not None:
+            library.openmp.omp_set_num_threads(Threads.count)
+        self.buffer = Buffer(0)
+        self.generation = Threads.generation
+
+
+_state = ThreadState()
+
+
+def thread_state(library: Library) -> ThreadState:
+    """This thread's state, ready for use."""
+    if _state.generation != Threads.generation:
+        _state.refresh(library)
+    return _state
