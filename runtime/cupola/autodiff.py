@@ -1,0 +1,182 @@
+"""The backward walk: from a graph of nodes to the graph of its gradients. It knows rules, not operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cupola.ir.mode import mode
+from cupola.ir.node import Node
+from cupola.ir.op import PRIMITIVES
+from cupola.ir.source import const
+
+Add = Callable[[Node, Node], Node]
+
+
+def _order(roots: Iterable[Node]) -> list[Node]:
+    """Nodes that gradients pass through, operands first."""
+    order: list[Node] = []
+    seen: set[int] = set()
+    stack = [(r, False) for r in roots]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+            continue
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        stack.append((node, True))
+        if _is_leaf(node):
+            continue
+        if node.freed:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+                "already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
+                "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or "
+                "if you need to access saved tensors after calling backward."
+            )
+        for s in node.srcs:
+            if s.requires_grad and id(s) not in seen:
+                stack.append((s, False))
+    return order
+
+
+def _is_leaf(node: Node) -> bool:
+    return node.meta is not None and "leaf" in node.meta
+
+
+def _reaching(order: list[Node], inputs: list[Node]) -> set[int]:
+    """Ids of the nodes through which some input is reached."""
+    out = {id(n) for n in inputs}
+    for node in order:
+        if not _is_leaf(node) and any(id(s) in out for s in node.srcs):
+            out.add(id(node))
+    return out
+
+
+def _gradients_of(node: Node, g: Any) -> list[Node | None]:
+    """Applies the node's rules: one gradient an operand."""
+    meta = node.meta
+    if meta is not None and "backward" in meta:
+        return list(meta["backward"](g))
+    rules: Any = node.op.vjp
+    srcs = node.srcs
+    if callable(rules):  # one rule for all operands: operators with several results
+        return list(rules(g, node, *srcs, **node.attrs))
+    out: list[Node | None] = []
+    for k, s in enumerate(srcs):
+        rule = rules[k] if s.requires_grad else None
+        out.append(rule(g, node, *srcs, **node.attrs) if rule is not None else None)
+    return out
+
+
+class Walk:
+    """One backward pass.
+
+    Args:
+        roots, seeds: outputs and their incoming gradients (nodes).
+        inputs: where gradients are wanted; None means every leaf.
+        create_graph: gradients are differentiable themselves.
+        retain_graph: the graph may be walked again.
+    """
+
+    def __init__(
+        self, roots: list[Node], seeds: list[Node], inputs: list[Node] | None, create_graph: bool, retain_graph: bool
+    ) -> None:
+        self.order = _order(roots)
+        self.reach = None if inputs is None else _reaching(self.order, inputs)
+        self.wanted = None if inputs is None else {id(n) for n in inputs}
+        self.create_graph = create_graph
+        self.retain_graph = retain_graph
+        self.grads: dict[int, Any] = {}
+        self.add: Any = PRIMITIVES["add"]
+        for root, seed in zip(roots, seeds, strict=True):
+            self.accumulate(root, seed)
+
+    def accumulate(self, node: Node, g: Node) -> None:
+        old = self.grads.get(id(node))
+        self.grads[id(node)] = g if old is None else self.add(old, g)
+
+    def accumulate_item(self, node: Node, index: int, g: Node) -> None:
+        parts = self.grads.setdefault(id(node), [None] * len(node.shape))
+        parts[index] = g if parts[index] is None else self.add(parts[index], g)
+
+    def run(self) -> dict[int, Node]:
+        """Gradients of the wanted nodes (of every leaf if none were named), by id."""
+        grad, walking = mode.grad, mode.walking
+        mode.grad = self.create_graph
+        mode.walking = used = set()
+        try:
+            found: dict[int, Node] = {}
+            for node in reversed(self.order):
+                g = self.grads.pop(id(node), None)
+                if g is None:
+                    continue
+                g = self.hooked(node, g)
+                if self.wanted is None:
+                    if _is_leaf(node):
+                        found[id(node)] = g
+                elif id(node) in self.wanted:
+                    found[id(node)] = g
+                if _is_leaf(node) or (self.reach is not None and id(node) not in self.reach):
+                    continue
+                self.step(node, g, used)
+            return found
+        finally:
+            mode.grad, mode.walking = grad, walking
+
+    def hooked(self, node: Node, g: Any) -> Any:
+        """Runs the hooks that tensors registered on this node."""
+        if node.meta is None or node.op.multi:
+            return g
+        for hook in tuple(node.meta.get("hooks", {}).values()):
+            result = hook(g)
+            if result is not None:
+                g = result
+        return g
+
+    def step(self, node: Node, g: Any, used: set[int]) -> None:
+        srcs = node.srcs
+        if node.op.kind == "alias" and "index" in node.attrs:  # one of several results: gather them at the joint
+            self.accumulate_item(srcs[-1], node.attrs["index"], g)
+        else:
+            if node.op.multi and node.op.vjp is not None:
+                g = tuple(
+                    p if p is not None else const(0, s, d, node.device)
+                    for p, s, d in zip(g, node.shape, node.dtype, strict=True)
+                )
+            used.clear()
+            parts = _gradients_of(node, g)
+            for s, part in zip(srcs, parts, strict=False):
+                if part is not None and s.requires_grad and (self.reach is None or id(s) in self.reach):
+                    if part.shape != s.shape:
+                        raise AssertionError(
+                            f"the gradient rule of {node.op.name} returned shape {part.shape} for an operand of shape "
+                            f"{s.shape}"
+                        )
+                    self.accumulate(s, part)
+            if not self.retain_graph and (id(node) in used or any(id(s) in used for s in srcs)):
+                node.freed = True
+                if node.value is not None:
+                    for s in srcs:
+                        if s.taped:
+                            s.taped -= 1
+                    node.srcs = ()
+
+
+def backward(
+    roots: list[Node], seeds: list[Node], inputs: list[Node] | None = None, create_graph: bool = False,
+    retain_graph: bool = False,
+) -> dict[int, Node]:  # fmt: skip
+    """Gradients of ``sum(root * seed)`` with respect to leaves (or ``inputs``), as nodes by id of the input node.
+
+    Raises:
+        RuntimeError: the graph was walked before without ``retain_graph``, or a needed value was overwritten.
+    """
+    return Walk(roots, seeds, inputs, create_graph, retain_graph).run()
+
+
+def leaves(roots: list[Node]) -> list[Node]:
+    """The leaves that gradients of ``roots`` reach, in the order they are met."""
+    return [n for n in _order(roots) if _is_leaf(n)]

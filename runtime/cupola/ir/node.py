@@ -1,0 +1,71 @@
+"""Nodes: immutable values, computed or still to be computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cupola.ir.device import device as Device
+
+if TYPE_CHECKING:
+    from cupola.ir.op import Primitive
+
+
+class Node:
+    """One application of a primitive, or a value that needs none.
+
+    The graph of nodes is both the program (what is still to be computed) and the tape (what gradients flow through):
+    a node keeps its sources until it has a value and no gradient can flow through it.
+
+    Attributes:
+        op, srcs, attrs: what computes the value.
+        shape, dtype, device: known when the node is made (tuples of them if ``op.multi``).
+        value: the array, or None until the engine has run it.
+        requires_grad: whether gradients flow to this node.
+        freed: a backward pass has released the graph behind this node.
+        taped: readers that have a value and keep this node for gradients only.
+        stale: the tensor that held this value was overwritten in place afterwards.
+        meta: rare extras (hooks, the leaf tensor, a custom gradient), or None.
+    """
+
+    __slots__ = (
+        "__weakref__", "attrs", "device", "dtype", "freed", "meta", "op", "requires_grad", "shape", "srcs", "stale",
+        "taped", "value",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        op: Primitive,
+        srcs: tuple[Node, ...],
+        attrs: dict[str, Any],
+        shape: Any,
+        dtype: Any,
+        device: Device,
+        value: Any = None,
+        requires_grad: bool = False,
+    ) -> None:
+        self.op = op
+        self.srcs = srcs
+        self.attrs = attrs
+        self.shape = shape
+        self.dtype = dtype
+        self.device = device
+        self.value = value
+        self.requires_grad = requires_grad
+        self.freed = False
+        self.stale = False
+        self.taped = 0
+        self.meta: dict[str, Any] | None = None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def numel(self) -> int:
+        n = 1
+        for s in self.shape:
+            n *= s
+        return n
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name} {self.shape} {self.dtype}>"

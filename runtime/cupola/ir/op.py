@@ -1,0 +1,123 @@
+"""Primitives: the declarations that every stage reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cupola.ir.mode import mode
+from cupola.ir.node import Node
+
+PRIMITIVES: dict[str, Primitive] = {}
+
+
+class Pending:
+    """Counts nodes recorded since the engine last ran, so that recording stays bounded."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+pending = Pending()
+
+
+class Primitive:
+    """One irreducible operator.
+
+    Attributes:
+        name: unique name; ``grad_fn`` names derive from it.
+        kind: ``elementwise``, ``movement`` (an index map), ``reduce``, ``library`` (vendor call or reference),
+            ``alias`` (no computation: leaf, detach) or ``source`` (no inputs).
+        infer: ``infer(*srcs, **attrs) -> (shape, dtype)``; raises what PyTorch raises.
+        reference: ``reference(xp, *arrays, **attrs) -> array``, the definition in NumPy's terms.
+        vjp: one rule an input, ``rule(g, out, *srcs, **attrs) -> Node`` or None where no gradient flows;
+            ``vjp=None`` means not differentiable.
+        lower: for elementwise primitives, ``lower(build, *values, dtype, **attrs) -> value`` in machine operations;
+            None if the primitive only exists as a reference.
+        cost: machine operations an element costs, roughly; fusion weighs recomputation by it.
+    """
+
+    __slots__ = ("cost", "infer", "kind", "lower", "multi", "name", "reference", "vjp")
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        infer: Callable[..., Any],
+        reference: Callable[..., Any] | None = None,
+        vjp: Sequence[Callable[..., Any] | None] | Callable[..., Any] | None = None,
+        lower: Callable[..., Any] | None = None,
+        multi: bool = False,
+        cost: int = 1,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.infer = infer
+        self.reference = reference
+        self.vjp = vjp
+        self.lower = lower
+        self.multi = multi
+        self.cost = cost
+
+    def __call__(self, *srcs: Node, **attrs: Any) -> Node:
+        """Records this primitive on nodes.
+
+        Raises:
+            RuntimeError: shapes, dtypes or devices do not fit, as in PyTorch; or a backward pass needs a value that
+                was overwritten in place.
+        """
+        shape, dtype = self.infer(*srcs, **attrs)
+        place = srcs[0].device
+        grad = False
+        for src in srcs:
+            if src.device is not place:
+                _device_error(srcs)
+            if src.requires_grad:
+                grad = True
+        if mode.walking is not None:
+            _note_use(srcs)
+        pending.count += 1
+        if grad:
+            grad = mode.grad and self.vjp is not None and (self.multi or dtype.category >= 2)
+        return Node(self, srcs, attrs, shape, dtype, place, None, grad)
+
+    def register(self) -> Primitive:
+        """Adds the primitive to the table of all primitives."""
+        if self.name in PRIMITIVES:
+            raise ValueError(f"primitive {self.name} is declared twice")
+        PRIMITIVES[self.name] = self
+        return self
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return (PRIMITIVES.__getitem__, (self.name,))
+
+
+def _device_error(srcs: tuple[Node, ...]) -> None:
+    found = sorted({str(s.device) for s in srcs})
+    raise RuntimeError(
+        "Expected all tensors to be on the same device, but found at least two devices, "
+        f"{' and '.join(found)}! Move them with .to(device)."
+    )
+
+
+def _note_use(srcs: tuple[Node, ...]) -> None:
+    """While a backward pass runs: notes which values its rules read, and refuses overwritten ones."""
+    used = mode.walking
+    assert used is not None
+    for src in srcs:
+        if src.stale:
+            _stale_error(src)
+        used.add(id(src))
+
+
+def _stale_error(src: Node) -> None:
+    raise RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[{src.device.type} {src.dtype} {list(src.shape)}], which was used by a recorded operator. "
+        "Hint: clone() the tensor before changing it, or write the operator out of place."
+    )

@@ -1,0 +1,77 @@
+"""Nodes that come from outside the graph, and aliases that compute nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cupola.dtypes import dtype as DType
+from cupola.ir.device import device as Device
+from cupola.ir.node import Node
+from cupola.ir.op import Primitive
+
+EMPTY_ATTRS: dict[str, Any] = {}
+
+
+def _source_infer(*args: Any, **kw: Any) -> Any:
+    raise TypeError("source nodes are built by leaf constructors")
+
+
+CONST = Primitive("const", "source", _source_infer).register()
+BUFFER = Primitive("buffer", "source", _source_infer).register()
+
+
+def buffer(value: Any, dtype: DType, device: Device) -> Node:
+    """A node whose value is already there."""
+    return Node(BUFFER, (), EMPTY_ATTRS, tuple(value.shape), dtype, device, value)
+
+
+def const(value: Any, shape: tuple[int, ...], dtype: DType, device: Device) -> Node:
+    """A node all of whose elements are one Python number; it costs no memory."""
+    if dtype.category == 2:
+        value = float(value)
+    elif dtype.category == 1:
+        value = int(value)
+    elif dtype.category == 0:
+        value = bool(value)
+    else:
+        value = complex(value)
+    return Node(CONST, (), {"value": value}, shape, dtype, device)
+
+
+def _same(x: Node, **_: Any) -> Any:
+    return x.shape, x.dtype
+
+
+def _identity(xp: Any, x: Any, **_: Any) -> Any:
+    return x
+
+
+# A leaf marks where gradients are collected; detach cuts them; neither computes anything.
+LEAF = Primitive("leaf", "alias", _same, _identity, vjp=(None,)).register()
+DETACH = Primitive("detach", "alias", _same, _identity).register()
+ALIAS = Primitive("alias", "alias", _same, _identity, vjp=(lambda g, out, x: g,)).register()
+ITEM = Primitive(
+    "item", "alias", lambda x, index: (x.shape[index], x.dtype[index]), None, vjp=(None,)
+).register()
+
+
+def item(node: Node, index: int) -> Node:
+    """One result of a primitive that has several."""
+    dtype = node.dtype[index]
+    out = Node(ITEM, (node,), {"index": index}, node.shape[index], dtype, node.device)
+    out.requires_grad = node.requires_grad and dtype.category >= 2
+    return out
+
+
+def detach(node: Node) -> Node:
+    """The same value, through which no gradient flows."""
+    if not node.requires_grad:
+        return node
+    return Node(DETACH, (node,), EMPTY_ATTRS, node.shape, node.dtype, node.device, node.value)
+
+
+def leaf(value: Node, owner: Any) -> Node:
+    """The same value as a place where gradients are collected for ``owner`` (a weak reference to a tensor)."""
+    out = Node(LEAF, (value,), EMPTY_ATTRS, value.shape, value.dtype, value.device, value.value, True)
+    out.meta = {"leaf": owner}
+    return out

@@ -1,0 +1,6 @@
+"""From a program to a plan: simplify, decide what is stored, order the steps."""
+
+from cupola.schedule.partition import Lowering, plan
+from cupola.schedule.simplify import simplify
+
+__all__ = ["Lowering", "plan", "simplify"]

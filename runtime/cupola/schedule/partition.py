@@ -1,0 +1,226 @@
+"""Partition: which items are stored in memory, and the order of kernels, library calls and views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cupola.ir.program import Item, Lowered, NeedBoundary, Plan, Program, StridedView, is_generated
+from cupola.schedule.verify import verify
+
+# Recomputing an expression in several kernels is cheaper than storing it up to this many machine operations an element.
+RECOMPUTE_LIMIT = 32
+# An expression this long gets a kernel of its own, so that source text and register use stay bounded.
+KERNEL_LIMIT = 400
+# Expressions repeated by broadcasting are stored unless they are cheaper than this.
+BROADCAST_LIMIT = 3
+# Distinct arrays that one kernel may read.
+OPERAND_LIMIT = 20
+
+_INTEGER_DIVISION = ("floor_divide", "remainder", "fmod")
+
+
+class Lowering(NamedTuple):
+    """What partitioning asks of code generation."""
+
+    kernel: Callable[[Program, int, frozenset[int], frozenset[int]], Lowered]
+    view: Callable[[Program, int, frozenset[int]], StridedView | None]
+
+
+def can_generate(program: Program, item: Item) -> bool:
+    """Whether an item can be part of a generated kernel (else its library call or reference runs)."""
+    kind = item.op.kind
+    if kind == "library" or item.op.multi or item.op.name == "item":
+        return False
+    if kind == "source":
+        return True
+    types = [item.dtype] + [program.items[s].dtype for s in item.srcs]
+    if not all(is_generated(t) for t in types):
+        return False
+    if kind == "elementwise" and item.op.name != "iota":
+        if item.op.lower is None:
+            return False
+        name = item.op.name
+        if item.dtype.category == 1:
+            if name == "pow":
+                return False
+            if name in _INTEGER_DIVISION:  # division by zero is an error, which only the reference raises
+                return program.items[item.srcs[1]].op.name == "const"
+        if name == "bitcast" and any(t.itemsize == 2 for t in types):
+            return False
+    return True
+
+
+class Partition:
+    """Decides what is stored. The set only grows: lowering may ask for more items to be stored."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.items = program.items
+        self.consumers = program.consumers()
+        self.generated = [can_generate(program, item) for item in self.items]
+        self.stored: set[int] = set()
+        self.inlined: set[int] = set()
+        self.decide()
+
+    def decide(self) -> None:
+        """The first choice: operands of library calls, wanted items, reductions, what is dear to recompute."""
+        work = [0] * len(self.items)
+        leaves: list[frozenset[int]] = [frozenset()] * len(self.items)
+        for i, item in enumerate(self.items):
+            name = item.op.name
+            if name == "buffer" or not self.generated[i] or i in self.program.wanted:
+                self.store(i, work, leaves)
+                continue
+            if name == "const":
+                continue
+            work[i] = item.op.cost * (item.op.kind == "elementwise") + sum(work[s] for s in set(item.srcs))
+            leaves[i] = frozenset().union(*(leaves[s] for s in item.srcs)) if item.srcs else frozenset()
+            readers = self.consumers[i]
+            if any(not self.generated[c] for c in readers):
+                self.store(i, work, leaves)
+            elif item.op.kind == "reduce":
+                if self.can_inline(i):
+                    self.inlined.add(i)
+                else:
+                    self.store(i, work, leaves)
+            elif work[i] > KERNEL_LIMIT or len(leaves[i]) > OPERAND_LIMIT:
+                self.store(i, work, leaves)
+            elif len(readers) > 1 and work[i] > RECOMPUTE_LIMIT:
+                self.store(i, work, leaves)
+            elif item.op.kind != "movement" and work[i] >= BROADCAST_LIMIT and self.repeated(i):
+                self.store(i, work, leaves)
+
+    def store(self, i: int, work: list[int], leaves: list[frozenset[int]]) -> None:
+        self.stored.add(i)
+        work[i] = 0
+        leaves[i] = frozenset((i,))
+
+    def repeated(self, i: int) -> bool:
+        """Whether movement makes readers compute the expression more than once an element."""
+        size = _count(self.items[i].shape)
+        stack = [(c, size) for c in self.consumers[i] if self.items[c].op.kind == "movement"]
+        while stack:
+            j, n = stack.pop()
+            item = self.items[j]
+            if item.op.name in ("expand", "window") and _count(item.shape) > n:
+                return True
+            stack.extend((c, n) for c in self.consumers[j] if self.items[c].op.kind == "movement")
+        return False
+
+    def can_inline(self, i: int) -> bool:
+        """Whether a reduction's only reader is an elementwise epilogue of the same number of elements."""
+        size = _count(self.items[i].shape)
+        j = i
+        for _ in range(8):
+            if len(self.consumers[j]) != 1 or j in self.program.wanted:
+                return False
+            (c,) = self.consumers[j]
+            item = self.items[c]
+            if not self.generated[c] or _count(item.shape) != size:
+                return False
+            if item.op.kind == "elementwise":
+                return all(s == j or not self.reads_reduction(s) for s in item.srcs)
+            if item.op.name not in ("reshape", "permute", "expand"):
+                return False
+            j = c
+        return False
+
+    def reads_reduction(self, i: int) -> bool:
+        """Whether another reduction would end up in the same kernel."""
+        stack, seen = [i], set()
+        while stack:
+            j = stack.pop()
+            if j in seen or j in self.stored:
+                continue
+            seen.add(j)
+            if j in self.inlined or self.items[j].op.kind == "reduce":
+                return True
+            stack.extend(self.items[j].srcs)
+        return False
+
+    def require(self, i: int) -> None:
+        """Stores an item because lowering needs it stored."""
+        if i in self.stored or self.items[i].op.name == "const" and i in self.stored:
+            raise AssertionError(f"lowering asked twice for item {i} ({self.items[i].op.name})")
+        self.stored.add(i)
+        self.inlined.discard(i)
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    n = 1
+    for s in shape:
+        n *= s
+    return n
+
+
+def plan(program: Program, lowering: Lowering) -> Plan:
+    """The steps that compute a program's wanted items."""
+    verify(program)
+    partition = Partition(program)
+    lowered: dict[int, Lowered] = {}
+    while True:
+        missing = _lower_all(partition, lowering, lowered)
+        if missing is None:
+            break
+        partition.require(missing)
+        # A new stored item changes the kernels that would have computed it.
+        for i in [i for i, low in lowered.items() if i > missing]:
+            del lowered[i]
+    return _steps(partition, lowering, lowered)
+
+
+def _lower_all(partition: Partition, lowering: Lowering, done: dict[int, Lowered]) -> int | None:
+    stored = frozenset(partition.stored)
+    inlined = frozenset(partition.inlined)
+    for i in sorted(stored):
+        item = partition.items[i]
+        if i in done or not partition.generated[i] or item.op.kind == "source":
+            continue
+        if item.op.kind == "movement" and lowering.view(partition.program, i, stored) is not None:
+            continue
+        try:
+            done[i] = lowering.kernel(partition.program, i, stored, inlined)
+        except NeedBoundary as need:
+            return need.item
+    return None
+
+
+def _steps(partition: Partition, lowering: Lowering, lowered: dict[int, Lowered]) -> Plan:
+    program = partition.program
+    stored = frozenset(partition.stored)
+    out = Plan(program)
+    reads: list[tuple[int, ...]] = []
+    steps: list[tuple[object, ...]] = []
+    for i in sorted(stored):
+        item = program.items[i]
+        if item.op.name == "buffer":
+            continue
+        if item.op.name == "const":
+            steps.append(("fill", i))
+            reads.append(())
+        elif i in lowered:
+            steps.append(("kernel", lowered[i]))
+            reads.append(lowered[i].inputs)
+        elif item.op.kind == "movement":
+            view = lowering.view(program, i, stored)
+            if view is None:
+                steps.append(("call", i))
+                reads.append(item.srcs)
+            else:
+                steps.append(("view", i, view))
+                reads.append((view.base,))
+        else:
+            steps.append(("call", i))
+            reads.append(item.srcs)
+    last: dict[int, int] = {}
+    for k, inputs in enumerate(reads):
+        for s in inputs:
+            last[s] = k
+    keep = program.wanted
+    for k, step in enumerate(steps):
+        out.steps.append(step)
+        dead = tuple(s for s, when in last.items() if when == k and s not in keep)
+        if dead:
+            out.steps.append(("free", dead))
+    return out

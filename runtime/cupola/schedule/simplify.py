@@ -1,0 +1,88 @@
+"""Passes that shorten a program without changing its values."""
+
+from __future__ import annotations
+
+from cupola.ir.program import Item, Program
+
+
+def resolve_aliases(program: Program) -> tuple[Program, list[int]]:
+    """Removes aliases (leaf, detach) and equal items; returns where each old item's value is now found.
+
+    Two items are equal if they apply one primitive with equal attributes to equal operands. Constants are equal
+    only to themselves: their numbers are not part of the program.
+    """
+    items: list[Item] = []
+    place: list[int] = []
+    known: dict[Item, int] = {}
+    for i, item in enumerate(program.items):
+        srcs = tuple(place[s] for s in item.srcs)
+        if item.op.kind == "alias" and item.op.name != "item":
+            place.append(srcs[0])
+            continue
+        item = item._replace(srcs=srcs)
+        observed = i in program.wanted  # two observed values never share memory
+        short = None if observed else _shortcut(item, items)
+        if short is not None:
+            place.append(short)
+            continue
+        if observed or item.op.kind == "source" or item.op.name == "copy":
+            items.append(item)
+            place.append(len(items) - 1)
+            continue
+        found = known.get(item)
+        if found is None:
+            items.append(item)
+            found = known[item] = len(items) - 1
+        place.append(found)
+    wanted = frozenset(place[i] for i in program.wanted)
+    return Program(items, wanted, program.device_type), place
+
+
+def _is_number(item: Item, value: int) -> bool:
+    return item.op.name == "const" and item.attr("value") == value and item.attr("value") is not None
+
+
+def _shortcut(item: Item, items: list[Item]) -> int | None:
+    """The operand that an operation with a neutral element, or without effect, is equal to."""
+    name = item.op.name
+    if name in ("mul", "div"):
+        a, b = item.srcs
+        if _is_number(items[b], 1):
+            return a
+        if name == "mul" and _is_number(items[a], 1):
+            return b
+    elif name == "cast":
+        if items[item.srcs[0]].dtype is item.dtype:
+            return item.srcs[0]
+    elif name in ("reshape", "expand"):
+        src = item.srcs[0]
+        if items[src].shape == item.shape:
+            return src
+    elif name == "permute" and item.attr("dims") == tuple(range(len(item.shape))):
+        return item.srcs[0]
+    return None
+
+
+def remove_dead(program: Program, place: list[int]) -> tuple[Program, list[int]]:
+    """Keeps what the wanted items need."""
+    alive = [False] * len(program.items)
+    for i in program.wanted:
+        alive[i] = True
+    for i in range(len(program.items) - 1, -1, -1):
+        if alive[i]:
+            for s in program.items[i].srcs:
+                alive[s] = True
+    new = [-1] * len(program.items)
+    items: list[Item] = []
+    for i, item in enumerate(program.items):
+        if alive[i]:
+            new[i] = len(items)
+            items.append(item._replace(srcs=tuple(new[s] for s in item.srcs)))
+    wanted = frozenset(new[i] for i in program.wanted)
+    return Program(items, wanted, program.device_type), [new[p] for p in place]
+
+
+def simplify(program: Program) -> tuple[Program, list[int]]:
+    """All passes in order; returns the program and the new position of each original item (-1: not needed)."""
+    program, place = resolve_aliases(program)
+    return remove_dead(program, place)
