@@ -272,19 +272,24 @@ def _pack(code: bytes, layout: str, value: Any) -> bytes:
 
 def _numpy(obj: Any) -> Call | Name | None:
     """NumPy's objects, as NumPy itself pickles them."""
-    if isinstance(obj, np.dtype) and obj.isbuiltin and not obj.hasobject:
+    if isinstance(obj, np.dtype) and _plain(obj):
         order = obj.str[0]
         state = (3, order, None, None, None, -1, -1, 0)
         if obj.kind in "SUV":
             state = (3, order, None, None, None, obj.itemsize, 4 if obj.kind == "U" else 1, 0)
         return Call("numpy dtype", (obj.str[1:], False, True), state)
-    if type(obj) is np.ndarray and not obj.dtype.hasobject:
+    if type(obj) is np.ndarray and _plain(obj.dtype):
         blank = (Name("numpy ndarray"), (0,), b"b")
         state = (1, obj.shape, obj.dtype, False, obj.tobytes())
         return Call("numpy._core.multiarray _reconstruct", blank, state)
-    if isinstance(obj, np.generic) and not obj.dtype.hasobject:
+    if isinstance(obj, np.generic) and _plain(obj.dtype):
         return Call("numpy._core.multiarray scalar", (obj.dtype, obj.tobytes()))
     return None
+
+
+def _plain(dtype: np.dtype[Any]) -> bool:
+    """Numbers, text or bytes: not records, dates, objects or another package's dtypes."""
+    return dtype.kind in "biufcSUV" and dtype.isbuiltin < 2 and not (dtype.names or dtype.subdtype)
 
 
 _BUILTINS: dict[type, Callable[[Any], Call]] = {

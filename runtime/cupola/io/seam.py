@@ -135,7 +135,9 @@ def strided(flat: np.ndarray, view: View) -> np.ndarray:
         out = flat[view.offset : view.offset + view.numel].reshape(view.size)
     else:
         strides = [stride * flat.itemsize for stride in view.stride]
-        out = np.lib.stride_tricks.as_strided(flat[view.offset :], view.size, strides)
+        start = view.offset * flat.itemsize
+        # Checks the bounds once more, which as_strided would not.
+        out = np.ndarray(view.size, flat.dtype, flat.view(np.uint8).data, start, strides)
     if view.conj:
         out = np.conj(out)
     return -out if view.neg else out

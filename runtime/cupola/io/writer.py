@@ -103,6 +103,8 @@ class _Storages:
             )
         if dtype in STORAGE_NAMES:
             kind, count = Name(f"torch {STORAGE_NAMES[dtype]}"), parts.data.size
+        elif not self._as_zip:
+            raise TypeError(f"the legacy format has no {dtype}; save in the zip format")
         else:
             kind, count = Name("torch.storage UntypedStorage"), parts.data.nbytes
         self.data[key] = parts.data.view(np.uint8), count
