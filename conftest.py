@@ -1,0 +1,7 @@
+"""Settings that must be made before NumPy, torch or an OpenMP library is imported."""
+
+import os
+
+# Two test processes share two cores; more threads only make them wait for each other.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
