@@ -39,6 +39,8 @@ def ulps(a: np.ndarray, b: np.ndarray) -> int:
 class Twin:
     """Both generators; ``agree`` compares what they gave and that they stand at the same place."""
 
+    array = staticmethod(as_numpy)
+
     def __init__(self) -> None:
         self.torch = torch.default_generator
         self.ours = CPUGenerator()

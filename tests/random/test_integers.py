@@ -104,14 +104,15 @@ def test_randperm_dtypes(twin, pair, name, n):
 
 
 def test_very_long_permutations_take_64_bits_a_swap(monkeypatch):
-    # Lengths from 214,748,364 on are too long for a test: the rule was checked by hand against
-    # torch and is followed here on a short one.
+    # Lengths from 214,748,364 on are too long for a test: at that length the rule was checked by
+    # hand against torch; here it is followed on a short one.
     monkeypatch.setattr(integers, "WIDE_PERMUTATION", 100)
     got = random.randperm(1000, generator=random.CPUGenerator(1))
-    draws = random.randint((999,), -(2**63), None, generator=random.CPUGenerator(1)).view(np.uint64)
-    items = list(range(1000))
-    for i, draw in enumerate(draws.tolist()):
-        j = i + draw % (1000 - i)
+    draws = random.randint((1000,), -(2**63), None, generator=random.CPUGenerator(1))
+    items: list[int] = []
+    for i, draw in enumerate(draws.view(np.uint64).tolist()):
+        items.append(i)
+        j = draw % (i + 1)
         items[i], items[j] = items[j], items[i]
     assert got.tolist() == items
 

@@ -16,7 +16,7 @@ from .stream import BLOCK, Stream, join64
 
 # From this many values on, torch takes 64 random bits so that the remainder stays even.
 WIDE_RANGE = 1 << 28
-# From this length on, randperm takes 64 bits a swap.
+# From this length on, randperm takes 64 bits a swap and swaps with an earlier element.
 WIDE_PERMUTATION = (1 << 32) // 20
 
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
@@ -184,7 +184,8 @@ def randperm(
 ) -> np.ndarray:
     """A random permutation of 0 … n - 1 (torch.randperm): element i swaps with a later one.
 
-    One word a swap; two where n >= 214,748,364. Shapes: (n,).
+    One word a swap. From n = 214,748,364 on two words, and element i swaps with an earlier one
+    (the inside-out shuffle). Shapes: (n,).
     Raises RuntimeError for a negative n or one that the dtype cannot count to.
     """
     _check_permutation(n, dtype)
@@ -193,12 +194,12 @@ def randperm(
     with drawing(generator) as source:
         if n < WIDE_PERMUTATION:
             remaining = np.arange(n, 1, -1, dtype=np.uint32)
-            chosen = (source.stream.words(n - 1) % remaining).astype(np.int64)
+            partners = (source.stream.words(n - 1) % remaining).astype(np.int64)
+            partners += np.arange(n - 1)
         else:
-            wide = np.arange(n, 1, -1, dtype=np.uint64)
-            chosen = (join64(source.stream.words(2 * (n - 1))) % wide).view(np.int64)
-    chosen += np.arange(n - 1)
-    return narrow(_swap_in_turn(n, chosen), dtype)
+            placed = np.arange(1, n + 1, dtype=np.uint64)
+            partners = (join64(source.stream.words(2 * n)) % placed).view(np.int64)
+    return narrow(_swap_in_turn(n, partners), dtype)
 
 
 def _swap_in_turn(n: int, partners: np.ndarray) -> np.ndarray:

@@ -154,6 +154,8 @@ def normal_like(
     if std.size and not (std.astype(np.float64) >= 0).all():
         raise RuntimeError("normal expects all elements of std >= 0.0")
     shape = np.broadcast_shapes(np.shape(mean), std.shape)
+    if not isinstance(mean, np.ndarray):
+        mean = float(narrow(np.float64(mean), dtype))  # torch makes it a tensor of the dtype
     drawn = normal(shape, dtype, generator=generator)
     return _in_place(np.add, _in_place(np.multiply, drawn, std, dtype), mean, dtype)
 
