@@ -84,7 +84,8 @@ def as_zip(data_pkl: bytes, records: dict[str, bytes] | None = None) -> bytes:
         archive.writestr("archive/data.pkl", data_pkl)
         for name, data in (records or {}).items():
             archive.writestr(f"archive/{name}", data)
-        archive.writestr("archive/version", b"3\n")
+        if "version" not in (records or {}):
+            archive.writestr("archive/version", b"3\n")
     return buffer.getvalue()
 
 

@@ -15,8 +15,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import load_bytes, numpy_bytes, same, to_numpy
 
+from checkpoint_files import load_bytes, numpy_bytes, same, to_numpy
 from cupola.io import load_numpy
 from cupola.io.seam import Parts, View, array_parts
 from cupola.io.writer import write
@@ -62,8 +62,9 @@ def test_views_keep_geometry_and_storage(as_zip: bool) -> None:
     base = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     fortran = np.asfortranarray(np.arange(6.0).reshape(2, 3))
     saved = [
-        base, base.transpose(2, 0, 1), base[1], base[:, 1:, ::2], np.broadcast_to(base, (5, 2, 3, 4)),
-        base[::-1], np.array(3, np.float32), np.empty((0, 3)), fortran, fortran[1],
+        base, base.transpose(2, 0, 1), base[1], base[:, 1:, ::2],
+        np.broadcast_to(base, (5, 2, 3, 4)), base[::-1],
+        np.array(3, np.float32), np.empty((0, 3)), fortran, fortran[1],
     ]  # fmt: skip
     data = numpy_bytes(saved, as_zip=as_zip)
     theirs = torch_load(data)

@@ -8,7 +8,9 @@ import reprlib
 from collections.abc import Iterator
 from typing import Any
 
-_PASSED_ON = (OSError, MemoryError, NotImplementedError)
+from cupola.errors import UnsupportedError
+
+_PASSED_ON = (OSError, MemoryError, UnsupportedError)
 
 
 class CheckpointError(RuntimeError, pickle.UnpicklingError):

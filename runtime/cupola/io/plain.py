@@ -2,8 +2,9 @@
 
 Each is a function written here, which checks its arguments; none of the named callables is called
 with arguments from the file except where that can only make data of a size that the file paid for.
-Left out on purpose, because Python frees deep nests of them recursively in C: slices and ranges of
-anything but integers, deques and NumPy's object arrays.
+Python frees deep nests of some types recursively in C, which a hostile file could use to overflow
+the stack. So there are no slices and ranges of anything but integers, no deques and no object
+arrays, and only so many defaultdicts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cupola.io.unpickler import checked_key
 
 _PLAIN_DTYPE = re.compile(r"[<>=|]?(b1|\?|i[1248]|u[1248]|f[248]|c8|c16|[SUV][0-9]{1,9})")
 _PENDING = object()
+_MAX_DEFAULTDICTS = 1000
 
 
 class PlainRules:
@@ -33,6 +35,8 @@ class PlainRules:
             id(value): call for value, call in _CALLS
         }
         self._unbuilt: dict[int, Any] = {}
+        self._defaultdicts = 0
+        self.calls[id(defaultdict)] = self._defaultdict
         reconstruct = self._reconstruct  # each look-up of a method gives a new object
         self.values |= {"numpy.dtype": np.dtype, "numpy.ndarray": np.ndarray}
         self.calls |= {id(np.dtype): self._dtype, id(reconstruct): reconstruct}
@@ -56,6 +60,14 @@ class PlainRules:
         array = np.empty(0, np.int8)
         self._unbuilt[id(array)] = array
         return array
+
+    def _defaultdict(self, args: tuple[Any, ...]) -> Any:
+        if args and args[0] is not None and not any(args[0] is kind for kind in _FACTORIES):
+            raise CheckpointError("a defaultdict in the pickle has a factory that it may not have")
+        self._defaultdicts += 1
+        if self._defaultdicts > _MAX_DEFAULTDICTS:
+            raise CheckpointError(f"the pickle has more than {_MAX_DEFAULTDICTS} defaultdicts")
+        return defaultdict(args[0] if args else None, _mapping(args[1:]))
 
     def build(self, instance: Any, state: Any) -> None:
         """The BUILD opcode for the plain types."""
@@ -172,12 +184,6 @@ def _mapping(args: tuple[Any, ...]) -> list[tuple[Any, Any]]:
     return [(checked_key(key), value) for key, value in pairs]
 
 
-def _defaultdict(args: tuple[Any, ...]) -> Any:
-    if args and args[0] is not None and not any(args[0] is kind for kind in _FACTORIES):
-        raise CheckpointError("a defaultdict in the pickle has a factory that it may not have")
-    return defaultdict(args[0] if args else None, _mapping(args[1:]))
-
-
 def _integers(args: tuple[Any, ...]) -> tuple[Any, ...]:
     if not 1 <= len(args) <= 3 or not all(item is None or type(item) is int for item in args):
         raise CheckpointError("a slice or range in the pickle is not made of integers")
@@ -196,7 +202,6 @@ _CALLS: list[tuple[Any, Callable[[tuple[Any, ...]], Any]]] = [
     (frozenset, lambda args: frozenset(_items(args))),
     (OrderedDict, lambda args: OrderedDict(_mapping(args))),
     (Counter, lambda args: Counter(dict(_mapping(args)))),
-    (defaultdict, _defaultdict),
     (bytearray, _bytearray),
     (bytes, lambda args: bytes(_nothing(args))),
     (complex, _complex),
