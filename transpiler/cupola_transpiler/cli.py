@@ -55,15 +55,33 @@ def _convert(commands) -> None:
     command.add_argument("paths", nargs="+", metavar="PATH", help="a folder or a Python file")
     mode = command.add_argument_group("modes")
     mode.add_argument("--diff", action="store_true", help="print the changes; write nothing")
-    mode.add_argument("--check", action="store_true", help="write nothing; exit 1 if something would change")
     mode.add_argument(
-        "--force", action="store_true", help="convert in spite of uncommitted changes in git"
+        "--check", action="store_true", help="write nothing; exit 1 if something would change"
+    )
+    mode.add_argument(
+        "--force",
+        action="store_true",
+        help="convert in spite of uncommitted changes in git, and files marked read-only",
     )
     what = command.add_argument_group("choice of files")
-    what.add_argument("--only", action="append", default=[], metavar="GLOB", help="convert only these (repeatable)")
-    what.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these as they are (repeatable)")
+    what.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="convert only these (repeatable)",
+    )
+    what.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="leave these as they are (repeatable)",
+    )
     report = command.add_argument_group("report")
-    report.add_argument("--report", choices=("json", "html"), help="also write a report in this form")
+    report.add_argument(
+        "--report", choices=("json", "html"), help="also write a report in this form"
+    )
     report.add_argument(
         "-o", "--report-file", metavar="FILE",
         help="where the report goes (json: standard output; html: cupola-report.html)",

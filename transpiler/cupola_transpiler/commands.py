@@ -30,46 +30,52 @@ class CommandError(Exception):
 def convert(args: argparse.Namespace) -> int:
     """Plans all trees, then (unless --diff or --check) writes them."""
     console = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
-    trees = _trees(args.paths, args.only, args.exclude)
+    trees = _trees(args)
     write = not (args.diff or args.check)
     with ExitStack() as stack:
         if write:
             for tree in trees:
                 _prepare(tree, args.force, console, stack)
-            trees = _trees(args.paths, args.only, args.exclude)
+            trees = _trees(args)
         plans = []
         for tree in trees:
-            with progress(f"Converting {tree.root.name or tree.root}", len(tree.chosen), console) as step:
+            with progress(
+                f"Converting {tree.root.name or tree.root}", len(tree.chosen), console
+            ) as step:
                 plans.append(plan(tree, step, args.jobs))
         originals = _originals(plans)
         if args.diff:
             _print_diffs(plans, originals)
         conflicts = [name for p in plans for name in _write(p, console)] if write else []
         for name in conflicts:
-            console.print(f"{name} was changed while it was being converted; it is left as it is now")
+            console.print(
+                f"{name} was changed while it was being converted; it is left as it is now"
+            )
         for p in plans:
             if write and not p.with_status(CHANGED):
                 Journal(p.root).forget()
     for p in plans:
         print_report(p, console, write)
     if write and any(p.with_status(CHANGED) for p in plans):
-        console.print(f"To take it back: cupola revert {' '.join(map(str, args.paths))}", highlight=False)
+        console.print(
+            f"To take it back: cupola revert {' '.join(map(str, args.paths))}", highlight=False
+        )
     _report(args, plans, originals, write, console)
     if args.check:
         return FOUND if any(p.with_status(CHANGED) for p in plans) else DONE
     return DONE if all(p.complete for p in plans) and not conflicts else FOUND
 
 
-def _trees(paths: Sequence[str], only: Sequence[str], exclude: Sequence[str]) -> list[Tree]:
+def _trees(args: argparse.Namespace) -> list[Tree]:
     """One tree for each root; a path inside another path that is given is part of that one."""
-    real = list(dict.fromkeys(Path(os.path.realpath(p)) for p in paths))
-    for path, given in zip(real, paths):
+    real = list(dict.fromkeys(Path(os.path.realpath(p)) for p in args.paths))
+    for path, given in zip(real, args.paths):
         if not path.exists():
             raise CommandError(f"{given}: there is no such file or folder")
     top = [p for p in real if not any(o != p and o.is_dir() and p.is_relative_to(o) for o in real)]
     trees: dict[Path, Tree] = {}
     for path in top:
-        tree = discover(path, only, exclude)
+        tree = discover(path, args.only, args.exclude, args.force)
         known = trees.setdefault(tree.root, tree)
         if known is not tree:
             known.files += [f for f in tree.files if f not in known.files]
@@ -83,7 +89,9 @@ def _prepare(tree: Tree, force: bool, console: Console, stack: ExitStack) -> Non
     journal = Journal(tree.root)
     changed = [] if force else uncommitted(tree.root, journal.written())
     if changed:
-        some = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        some = ", ".join(changed[:3]) + (
+            f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        )
         raise CommandError(
             f"{tree.root} has uncommitted changes ({some}). Commit or stash them first, or use --force:"
             " cupola revert can take the conversion back either way"
@@ -150,7 +158,9 @@ def revert(args: argparse.Namespace) -> int:
                 outcome = journal.revert(args.force, lambda name: step(1))
             journal.forget()
         for name in outcome.conflicts:
-            console.print(f"kept {name}: it was edited after the conversion (--force overwrites it)")
+            console.print(
+                f"kept {name}: it was edited after the conversion (--force overwrites it)"
+            )
             code = FOUND
         console.print(f"Restored {count(len(outcome.written), 'file')} in {root}.", highlight=False)
     return code
@@ -171,7 +181,9 @@ def rules(args: argparse.Namespace) -> int:
     lines = (rule.__doc__ or "").strip().splitlines()
     console.print("\n".join(line.removeprefix("    ") for line in lines), markup=False)
     for before, after in rule.INVALID:
-        console.print("\nbefore:\n" + _indented(before) + "after:\n" + _indented(after), markup=False, end="")
+        console.print(
+            "\nbefore:\n" + _indented(before) + "after:\n" + _indented(after), markup=False, end=""
+        )
     return DONE
 
 

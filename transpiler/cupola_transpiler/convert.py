@@ -89,7 +89,9 @@ def convert(path: str, text: str, link: Link) -> Result:
                 findings.append((item, rule.code))
     facts, needs = module.facts(), frozenset(module.needs)
     rewritten = {id(e.anchor.node) for e, _ in edits}
-    findings = [f for f in findings if f[0].level != "note" or id(f[0].anchor.node) not in rewritten]
+    findings = [
+        f for f in findings if f[0].level != "note" or id(f[0].anchor.node) not in rewritten
+    ]
     if not edits and not findings and not imports:
         return Result(text, facts=facts, needs=needs)
     places = _places(module, edits, findings)
@@ -121,7 +123,9 @@ def _short(node: cst.CSTNode) -> str:
 
 
 def _places(module: Module, edits, findings) -> dict[int, Span]:
-    wanted = {id(item.anchor.node) for item, _ in (*edits, *findings) if item.anchor.node is not None}
+    wanted = {
+        id(item.anchor.node) for item, _ in (*edits, *findings) if item.anchor.node is not None
+    }
     found = spans(module.tree, module.text, wanted)
     if found is None:
         raise ConvertError("LibCST does not print this file as it was; it is left alone")
@@ -205,4 +209,3 @@ def convert_source(text: str, path: str = "module.py") -> Result:
 def mentions(text: str | bytes) -> bool:
     """Whether a file could need conversion at all: it holds the word that every converted name holds."""
     return (WORD.encode() if isinstance(text, bytes) else WORD) in text
-

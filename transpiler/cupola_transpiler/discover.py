@@ -29,10 +29,13 @@ class Tree:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def discover(path: Path, only: Sequence[str] = (), exclude: Sequence[str] = ()) -> Tree:
+def discover(
+    path: Path, only: Sequence[str] = (), exclude: Sequence[str] = (), force: bool = False
+) -> Tree:
     """The tree at a folder, or the one file at `path` with its folder as the root.
 
     only, exclude: glob patterns on relative paths or on their last part.
+    force: a file is read-only only if it cannot be written, whatever its mode says.
     """
     path = Path(os.path.realpath(path))
     if path.is_file():
@@ -46,7 +49,7 @@ def discover(path: Path, only: Sequence[str] = (), exclude: Sequence[str] = ()) 
         if (only and not _matches(name, only)) or _matches(name, exclude):
             tree.refused.pop(name, None)
         elif name not in tree.refused:
-            if _is_read_only(tree.root / name):
+            if _is_read_only(tree.root / name, force):
                 tree.refused[name] = READ_ONLY
             else:
                 tree.chosen.append(name)
@@ -108,9 +111,10 @@ def _is_script(path: Path) -> bool:
     return first.startswith(b"#!") and b"python" in first
 
 
-def _is_read_only(path: Path) -> bool:
+def _is_read_only(path: Path, force: bool) -> bool:
     """By its mode, because root may write everything and still should not."""
     try:
-        return not path.stat().st_mode & 0o222 or not os.access(path, os.W_OK)
+        forbidden = not force and not path.stat().st_mode & 0o222
+        return forbidden or not os.access(path, os.W_OK)
     except OSError:
         return True

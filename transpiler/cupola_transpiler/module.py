@@ -115,6 +115,11 @@ class Module:
 
     def follow(self, use: Use) -> Followed:
         """The target of a use, and which parts of its chain get new names by other files' conversion."""
+        if use.followed is None:
+            use.followed = self._follow_use(use)
+        return use.followed
+
+    def _follow_use(self, use: Use) -> Followed:
         rest = use.chain[1:]
         if use.variable is None:
             return self._follow_star(use)
@@ -350,4 +355,3 @@ def _places_of(variable: Variable) -> Iterator[tuple[Anchor, str]]:
 
 def _is_none(node: cst.CSTNode | None) -> bool:
     return isinstance(node, cst.Name) and node.value == "None"
-

@@ -82,7 +82,9 @@ class Plan:
             files = len({f.path for f, _ in remains})
             parts.append(f"{count(len(remains), 'reference')} to torch in {count(files, 'file')}")
         if left:
-            parts.append(f"{count(len(left), 'file')} that mention torch and could not be converted")
+            parts.append(
+                f"{count(len(left), 'file')} that mention torch and could not be converted"
+            )
         return "What remains of torch: " + " and ".join(parts) + "."
 
 

@@ -1,7 +1,7 @@
 """Scopes, variables, bindings and uses: what the walk over one file writes down."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import libcst as cst
 
@@ -45,6 +45,7 @@ class Use:
     node: cst.CSTNode | None
     before_class_binding: bool = False
     variable: "Variable | None" = None
+    followed: Any = None  # what it stands for, once asked (a link.Followed)
 
 
 @dataclass(slots=True, eq=False)

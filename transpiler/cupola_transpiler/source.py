@@ -23,7 +23,9 @@ class Source:
         try:
             return self.mark + text.encode(self.encoding)
         except UnicodeEncodeError as error:
-            raise SourceError(f"the result cannot be written as {self.encoding}: {error}") from error
+            raise SourceError(
+                f"the result cannot be written as {self.encoding}: {error}"
+            ) from error
 
 
 def decode(data: bytes) -> Source:

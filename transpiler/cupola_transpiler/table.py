@@ -1,22 +1,29 @@
-"""What becomes of each name of PyTorch: the tables in tables/*.toml, read once.
+"""What becomes of each name of PyTorch: the tables in tables/, read once.
 
-A file holds one namespace:
+tables/names/torch.nn.txt lists the public names of a namespace as torch itself enumerates them
+(tests/transpiler/enumerate_torch.py writes these). They keep their name unless a hand-written file says
+otherwise, one for each namespace that has something to say:
 
-    namespace = "torch.nn"          # names below are names in it
-    target = "cupola.nn"            # where they live afterwards
-    same = ["Linear", ...]          # keep their name
-    renamed = { old = "cupola.x.new" }
-    structural = { name = "rule" }  # a rule of rules/ rewrites its uses
-    [unsupported.name]              # stays importable, raises where it is called
+    namespace = "torch.nn"           # names below are names in it
+    target = "cupola.nn"             # where they live afterwards
+    [renamed]
+    old = "cupola.x.new"
+    [structural]
+    name = "rule"                    # that rule of rules/ rewrites its uses
+    [[unsupported]]                  # these stay importable and raise where they are called
+    names = ["quantized", "qint*"]   # a star covers the enumerated names that it matches
     reason = "..."
     suggestion = "..."
 """
 
+import fnmatch
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
+
+SAME, RENAMED, STRUCTURAL, UNSUPPORTED = "same", "renamed", "structural", "unsupported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,52 +40,49 @@ class Row:
 
 @dataclass
 class Table:
-    """All rows, by full dotted name, and the packages that they are about."""
+    """All rows, by full dotted name, and the namespaces that have a file of their own."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def roots(self) -> dict[str, str]:
         """Packages that are converted, with what they become."""
-        return {name: self.namespaces[name] for name in self.namespaces if self._is_root(name)}
-
-    def _is_root(self, name: str) -> bool:
-        parents = name.split(".")[:-1]
-        return not any(".".join(parents[:n]) in self.namespaces for n in range(1, len(parents) + 1))
+        return {
+            name: target
+            for name, target in self.namespaces.items()
+            if not any(name.startswith(other + ".") for other in self.namespaces)
+        }
 
     def root(self, name: str) -> str | None:
         """The converted package that a dotted name belongs to, or None."""
         first = name.partition(".")[0]
-        if first in self.namespaces:
+        if first in self.roots:
             return first
         return next((r for r in self.roots if name == r or name.startswith(r + ".")), None)
 
     def target(self, name: str) -> str:
-        """The dotted name after conversion of `name`, which has a root here."""
-        row = self.rows.get(name)
-        if row is not None and row.status == "renamed":
-            return row.target
+        """The dotted name after conversion of `name`; KeyError if it has no root here."""
         head, rest = name, ""
-        while head not in self.namespaces:
+        while True:
+            row = self.rows.get(head)
+            if row is not None and row.status == RENAMED:
+                return row.target + rest
+            if head in self.namespaces:
+                return self.namespaces[head] + rest
+            if not head:
+                raise KeyError(name)
             head, _, last = head.rpartition(".")
             rest = f".{last}{rest}"
-            row = self.rows.get(head)
-            if row is not None and row.status == "renamed":
-                return row.target + rest
-        return self.namespaces[head] + rest
 
     def row(self, name: str) -> Row | None:
-        """The row of the longest part of a dotted name that is unsupported, or of the whole name."""
-        if name in self.rows:
-            return self.rows[name]
-        parts = name.split(".")
-        for length in range(len(parts) - 1, 0, -1):
-            row = self.rows.get(".".join(parts[:length]))
-            if row is not None and row.status == "unsupported":
+        """The row of a name; without one, that of the innermost part of it that is unsupported."""
+        head = name
+        while head:
+            row = self.rows.get(head)
+            if row is not None and (head == name or row.status == UNSUPPORTED):
                 return row
-            if row is not None:
-                return None
+            head = head.rpartition(".")[0]
         return None
 
     def names(self) -> Iterator[Row]:
@@ -86,23 +90,40 @@ class Table:
         yield from self.rows.values()
 
 
-def _read(table: Table, text: str) -> None:
+def _read(table: Table, text: str, listed: dict[str, list[str]]) -> None:
     data = tomllib.loads(text)
     namespace, target = data["namespace"], data["target"]
     table.namespaces[namespace] = target
 
-    def add(name: str, status: str, to: str | None = None, **more: str) -> None:
-        full = f"{namespace}.{name}"
-        table.rows[full] = Row(full, status, to or f"{target}.{name}", **more)
+    def add(name: str, status: str, to: str, **more: str) -> None:
+        table.rows[f"{namespace}.{name}"] = Row(f"{namespace}.{name}", status, to, **more)
 
-    for name in data.get("same", ()):
-        add(name, "same")
-    for name, to in data.get("renamed", {}).items():
-        add(name, "renamed", to)
-    for name, rule in data.get("structural", {}).items():
-        add(name, "structural", rule=rule)
-    for name, why in data.get("unsupported", {}).items():
-        add(name, "unsupported", reason=why["reason"], suggestion=why.get("suggestion", ""))
+    for name, to in data.get(RENAMED, {}).items():
+        add(name, RENAMED, to)
+    for name, rule in data.get(STRUCTURAL, {}).items():
+        add(name, STRUCTURAL, f"{target}.{name}", rule=rule)
+    for group in data.get(UNSUPPORTED, ()):
+        for pattern in group["names"]:
+            names = [pattern]
+            if "*" in pattern:
+                names = fnmatch.filter(listed.get(namespace, ()), pattern)
+            for name in names:
+                more = {"reason": group["reason"], "suggestion": group.get("suggestion", "")}
+                add(name, UNSUPPORTED, f"{target}.{name}", **more)
+
+
+def _add_listed(table: Table, namespace: str, names: list[str]) -> None:
+    """Rows for the public names of a namespace about which nothing was written."""
+    target, home = table.target(namespace), table.row(namespace)
+    for name in names:
+        full = f"{namespace}.{name}"
+        if full in table.rows:
+            continue
+        if home is not None and home.status == UNSUPPORTED:
+            more = {"reason": home.reason, "suggestion": home.suggestion}
+            table.rows[full] = Row(full, UNSUPPORTED, f"{target}.{name}", **more)
+        else:
+            table.rows[full] = Row(full, SAME, f"{target}.{name}")
 
 
 @cache
@@ -110,7 +131,14 @@ def load() -> Table:
     """The table, from the files in tables/."""
     table = Table()
     folder = resources.files("cupola_transpiler") / "tables"
+    listed = {
+        entry.name.removesuffix(".txt"): entry.read_text("utf-8").split()
+        for entry in sorted((folder / "names").iterdir(), key=lambda e: e.name)
+        if entry.name.endswith(".txt")
+    }
     for entry in sorted(folder.iterdir(), key=lambda e: e.name):
         if entry.name.endswith(".toml"):
-            _read(table, entry.read_text("utf-8"))
+            _read(table, entry.read_text("utf-8"), listed)
+    for namespace, names in listed.items():
+        _add_listed(table, namespace, names)
     return table

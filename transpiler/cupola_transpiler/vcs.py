@@ -36,7 +36,17 @@ def _is_ours(root: Path, name: str, written: Mapping[str, str]) -> bool:
 
 def _ask_git(root: Path, top: Path) -> list[str] | None:
     """Changed and untracked paths below root by `git status`; None if git cannot say."""
-    command = ["git", "-C", str(root), "status", "--porcelain", "-z", "--untracked-files=all", "--", "."]
+    command = [
+        "git",
+        "-C",
+        str(root),
+        "status",
+        "--porcelain",
+        "-z",
+        "--untracked-files=all",
+        "--",
+        ".",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, timeout=120)
     except (OSError, subprocess.SubprocessError):

@@ -83,7 +83,9 @@ class Walker:
         assert self.scope.parent is not None
         self.scope = self.scope.parent
 
-    def bind(self, kind: str, name: str, anchor: Anchor | None, node: cst.CSTNode, **more) -> Binding:
+    def bind(
+        self, kind: str, name: str, anchor: Anchor | None, node: cst.CSTNode, **more
+    ) -> Binding:
         scope = self.scope.module if name in self.scope.global_names else self.scope
         binding = Binding(kind, name, anchor, node, **more)
         scope.bindings.append(binding)
@@ -115,9 +117,7 @@ class Walker:
     def visit_Attribute(self, node: cst.Attribute) -> None:
         parts = attribute_chain(node)
         if isinstance(parts[0], cst.Name):
-            self.use(
-                tuple(p.value for p in parts), tuple(Anchor(p) for p in parts), node
-            )
+            self.use(tuple(p.value for p in parts), tuple(Anchor(p) for p in parts), node)
         else:
             self.visit(parts[0])
 
@@ -151,8 +151,8 @@ class Walker:
             inner = element.slice.value if isinstance(element.slice, cst.Index) else None
             if isinstance(inner, cst.SimpleString) and self.word in inner.value:
                 self.found.subscripts.append((self.scope, node))
-            self.annotation = before and generic != "Literal" and not (
-                generic == "Annotated" and index
+            self.annotation = (
+                before and generic != "Literal" and not (generic == "Annotated" and index)
             )
             if not self.annotation and isinstance(parts[0], cst.Name) and generic != "Literal":
                 self.guarded_strings(inner, node.value)
@@ -194,7 +194,13 @@ class Walker:
             if alias.asname is not None:
                 own = alias.asname.name
                 binding = self.bind(
-                    "import", own.value, Anchor(own), alias, target=name, statement=node, aliased=True
+                    "import",
+                    own.value,
+                    Anchor(own),
+                    alias,
+                    target=name,
+                    statement=node,
+                    aliased=True,
                 )
             else:
                 top = name.partition(".")[0]

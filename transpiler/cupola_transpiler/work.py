@@ -124,7 +124,10 @@ class Workers:
             return
         if self.pool is None:
             self.pool = ProcessPoolExecutor(
-                self.processes, _context(), _start_worker, (str(self.root), self.layout, os.getpid())
+                self.processes,
+                _context(),
+                _start_worker,
+                (str(self.root), self.layout, os.getpid()),
             )
         yield from self._spread(self.pool, paths, link)
 

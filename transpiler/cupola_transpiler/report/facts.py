@@ -35,7 +35,9 @@ def plan_facts(plan: Plan, written: bool) -> dict[str, Any]:
             "kept": len(plan.with_status(KEPT)),
             "left": len(plan.with_status(LEFT)),
             "edits": sum(len(f.changes) for f in changed),
-            "edits_by_rule": dict(Counter(c.rule for f in changed for c in f.changes).most_common()),
+            "edits_by_rule": dict(
+                Counter(c.rule for f in changed for c in f.changes).most_common()
+            ),
             "unsupported": len(plan.notes("unsupported")),
             "remains": len(plan.notes("remains")),
         },

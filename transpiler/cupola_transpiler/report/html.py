@@ -26,7 +26,9 @@ pre span { display: block; min-height: 1.45em; white-space: pre; } .hunk { color
 """
 
 
-def html_report(plans: Iterable[Plan], written: bool, originals: dict[str, dict[str, bytes]]) -> str:
+def html_report(
+    plans: Iterable[Plan], written: bool, originals: dict[str, dict[str, bytes]]
+) -> str:
     """The page. originals: for each root, the bytes of changed files as they were, by path."""
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
@@ -60,17 +62,26 @@ def _tree(plan: Plan, written: bool, originals: dict[str, bytes]) -> list[str]:
             for rule, number in summary["edits_by_rule"].items()
         ]
         parts.append("</table>")
-    parts += _notes("Unsupported", "Still imports; raises an error that says why when it is called.", plan, "unsupported")
+    parts += _notes(
+        "Unsupported",
+        "Still imports; raises an error that says why when it is called.",
+        plan,
+        "unsupported",
+    )
     parts += _notes("Still torch", "", plan, "remains")
     parts += _notes("Kept on request", "", plan, "ignored")
     parts += _left(plan.with_status(LEFT))
     parts.append("<h2>Changed files</h2>" if plan.with_status(CHANGED) else "")
     for file in plan.with_status(CHANGED):
         parts += _changed(file, originals.get(file.path))
-    parts += _notes("Strings kept as text", "They may name torch; nothing says that they do.", plan, "note")
+    parts += _notes(
+        "Strings kept as text", "They may name torch; nothing says that they do.", plan, "note"
+    )
     kept = [f.path for f in plan.files.values() if f.status == "kept"]
     if kept:
-        parts.append(f"<h2>Kept</h2><details><summary>{count(len(kept), 'file')} with nothing to convert</summary><pre>")
+        parts.append(
+            f"<h2>Kept</h2><details><summary>{count(len(kept), 'file')} with nothing to convert</summary><pre>"
+        )
         parts += [f"<span>{escape(path)}</span>" for path in kept]
         parts.append("</pre></details>")
     return parts
@@ -100,7 +111,9 @@ def _changed(file: FilePlan, before: bytes | None) -> list[str]:
     bad = len(file.at_level("unsupported"))
     extra = f" <span class=bad>{bad} unsupported</span>" if bad else ""
     edits = count(len(file.changes), "edit")
-    head = f"<details><summary><code>{escape(file.path)}</code> <span class=dim>{edits}</span>{extra}"
+    head = (
+        f"<details><summary><code>{escape(file.path)}</code> <span class=dim>{edits}</span>{extra}"
+    )
     lines = diff_lines(file, before) if before is not None else []
     kinds = {"+": "add", "-": "del", "@": "hunk"}
     body = [f"<span class='{kinds.get(x[:1], '')}'>{escape(x)}</span>" for x in lines[2:]]

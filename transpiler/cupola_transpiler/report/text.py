@@ -18,16 +18,26 @@ def print_report(plan: Plan, console: Console, written: bool) -> None:
     changed = plan.with_status(CHANGED)
     _changed(changed, console, written)
     _left(plan.with_status(LEFT), console)
-    _notes("Unsupported: these names still import and raise when they are called", plan.notes("unsupported"), console)
+    _notes(
+        "Unsupported: these names still import and raise when they are called",
+        plan.notes("unsupported"),
+        console,
+    )
     _notes("Still torch", plan.notes("remains"), console)
     strings = len(plan.notes("note"))
     if strings:
-        console.print(f"{count(strings, 'string')} that may name torch kept as text (listed in the JSON report)", style="dim")
+        console.print(
+            f"{count(strings, 'string')} that may name torch kept as text (listed in the JSON report)",
+            style="dim",
+        )
     verb = "Converted" if written else "Would convert"
     edits = sum(len(f.changes) for f in changed)
     line = f"{verb} {count(len(changed), 'file')} ({count(edits, 'edit')})"
     line += f", kept {len(plan.with_status(KEPT)):,}, left {len(plan.with_status(LEFT)):,}."
-    console.print(line if changed else f"Nothing to convert in {count(len(plan.files), 'file')}.", highlight=False)
+    console.print(
+        line if changed else f"Nothing to convert in {count(len(plan.files), 'file')}.",
+        highlight=False,
+    )
     console.print(plan.verdict, style="green" if plan.complete else "yellow", highlight=False)
 
 
@@ -63,7 +73,9 @@ def _notes(title: str, notes: list[tuple[FilePlan, Note]], console: Console) -> 
     for name in sorted(grouped, key=lambda n: (-len(grouped[n]), n))[:SHOWN]:
         first_file, first = grouped[name][0]
         more = len(grouped[name]) - 1
-        where = f"{first_file.path}:{first.line}:{first.column}" + (f" and {more:,} more" if more else "")
+        where = f"{first_file.path}:{first.line}:{first.column}" + (
+            f" and {more:,} more" if more else ""
+        )
         console.print(Text.assemble("  ", (name, "bold"), f": {first.reason}"))
         hint = f"; {first.suggestion}" if first.suggestion else ""
         console.print(Text(f"    {where}{hint}", style="dim"))

@@ -6,7 +6,7 @@ import libcst as cst
 
 from cupola_transpiler.module import IMPORTERS, Module
 from cupola_transpiler.rule import Edit, Result, Rule
-from cupola_transpiler.scope import Anchor, Scope
+from cupola_transpiler.scope import Anchor
 from cupola_transpiler.syntax import argument, literal_offset, string_value
 
 # Calls whose first argument is the name of a module, or begins with one.
@@ -42,8 +42,12 @@ class DynamicImport(Rule):
         ),
         ("t = __import__('torch')\n", "t = __import__('cupola')\n"),
         (
-            "import pytest\ntorch = pytest.importorskip(\"torch\")\ntorch.ones(1)\n",
-            "import pytest\ncupola = pytest.importorskip(\"cupola\")\ncupola.ones(1)\n",
+            "t = __import__('torchvision')\n",
+            "t = __import__('cupola_compat.torchvision', fromlist=['_'])\n",
+        ),
+        (
+            'import pytest\ntorch = pytest.importorskip("torch")\ntorch.ones(1)\n',
+            'import pytest\ncupola = pytest.importorskip("cupola")\ncupola.ones(1)\n',
         ),
         (
             "import sys\nif 'torch' in sys.modules: sys.modules['torch'].ones(1)\n",
@@ -66,16 +70,17 @@ class DynamicImport(Rule):
             if name in _TAKES_MODULE or name in _TAKES_PATH:
                 arg = argument(call, 0, "name")
                 if arg is not None:
-                    yield from self._literal(module, arg.value)
-        for scope, node in module.walk.subscripts:
+                    alone = name == "__import__" and len(call.args) == 1
+                    yield from self._literal(module, arg.value, alone)
+        for _, node in module.walk.subscripts:
             if module.qualname(node.value) == "sys.modules":
                 for element in node.slice:
                     if isinstance(element.slice, cst.Index):
                         yield from self._literal(module, element.slice.value)
-        for scope, comparison in module.walk.comparisons:
-            yield from self._membership(module, scope, comparison)
+        for _, comparison in module.walk.comparisons:
+            yield from self._membership(module, comparison)
 
-    def _membership(self, module: Module, scope: Scope, node: cst.Comparison) -> Iterator[Result]:
+    def _membership(self, module: Module, node: cst.Comparison) -> Iterator[Result]:
         left = node.left
         for target in node.comparisons:
             if isinstance(target.operator, (cst.In, cst.NotIn)):
@@ -83,11 +88,19 @@ class DynamicImport(Rule):
                     yield from self._literal(module, left)
             left = target.comparator
 
-    def _literal(self, module: Module, node: cst.BaseExpression) -> Iterator[Result]:
+    def _literal(
+        self, module: Module, node: cst.BaseExpression, alone: bool = False
+    ) -> Iterator[Result]:
         name = string_value(node)
         if name is None or not isinstance(node, cst.SimpleString):
             return
         root, start = module.table.root(name), literal_offset(node)
         if root is None or start is None or module.layout.owns(root):
             return
-        yield Edit(Anchor(node, start, start + len(name)), module.table.target(name))
+        target = module.table.target(name)
+        if alone and "." in module.table.target(root):
+            # __import__ returns the first part of a name, unless something is asked of the last.
+            quote = node.quote
+            yield Edit(Anchor(node), f"{quote}{module.table.target(root)}{quote}, fromlist=['_']")
+        else:
+            yield Edit(Anchor(node, start, start + len(name)), target)

@@ -60,6 +60,8 @@ class ImportModule(Rule):
             root = table.root(name)
             if root is None or not isinstance(module.module_target(name), str):
                 continue
+            if "." in root and not record.binding.aliased:
+                continue  # the rule third-party knows
             text = table.target(name)
             if not record.binding.aliased:
                 owner = record.scope.owner(record.binding.name)

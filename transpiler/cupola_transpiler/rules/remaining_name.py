@@ -51,4 +51,6 @@ class RemainingName(Rule):
         for _, node in module.walk.strings:
             value = string_value(node)
             if value is not None and _NAMES_A_MODULE.fullmatch(value):
-                yield Finding(Anchor(node), "note", value, "a string that may name torch; it is kept")
+                yield Finding(
+                    Anchor(node), "note", value, "a string that may name torch; it is kept"
+                )

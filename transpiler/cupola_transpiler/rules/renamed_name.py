@@ -37,7 +37,7 @@ class RenamedName(Rule):
     def check(self, module: Module) -> Iterator[Result]:
         for use in module.uses:
             yield from self._use(module, use)
-        for scope, call in module.walk.calls:
+        for _, call in module.walk.calls:
             yield from self._getattr(module, call)
 
     def _use(self, module: Module, use: Use) -> Iterator[Result]:

@@ -19,7 +19,11 @@ class RepositoryName(Rule):
     """
 
     code = "repository-name"
-    VALID = ["from .compat import torch\n", "__all__ = ['torch']\n", "import helpers\nhelpers.torch\n"]
+    VALID = [
+        "from .compat import torch\n",
+        "__all__ = ['torch']\n",
+        "import helpers\nhelpers.torch\n",
+    ]
     INVALID = [
         (
             "import torch\n__all__ = ['torch', 'f']\n",

@@ -34,7 +34,9 @@ class UnsupportedName(Rule):
             if not isinstance(source, str) or table.root(source) is None:
                 continue
             if isinstance(node, cst.ImportAlias):
-                yield from _finding(table.row(f"{source}.{dotted_name(node.name)}"), Anchor(node.name))
+                yield from _finding(
+                    table.row(f"{source}.{dotted_name(node.name)}"), Anchor(node.name)
+                )
             else:
                 yield from _finding(table.row(source), Anchor(node))
         for use in module.uses:
@@ -46,7 +48,9 @@ class UnsupportedName(Rule):
                 owner = module.qualname(call.args[0].value)
                 attribute = string_value(call.args[1].value)
                 if owner is not None and attribute and table.root(owner) is not None:
-                    yield from _finding(table.rows.get(f"{owner}.{attribute}"), Anchor(call.args[1].value))
+                    yield from _finding(
+                        table.rows.get(f"{owner}.{attribute}"), Anchor(call.args[1].value)
+                    )
 
 
 def _finding(row: Row | None, anchor: Anchor) -> Iterator[Result]:

@@ -1,0 +1,104 @@
+"""The public names of an installed torch and torchvision.
+
+`python tests/transpiler/enumerate_torch.py` writes them to tables/names/, from which the converter's table is made.
+"""
+
+import importlib
+import os
+import sys
+import textwrap
+import types
+import warnings
+from pathlib import Path
+
+TABLES = Path(__file__).parents[2] / "transpiler" / "cupola_transpiler" / "tables"
+NAMESPACES = """
+torch torch.Tensor torch.nn torch.nn.functional torch.nn.init torch.nn.parameter torch.nn.utils torch.nn.utils.rnn
+torch.nn.utils.parametrize torch.nn.utils.parametrizations torch.nn.utils.prune torch.nn.utils.stateless
+torch.nn.attention torch.nn.modules torch.nn.parallel torch.linalg torch.fft torch.special torch.func torch.optim
+torch.optim.lr_scheduler torch.optim.swa_utils torch.optim.optimizer torch.utils torch.utils.data
+torch.utils.data.distributed torch.utils.checkpoint torch.utils.cpp_extension torch.utils.dlpack torch.utils.hooks
+torch.utils.model_zoo torch.autograd torch.autograd.function torch.autograd.functional torch.autograd.forward_ad
+torch.autograd.graph torch.autograd.profiler torch.amp torch.cuda torch.cuda.amp torch.cuda.random torch.cuda.memory
+torch.cuda.nvtx torch.cpu torch.backends torch.backends.cuda torch.backends.cudnn torch.backends.mps
+torch.backends.mkl torch.backends.mkldnn torch.backends.openmp torch.distributed torch.distributions
+torch.distributions.constraints torch.distributions.kl torch.distributions.transforms
+torch.distributions.utils torch.random torch.jit torch.compiler torch.export torch.onnx torch.profiler
+torch.serialization torch.version torch.hub torch.sparse torch.testing torch.types torch.storage torch.overrides
+torch.library torch.return_types torch.signal torch.signal.windows torch.masked torch.nested torch.futures
+torch.multiprocessing torch.mps torch.xpu torch.accelerator torch.torch_version
+""".split()
+VISION = """
+torchvision torchvision.models torchvision.ops torchvision.ops.boxes torchvision.ops.misc torchvision.transforms
+torchvision.transforms.functional torchvision.transforms.v2 torchvision.transforms.v2.functional
+torchvision.datasets torchvision.io torchvision.utils torchvision.models.detection
+torchvision.models.segmentation torchvision.models.feature_extraction torchvision.tv_tensors
+""".split()
+SCHEMAS = "nms qnms roi_align _roi_align_backward roi_pool _roi_pool_backward ps_roi_align"
+SCHEMAS += " _ps_roi_align_backward ps_roi_pool _ps_roi_pool_backward deform_conv2d _deform_conv2d_backward"
+
+
+def import_torchvision() -> bool:
+    """Makes the torchvision in CUPOLA_TV_DIR importable beside a CPU build of torch; False where there is none."""
+    folder = os.environ.get("CUPOLA_TV_DIR", str(Path(__file__).parents[2] / ".tv"))
+    if "torchvision" in sys.modules:
+        return True
+    if not Path(folder, "torchvision").is_dir():
+        return False
+    import torch
+
+    library = torch.library.Library("torchvision", "DEF")
+    for name in SCHEMAS.split():
+        library.define(f"{name}(Tensor x) -> Tensor")
+    import_torchvision.library = library  # the schemas live as long as this
+    sys.path.append(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("torchvision")
+    return True
+
+
+def resolve(dotted: str) -> object:
+    """The module or class of a dotted name."""
+    try:
+        return importlib.import_module(dotted)
+    except ModuleNotFoundError:
+        head, _, last = dotted.rpartition(".")
+        return getattr(resolve(head), last)
+
+
+def public_names(dotted: str) -> set[str]:
+    """The names that a namespace offers: `__all__`, and whatever else lives in it without an underscore."""
+    home = resolve(dotted)
+    if isinstance(home, type):
+        return {n for n in dir(home) if not n.startswith("_")}
+    names = {n for n in getattr(home, "__all__", ()) if not n.startswith("_")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return names | {n for n in dir(home) if not n.startswith("_") and _own(getattr(home, n))}
+
+
+def _own(value: object) -> bool:
+    """Whether a value was made by torch rather than imported by it."""
+    if isinstance(value, types.ModuleType):
+        return value.__name__.split(".")[0] in ("torch", "torchvision")
+    module = getattr(value, "__module__", None) or type(value).__module__
+    return str(module).split(".")[0] in ("torch", "torchvision")
+
+
+def namespaces() -> list[str]:
+    """The namespaces that can be enumerated here: torchvision's only where there is a torchvision."""
+    return NAMESPACES + (VISION if import_torchvision() else [])
+
+
+def write_lists() -> None:
+    """Writes tables/names/ again."""
+    (TABLES / "names").mkdir(exist_ok=True)
+    for dotted in namespaces():
+        names = " ".join(sorted(public_names(dotted)))
+        text = textwrap.fill(names, 98, break_long_words=False, break_on_hyphens=False)
+        (TABLES / "names" / f"{dotted}.txt").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    write_lists()
