@@ -1,0 +1,5 @@
+"""Drawing helpers are importable; calling one is not supported yet."""
+
+from cupola_compat.torchvision._unsupported import module_getattr
+
+__getattr__ = module_getattr("torchvision.utils", "draw with Pillow on to_pil_image(tensor)")
