@@ -37,7 +37,7 @@ def test_layers_with_weight_and_bias(twin, make, seed):
     weight = kaiming_uniform(layer.weight.shape, math.sqrt(5), twin.ours)
     fan_in = math.prod(layer.weight.shape[1:])
     bias = bias_uniform(layer.bias.shape, fan_in, twin.ours)
-    assert np.array_equal(weight, layer.weight.detach().numpy())
+    twin.same(layer.weight, weight)
     twin.agree(layer.bias, bias)
 
 
@@ -49,7 +49,7 @@ def test_embedding_and_recurrent_layers(twin):
     bound = 1 / math.sqrt(7)
     for parameter in lstm.parameters():
         got = random.uniform(parameter.shape, dtypes.float32, -bound, bound, generator=twin.ours)
-        assert np.array_equal(got, parameter.detach().numpy())
+        twin.same(parameter, got)
     twin.in_step()
 
 

@@ -53,7 +53,8 @@ def check_seed(seed: int) -> int:
 class CPUGenerator:
     """A source of random numbers whose stream equals that of torch's CPU generator.
 
-    The functions of :mod:`cupola.random` draw from it. Safe for use from several threads.
+    The functions of :mod:`cupola.random` draw from it. Safe for use from several threads: each
+    operator draws inside ``with generator``.
 
     Attributes:
         stream: the 32-bit words.
@@ -154,6 +155,14 @@ class CPUGenerator:
         copy.set_state(self.get_state())
         return copy
 
+    def __enter__(self) -> CPUGenerator:
+        """Hold the generator while one operator draws."""
+        self.lock.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
     def __repr__(self) -> str:
         return f"CPUGenerator(seed={self._initial_seed})"
 
@@ -169,12 +178,9 @@ class CPUGenerator:
 default_generator = CPUGenerator(int.from_bytes(os.urandom(8), "little"))
 
 
-@contextmanager
-def drawing(generator: CPUGenerator | None) -> Iterator[CPUGenerator]:
-    """The generator to draw from (the default one for None), locked for one operator."""
-    source = default_generator if generator is None else generator
-    with source.lock:
-        yield source
+def drawing(generator: CPUGenerator | None) -> CPUGenerator:
+    """The generator to draw from, the default one for None; use it as ``with drawing(g) as …``."""
+    return default_generator if generator is None else generator
 
 
 def manual_seed(seed: int) -> CPUGenerator:

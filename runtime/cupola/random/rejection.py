@@ -86,76 +86,103 @@ def binomial(
     """
     count, prob = np.broadcast_arrays(count, prob)
     kind = _single_or_double(count, "binomial_cpu")
+    counts, probs = count.ravel(), prob.astype(kind).ravel()
+    one = kind(1)
+    rarer = np.where(probs <= 0.5, probs, (1.0 - probs.astype(np.float64)).astype(kind))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = (
+            counts,
+            probs,
+            rarer,
+            counts * rarer,
+            np.sqrt(counts * rarer * (one - rarer)),
+            rarer / (one - rarer),
+            np.floor((counts + one) * rarer),
+            np.log1p(-rarer),
+        )
+    # Whole numbers this small are exact in float32 too; others are rounded to it step by step.
+    exact = kind is np.float64 or bool(
+        (counts == np.floor(counts)).all() and (counts < 2**23).all()
+    )
+    step = float if exact else lambda value: float(np.float32(value))
     with drawing(generator) as source, ReadAhead(source.stream) as ahead:
         drawn = [
-            _binomial(n, p, kind, ahead.uniform)
-            for n, p in zip(count.astype(kind).ravel(), prob.astype(kind).ravel())
+            _binomial(*row, step, ahead.uniform)
+            for row in zip(*(column.tolist() for column in columns))
         ]
     return _like(drawn, count)
 
 
 def _binomial(
-    count: np.floating, prob: np.floating, kind: type[np.floating], uniform: Callable[[], float]
+    count: float,
+    prob: float,
+    rarer: float,
+    mean: float,
+    deviation: float,
+    odds: float,
+    mode: float,
+    log_failure: float,
+    step: Callable[[float], float],
+    uniform: Callable[[], float],
 ) -> float:
     if count <= 0.0 or prob <= 0.0:
         return 0.0
     if prob >= 1.0:
-        return float(count)
+        return count
     if isnan(prob) or isnan(count):
         return nan
-    fewer = prob if prob <= 0.5 else kind(1.0 - float(prob))
-    draw = _rejected_binomial if count * fewer >= 10.0 else _summed_binomial
-    successes = draw(count, fewer, kind, uniform)
-    return successes if prob <= 0.5 else float(count) - successes
+    if mean >= 10.0:
+        successes = _rejected_binomial(count, rarer, mean, deviation, odds, mode, step, uniform)
+    else:
+        successes = _summed_binomial(count, log_failure, uniform)
+    return successes if prob <= 0.5 else count - successes
 
 
-def _summed_binomial(
-    count: np.floating, prob: np.floating, kind: type[np.floating], uniform: Callable[[], float]
-) -> float:
-    log_failure = float(np.log1p(-prob)) if kind is np.float32 else log1p(-prob)
-    total, limit, successes = 0.0, float(count), 0
+def _summed_binomial(count: float, log_failure: float, uniform: Callable[[], float]) -> float:
+    total, successes = 0.0, 0
     while True:
         total += ceil(_log(uniform()) / log_failure) if log_failure else inf
-        if total > limit:
+        if total > count:
             return float(successes)
         successes += 1
 
 
 def _rejected_binomial(
-    count: np.floating, prob: np.floating, kind: type[np.floating], uniform: Callable[[], float]
+    count: float,
+    prob: float,
+    mean: float,
+    deviation: float,
+    odds: float,
+    mode: float,
+    step: Callable[[float], float],
+    uniform: Callable[[], float],
 ) -> float:
-    one = kind(1)
-    deviation = float(np.sqrt(count * prob * (one - prob)))
     b = 1.15 + 2.53 * deviation
-    a = -0.0873 + 0.0248 * b + 0.01 * float(prob)
-    c = float(count * prob) + 0.5
+    a = -0.0873 + 0.0248 * b + 0.01 * prob
+    c = mean + 0.5
     inside = 0.92 - 4.2 / b
-    odds = float(prob / (one - prob))
     alpha = (2.83 + 5.1 / b) * deviation
-    mode = float(np.floor((count + one) * prob))
-    n = float(count)
-    n_plus_one = float(count + one)
     while True:
         u = uniform() - 0.5
         v = uniform()
         us = 0.5 - abs(u)
         if us == 0.0:
             continue
-        k = float(kind(floor((2.0 * a / us + b) * u + c)))
-        if k < 0.0 or k > n:
+        k = step(floor((2.0 * a / us + b) * u + c))
+        if k < 0.0 or k > count:
             continue
         if us >= 0.07 and v <= inside:
             return k
         left = _log(v * alpha / (a / (us * us) + b))
-        above = float(count - kind(k) + one)  # failures + 1, in the arguments' precision
+        above = step(step(count - k) + 1.0)  # failures + 1
         bound = (
-            (mode + 0.5) * log((mode + 1.0) / (odds * (n - mode + 1.0)))
-            + n_plus_one * log((n - mode + 1.0) / above)
-            + (k + 0.5) * log(odds * above / float(kind(k) + one))
+            (mode + 0.5) * log((mode + 1.0) / (odds * (count - mode + 1.0)))
+            + step(count + 1.0) * log((count - mode + 1.0) / above)
+            + (k + 0.5) * log(odds * above / step(k + 1.0))
             + _stirling(mode)
-            + _stirling(n - mode)
+            + _stirling(count - mode)
             - _stirling(k)
-            - _stirling(n - k)
+            - _stirling(count - k)
         )
         if left <= bound:
             return k

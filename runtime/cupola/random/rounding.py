@@ -6,6 +6,8 @@ of many of its random numbers depends on it.
 
 from __future__ import annotations
 
+from math import frexp
+
 import numpy as np
 
 from cupola import dtypes
@@ -26,6 +28,22 @@ def fma32(a: np.ndarray, b: float | np.ndarray, c: float | np.ndarray) -> np.nda
         error = two_sum(product, np.broadcast_to(np.float64(c), product.shape))[1]
         nudged = np.nextafter(total, np.where(error > 0, np.inf, -np.inf))
         total = np.where(midpoint & (error != 0), nudged, total)
+    return total.astype(np.float32)
+
+
+def scale_unit32(units: np.ndarray, span: float, low: float) -> np.ndarray:
+    """``units * span + low`` rounded once to float32, for units that are multiples of 2^-24.
+
+    Span and low are float32 numbers. Where neither is much larger than the other the sum fits in
+    a float64, so that its only rounding is the last one.
+    """
+    if low == 0.0:
+        return units * np.float32(span)
+    if not -29 <= frexp(low)[1] - frexp(span)[1] <= 5:
+        return fma32(units, span, low)
+    total = units.astype(np.float64)
+    total *= span
+    total += low
     return total.astype(np.float32)
 
 

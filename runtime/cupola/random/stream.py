@@ -12,6 +12,8 @@ TABLE = 624  # words in the twister's table
 
 # Words are made in blocks that stay in the second-level cache while they are transformed.
 BLOCK = 1 << 16
+# Up to this many the raw words, which come as uint64, are had sooner.
+_FEW = 4096
 
 
 class Stream:
@@ -39,6 +41,8 @@ class Stream:
         """The next ``count`` words, uint32."""
         if count:
             self.fresh = False
+        if count <= _FEW:
+            return self._bits.random_raw(count).astype(np.uint32)
         # Over the whole 32-bit range NumPy hands out the words as they come.
         return self._words.integers(0, 1 << 32, size=count, dtype=np.uint32)
 

@@ -11,8 +11,11 @@ from cupola import dtypes
 
 from .generator import CPUGenerator, drawing
 from .layout import in_layout
-from .rounding import fma32, fma64, largest, narrow, need_floating
+from .rounding import fma64, largest, narrow, need_floating, scale_unit32
 from .stream import BLOCK, Stream, unit_float32, unit_float64
+
+# Scaled numbers take several float64 temporaries: smaller blocks keep them in cache.
+_SCALED_BLOCK = BLOCK >> 3
 
 
 def uniform(
@@ -46,9 +49,10 @@ def uniform(
     _check(dtype, low, high)
     count = prod(shape)
     out = np.empty(count, dtype.np)
+    block = BLOCK if (low, high) == (0.0, 1.0) else _SCALED_BLOCK
     with drawing(generator) as source:
-        for start in range(0, count, BLOCK):
-            part = out[start : start + BLOCK]
+        for start in range(0, count, block):
+            part = out[start : start + block]
             part[...] = _block(source.stream, part.size, dtype, low, high)
     return in_layout(out, shape, strides)
 
@@ -63,7 +67,7 @@ def _block(stream: Stream, count: int, dtype: dtypes.dtype, low: float, high: fl
         values = unit_float32(stream.words(count))
         if (low, high) != (0.0, 1.0):
             first, last = np.float32(low), np.float32(high)
-            values = fma32(values, last - first, first)
+            values = scale_unit32(values, float(last - first), float(first))
         elif dtype.name == "float32":
             return values
     # Rounding may reach the upper bound, which does not belong to the interval.
