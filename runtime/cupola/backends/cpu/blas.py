@@ -1,9 +1,9 @@
 """The number of threads of NumPy's BLAS.
 
-NumPy's wheels bundle OpenBLAS with its own pthread pool, beside the OpenMP threads of oneDNN and of generated kernels.
-The pools do not run at the same time, but after a call OpenBLAS's workers poll for some tens of milliseconds, which
-costs the next OpenMP region a share of the cores. float32 therefore goes to oneDNN, and only float64, integers and
-tiny products to BLAS.
+NumPy's wheels bundle OpenBLAS with its own pthread pool, beside the OpenMP threads of oneDNN and of
+generated kernels. The pools do not run at the same time, but after a call OpenBLAS's workers poll
+for some tens of milliseconds, which costs the next OpenMP region a share of the cores. float32
+therefore goes to oneDNN, and only float64, integers and tiny products to BLAS.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The heavy operators with NumPy alone: im2col and np.matmul. Correct for every case; the speed is BLAS's."""
+"""The heavy operators with NumPy alone: im2col and np.matmul. Correct for every case.
+
+The speed is BLAS's.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from cupola.backends.cpu.blas import set_blas_threads
 from cupola.backends.cpu.heavy import (
     Activation,
     Pads,
+    check_activation,
     check_convolution,
     check_convolution_grad,
     is_channels_last,
@@ -29,8 +33,7 @@ def _gelu(x: np.ndarray) -> np.ndarray:
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # exp(-x) overflowing to infinity gives the right limit, 0
-        return 1 / (1 + np.exp(-x))
+    return 1 / (1 + np.exp(-x))  # exp overflowing to infinity gives the right limit, 0
 
 
 def _gelu_tanh(x: np.ndarray) -> np.ndarray:
@@ -51,14 +54,14 @@ _FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def apply_activation(x: np.ndarray, activation: Activation) -> np.ndarray:
-    """The epilogue `activation` of `ACTIVATIONS` on x. Raises ValueError for a name that is not there."""
-    if activation is None:
-        return x
-    name, *parameters = (activation,) if isinstance(activation, str) else activation
-    if name not in _FUNCTIONS:
-        raise ValueError(f"unknown activation {name!r}: use one of {', '.join(_FUNCTIONS)}")
-    return np.asarray(_FUNCTIONS[name](x, *parameters), dtype=x.dtype)
+@np.errstate(all="ignore")
+def activate(x: np.ndarray, activation: Activation) -> None:
+    """Apply one of `ACTIVATIONS` to x in place."""
+    if activation == "relu":
+        np.maximum(x, 0, out=x)
+    elif activation is not None:
+        name, *parameters = (activation,) if isinstance(activation, str) else activation
+        np.copyto(x, _FUNCTIONS[name](x, *parameters), casting="unsafe")
 
 
 def _wide(array: np.ndarray) -> np.ndarray:
@@ -68,7 +71,10 @@ def _wide(array: np.ndarray) -> np.ndarray:
 
 
 def _integer_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Exact integer product, wrapped to the dtype: by BLAS in float64 where no sum can lose a bit."""
+    """Exact integer product, wrapped to the dtype.
+
+    By BLAS in float64 where no sum can lose a bit.
+    """
 
     def bound(x: np.ndarray) -> int:
         return max(abs(int(x.max())), abs(int(x.min()))) if x.size else 0
@@ -79,6 +85,7 @@ def _integer_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.matmul(a, b)
 
 
+@np.errstate(all="ignore")
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _integer_matmul(a, b) if a.dtype.kind in "iu" else np.matmul(a, b)
 
@@ -92,7 +99,7 @@ def _pad(x: np.ndarray, padding: Pads) -> np.ndarray:
 def _taps(
     kernel: Sequence[int], size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> list[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Each kernel position with the slice of the padded input that it meets, one element an output element."""
+    """Each kernel position with the slice of the padded input that it meets."""
     taps = []
     for position in itertools.product(*map(range, kernel)):
         window = tuple(
@@ -118,6 +125,7 @@ class FallbackOps:
     """`HeavyOps` by NumPy. See the protocol for the operators' contracts."""
 
     name = "numpy"
+    fused_activations: frozenset[str] = frozenset()
 
     def convolution(
         self,
@@ -135,6 +143,7 @@ class FallbackOps:
         channels_last: bool | None = None,
         weight_key: Hashable | None = None,
     ) -> np.ndarray:
+        check_activation(activation)
         n, o, *size = check_convolution(x.shape, weight.shape, stride, padding, dilation, groups)
         padded, w = _pad(_wide(x), padding), _wide(weight)
         result = np.zeros(
@@ -142,7 +151,8 @@ class FallbackOps:
         )  # channels last: what the product below gives
         depth, area = w[0].size, math.prod(size)
         if result.size and depth:
-            # (groups, C/groups * kernel, O/groups), against columns (rows, groups, 1, C/groups * kernel)
+            # (groups, C/groups * kernel, O/groups), against columns (rows, groups, 1, C/groups *
+            # kernel)
             matrix = w.reshape(groups, o // groups, depth).swapaxes(1, 2)
             span = [d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:], strict=True)]
             axes = tuple(range(2, padded.ndim))
@@ -168,7 +178,8 @@ class FallbackOps:
         if residual is not None:
             y += _wide(residual)
         last = is_channels_last(x) if channels_last is None else channels_last
-        return _store(apply_activation(y, activation), out, x.dtype, last)
+        activate(y, activation)
+        return _store(y, out, x.dtype, last)
 
     def convolution_input_grad(
         self,
@@ -234,7 +245,8 @@ class FallbackOps:
         padded = _pad(padded, [(0, high) for high in short])
         grad = np.zeros(weight_shape, g.dtype)
         if g.size and grad.size:
-            # (groups, O/groups, N * positions) @ (groups, N * positions, C/groups), a kernel position at a time
+            # (groups, O/groups, N * positions) @ (groups, N * positions, C/groups), a kernel
+            # position at a time
             left = np.moveaxis(g, 0, 1).reshape(groups, o // groups, -1)
             for position, window in _taps(kernel, size, stride, dilation):
                 right = (
@@ -259,15 +271,17 @@ class FallbackOps:
             raise ValueError(
                 f"matmul needs (..., M, K) and (..., K, N), got {a.shape} and {b.shape}"
             )
+        check_activation(activation)
         if a.dtype.kind in "iub" or a.dtype.itemsize == 2:
             result = _product(_wide(a), _wide(b))
         elif bias is None and activation is None:
-            return np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
+            with np.errstate(all="ignore"):
+                return np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
         else:
-            result = np.matmul(a, b)
+            result = _product(a, b)
         if bias is not None:
             result += _wide(bias)
-        result = apply_activation(result, activation)
+        activate(result, activation)
         if out is None:
             return result.astype(a.dtype, copy=False)
         return _store(result, out, a.dtype, False)

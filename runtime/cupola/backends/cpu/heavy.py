@@ -1,7 +1,8 @@
 """The CPU backend's heavy operators: convolution and matrix multiplication on NumPy arrays.
 
-`HeavyOps` is the interface; `onednn/` implements it with oneDNN and `fallback.py` with NumPy alone. `heavy_ops()` gives
-the best one that works here. Arrays in, arrays out: nothing in this layer knows tensors or graphs.
+`HeavyOps` is the interface; `onednn/` implements it with oneDNN and `fallback.py` with NumPy alone.
+`heavy_ops()` gives the best one that works here. Arrays in, arrays out:
+nothing in this layer knows tensors or graphs.
 """
 
 from __future__ import annotations
@@ -23,9 +24,15 @@ ACTIVATIONS = (
 
 
 class HeavyOps(Protocol):
-    """What a CPU library has to offer. Every array may have any positive strides; none is written but `out`."""
+    """What a CPU library has to offer. Every array may have any positive strides.
+
+    None is written but `out`.
+    """
 
     name: str
+    fused_activations: frozenset[
+        str
+    ]  # those that cost no pass of their own; the others are done after
 
     def convolution(
         self,
@@ -45,11 +52,12 @@ class HeavyOps(Protocol):
     ) -> np.ndarray:
         """Cross-correlation with its epilogue: activation(conv(x, weight) + bias + residual).
 
-        x (N, C, *spatial), weight (O, C/groups, *kernel), bias (O,), residual and out (N, O, *out_spatial), all of
-        x's dtype; 1 to 3 spatial dimensions; padding is one (low, high) pair for each, in elements, not negative.
-        `channels_last` chooses the memory format of a fresh result (None: that of x). Equal `weight_key`s promise
-        equal weight contents: the packed weight is kept and reused. `residual` may be `out` itself.
-        Raises ValueError when the shapes do not fit. PyTorch: torch.nn.functional.conv1d, conv2d, conv3d.
+        x (N, C, *spatial), weight (O, C/groups, *kernel), bias (O,), residual and out (N, O,
+        *out_spatial), all of x's dtype; 1 to 3 spatial dimensions; padding is one (low, high) pair
+        for each, in elements, not negative. `channels_last` chooses the memory format of a fresh
+        result (None: that of x). Equal `weight_key`s promise equal weight contents: the packed
+        weight is kept and reused. `residual` may be `out` itself. Raises ValueError when the shapes
+        do not fit. PyTorch: torch.nn.functional.conv1d, conv2d, conv3d.
         """
         ...
 
@@ -67,7 +75,7 @@ class HeavyOps(Protocol):
         channels_last: bool | None = None,
         weight_key: Hashable | None = None,
     ) -> np.ndarray:
-        """The gradient of `convolution` for x, of shape x_shape: also transposed convolution itself.
+        """The gradient of `convolution` for x; transposed convolution itself.
 
         x_shape may be larger than grad_out needs (output_padding): what no window reaches is zero.
         PyTorch: torch.nn.grad.conv2d_input, torch.nn.functional.conv_transpose2d.
@@ -86,7 +94,10 @@ class HeavyOps(Protocol):
         *,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
-        """The gradient of `convolution` for weight, of shape weight_shape. PyTorch: torch.nn.grad.conv2d_weight."""
+        """The gradient of `convolution` for weight, of shape weight_shape. PyTorch.
+
+        Torch.nn.grad.conv2d_weight.
+        """
         ...
 
     def matmul(
@@ -101,9 +112,9 @@ class HeavyOps(Protocol):
     ) -> np.ndarray:
         """activation(a @ b + bias): a (..., M, K), b (..., K, N), the leading dimensions broadcast.
 
-        One dtype for all; half types accumulate in float32, integers wrap as their dtype does. bias broadcasts to
-        the result, (N,) being the fused case. `weight_key` is as in `convolution`, for b.
-        Raises ValueError when the shapes do not fit. PyTorch: torch.matmul.
+        One dtype for all; half types accumulate in float32, integers wrap as their dtype does. bias
+        broadcasts to the result, (N,) being the fused case. `weight_key` is as in `convolution`,
+        for b. Raises ValueError when the shapes do not fit. PyTorch: torch.matmul.
         """
         ...
 
@@ -120,6 +131,13 @@ class HeavyOps(Protocol):
         ...
 
 
+def check_activation(activation: Activation) -> None:
+    """Raises ValueError for an epilogue that is not one of `ACTIVATIONS`."""
+    name = activation if activation is None or isinstance(activation, str) else activation[0]
+    if name is not None and name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}: use one of {', '.join(ACTIVATIONS)}")
+
+
 def output_size(
     size: Sequence[int],
     kernel: Sequence[int],
@@ -127,13 +145,17 @@ def output_size(
     padding: Pads,
     dilation: Sequence[int],
 ) -> tuple[int, ...]:
-    """The spatial size of a convolution's result. Raises ValueError where a window is larger than its input."""
+    """The spatial size of a convolution's result.
+
+    Raises ValueError where a window is larger than its input.
+    """
     sizes = []
     for s, k, step, (low, high), d in zip(size, kernel, stride, padding, dilation, strict=True):
         room = s + low + high - (d * (k - 1) + 1)
         if room < 0:
             raise ValueError(
-                f"kernel size {tuple(kernel)} with dilation {tuple(dilation)} does not fit in the padded input: "
+                f"kernel size {tuple(kernel)} with dilation {tuple(dilation)} does not fit in the padded "
+                f"input: "
                 f"size {tuple(size)}, padding {tuple(padding)}; pad more or use a smaller kernel"
             )
         sizes.append(room // step + 1)
@@ -148,16 +170,16 @@ def check_convolution(
     dilation: Sequence[int],
     groups: int,
 ) -> tuple[int, ...]:
-    """The result's shape (N, O, *out_spatial), once everything has been found consistent (else ValueError)."""
+    """The result's shape (N, O, *out_spatial). Raises ValueError where the arguments do not fit."""
     spatial = len(x_shape) - 2
     if spatial not in (1, 2, 3) or len(weight_shape) != len(x_shape):
         raise ValueError(
-            f"convolution needs x (N, C, *spatial) and weight (O, C/groups, *kernel) with 1 to 3 spatial "
-            f"dimensions, got {tuple(x_shape)} and {tuple(weight_shape)}"
+            f"convolution needs x (N, C, *spatial) and weight (O, C/groups, *kernel) with 1 to 3 "
+            f"spatial dimensions, got {tuple(x_shape)} and {tuple(weight_shape)}"
         )
     if not len(stride) == len(padding) == len(dilation) == spatial:
         raise ValueError(
-            f"stride, padding and dilation need one entry for each of {spatial} spatial dimensions"
+            f"stride, padding and dilation need one entry for each of {spatial} dimensions"
         )
     if min(stride) < 1 or min(dilation) < 1 or min(min(pair) for pair in padding) < 0:
         raise ValueError(
@@ -166,8 +188,8 @@ def check_convolution(
         )
     if groups < 1 or x_shape[1] != weight_shape[1] * groups or weight_shape[0] % groups:
         raise ValueError(
-            f"x with {x_shape[1]} channels, weight {tuple(weight_shape)} and groups={groups} do not fit: "
-            f"weight needs shape (O, C/groups, *kernel) with O a multiple of groups"
+            f"x with {x_shape[1]} channels, weight {tuple(weight_shape)} and groups={groups} do "
+            f"not fit: weight needs shape (O, C/groups, *kernel) with O a multiple of groups"
         )
     size = output_size(x_shape[2:], weight_shape[2:], stride, padding, dilation)
     return (x_shape[0], weight_shape[0], *size)
@@ -182,7 +204,7 @@ def check_convolution_grad(
     dilation: Sequence[int],
     groups: int,
 ) -> None:
-    """Raises ValueError unless grad_shape is the result's, or smaller in space (x may have an output_padding)."""
+    """Raises ValueError unless grad_shape is the result's, or smaller (x has an output_padding)."""
     shape = check_convolution(x_shape, weight_shape, stride, padding, dilation, groups)
     if (
         len(grad_shape) != len(shape)
@@ -209,7 +231,10 @@ def channels_last_strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def has_strides(array: np.ndarray, strides: Sequence[int]) -> bool:
-    """Whether the array is laid out by these strides (elements); those of axes of size 1 do not count."""
+    """Whether the array is laid out by these strides (elements).
+
+    Those of axes of size 1 do not count.
+    """
     item = array.itemsize
     return all(
         have == want * item or size == 1
@@ -234,7 +259,10 @@ _chosen: HeavyOps | None = None
 
 
 def heavy_ops() -> HeavyOps:
-    """The implementation for this machine: oneDNN where it loads, NumPy otherwise. Chosen on the first call."""
+    """The implementation for this machine: oneDNN where it loads, NumPy otherwise.
+
+    Chosen on the first call.
+    """
     global _chosen
     if _chosen is None:
         with _lock:

@@ -1,9 +1,9 @@
 """Choosing the primitive and the layouts of a convolution and of its two gradients.
 
-What was measured (AVX2 and AVX-512, oneDNN 3.2): forward and input gradient are fastest, or within noise of it, in
-channels-last with a packed weight; the weight gradient of a kernel larger than one element is a quarter to a half
-faster in the layouts oneDNN picks itself; few channels in a group have no channels-last kernel, and there the plain
-layout with im2col wins.
+What was measured (AVX2 and AVX-512, oneDNN 3.2): forward and input gradient are fastest, or within
+noise of it, in channels-last with a packed weight; the weight gradient of a kernel larger than one
+element is a quarter to a half faster in the layouts oneDNN picks itself; few channels in a group
+have no channels-last kernel, and there the plain layout with im2col wins.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from cupola.backends.cpu.heavy import Activation, Pads, channels_last_strides, contiguous_strides
 from cupola.backends.cpu.onednn import layout
+from cupola.backends.cpu.onednn.attributes import FIRST_OPERAND, Attributes, fused
 from cupola.backends.cpu.onednn.library import UNIMPLEMENTED, Dims, Library, OneDNNError
 from cupola.backends.cpu.onednn.operation import PRELOAD, Operation
 from cupola.backends.cpu.onednn.primitive import (
@@ -28,7 +29,6 @@ from cupola.backends.cpu.onednn.primitive import (
     FORWARD_TRAINING,
     SRC,
     WEIGHTS,
-    Attributes,
     Descriptor,
     Primitive,
 )
@@ -50,7 +50,10 @@ class Geometry:
     data_type: int
 
     def tail(self) -> tuple[object, ...]:
-        """The last numbers every descriptor takes. Low padding is given; the high one is what the result needs."""
+        """The last numbers every descriptor takes. Low padding is given.
+
+        The high one is what the result needs.
+        """
         low = [pair[0] for pair in self.padding]
         return (
             Dims(*self.stride),
@@ -60,7 +63,10 @@ class Geometry:
         )
 
     def high(self) -> list[int]:
-        """The high padding with which the windows end exactly at the padded input's end; may be negative."""
+        """The high padding with which the windows end exactly at the padded input's end.
+
+        May be negative.
+        """
         return [
             (o - 1) * s + d * (k - 1) + 1 - n - low
             for o, s, d, k, n, (low, _) in zip(
@@ -81,7 +87,10 @@ class Geometry:
         return all(high > -s for high, s in zip(self.high(), self.stride, strict=True))
 
     def strided_stem(self) -> bool:
-        """A strided convolution of few channels (an image's): its input gradient wants the plain layout."""
+        """A strided convolution of few channels (an image's).
+
+        Its input gradient wants the plain layout.
+        """
         return self.weight[1] < 8 and max(self.stride) > 1
 
 
@@ -117,7 +126,10 @@ def _forward(
     residual: str | None = None,
     activation: Activation = None,
 ) -> Primitive:
-    """The forward primitive; `residual` is None, "binary" (read beside the result) or "sum" (in the result)."""
+    """The forward primitive.
+
+    `residual` is None, "binary" (read beside the result) or "sum" (in the result).
+    """
     data_type = geometry.data_type
     attributes = Attributes(library)
     arguments = [SRC, WEIGHTS, DST]
@@ -128,9 +140,10 @@ def _forward(
     if residual == "sum":
         attributes.sum()
     elif residual == "binary":
-        arguments.append(attributes.add(result))
+        attributes.add(result)
+        arguments.append(FIRST_OPERAND)
     if activation is not None:
-        attributes.eltwise(activation)
+        attributes.activation(activation, len(geometry.x))
     return Primitive(
         library,
         arguments,
@@ -142,6 +155,7 @@ def _forward(
         result,
         *geometry.tail(),
         attributes,
+        constants=attributes.constants,
     )
 
 
@@ -154,28 +168,35 @@ def forward(
     bias: bool,
     residual: bool,
     activation: Activation,
-) -> Operation:
-    """The operation for `HeavyOps.convolution`: inputs x, weight, then bias and residual if any."""
+) -> tuple[Operation, Activation]:
+    """The operation for `HeavyOps.convolution`: inputs x, weight, then bias and residual if any.
+
+    Gives also the activation that is left to do: what the primitive cannot do fast, or not as
+    PyTorch does it.
+    """
     target = layout.activations(library, out)
     mode = None
     if residual:
         added = layout.activations(library, inputs[-1])
         strides = channels_last_strides(out.shape)
         last = Descriptor.strided(library, out.shape, strides, geometry.data_type)
-        # Reading the residual beside the result saves a pass; where it must be reordered, or lies in
-        # the result already, accumulating into the result does.
+        # Reading the residual beside the result saves a pass; where it must be reordered, or lies
+        # in the result already, accumulating into the result does.
         mode = "binary" if inputs[-1] is not out and added == last == target else "sum"
 
-    def choose(mode: str | None) -> Primitive:
+    def choose(mode: str | None, activation: Activation) -> Primitive:
         return _choose(
             ("last", "any", "plain"),
             lambda kind: _forward(library, geometry, kind, bias, mode, activation),
         )
 
-    primitive = choose(mode)
-    if mode == "binary" and primitive.reference:  # im2col kernels know "sum" only
-        mode = "sum"
-        primitive = choose(mode)
+    inside = activation if fused(activation) else None
+    primitive = choose(mode, inside)
+    if primitive.reference and (
+        mode or inside
+    ):  # im2col kernels: "sum" only, and other post-ops slowly
+        mode, inside = "sum" if mode else None, None
+        primitive = choose(mode, inside)
     described = [
         (SRC, layout.activations(library, inputs[0])),
         (WEIGHTS, layout.weights(library, inputs[1], geometry.groups)),
@@ -183,9 +204,9 @@ def forward(
     if bias:
         described.append((BIAS, layout.vector(library, inputs[2])))
     if residual:
-        beside = max(primitive.descriptors)  # post-op arguments have the highest numbers
-        described.append((beside if mode == "binary" else PRELOAD, added))
-    return Operation(library, primitive, described, (DST, target))
+        described.append((FIRST_OPERAND if mode == "binary" else PRELOAD, added))
+    operation = Operation(library, primitive, described, (DST, target))
+    return operation, None if inside else activation
 
 
 def input_grad(

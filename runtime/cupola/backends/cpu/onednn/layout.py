@@ -12,7 +12,10 @@ from cupola.backends.cpu.onednn.primitive import DATA_TYPES, Descriptor
 
 
 def overlaps(array: np.ndarray, broadcast: bool = False) -> bool:
-    """Whether elements may share memory (as in a sliding window); `broadcast` lets stride 0 pass."""
+    """Whether elements may share memory (as in a sliding window).
+
+    `broadcast` lets stride 0 pass.
+    """
     axes = sorted(
         (stride, size)
         for size, stride in zip(array.shape, array.strides, strict=True)
@@ -27,12 +30,18 @@ def overlaps(array: np.ndarray, broadcast: bool = False) -> bool:
 
 
 def regular(array: np.ndarray) -> bool:
-    """Whether oneDNN can describe the array as it lies: whole elements, forwards, without overlap or broadcast."""
+    """Whether oneDNN can describe the array as it lies.
+
+    Whole elements, forwards, without overlap or broadcast.
+    """
     return not any(stride % array.itemsize for stride in array.strides) and not overlaps(array)
 
 
 def element_strides(array: np.ndarray) -> tuple[int, ...]:
-    """Strides in elements; those of axes of size 1 are made the contiguous ones, since they mean nothing."""
+    """Strides in elements.
+
+    Those of axes of size 1 are made the contiguous ones, since they mean nothing.
+    """
     plain = contiguous_strides(array.shape)
     return tuple(
         stride // array.itemsize if size != 1 else default
@@ -41,7 +50,10 @@ def element_strides(array: np.ndarray) -> tuple[int, ...]:
 
 
 def activations(library: Library, array: np.ndarray) -> Descriptor:
-    """(N, C, *spatial): the exact channels-last or contiguous layout where the memory fits one of them."""
+    """(N, C, *spatial).
+
+    The exact channels-last or contiguous layout where the memory fits one of them.
+    """
     last, plain = channels_last_strides(array.shape), contiguous_strides(array.shape)
     strides: Sequence[int]
     if has_strides(array, last):
@@ -54,7 +66,10 @@ def activations(library: Library, array: np.ndarray) -> Descriptor:
 
 
 def grouped(shape: Sequence[int], groups: int) -> tuple[int, ...]:
-    """A weight's shape as oneDNN wants it: with a leading axis of groups where there are several."""
+    """A weight's shape as oneDNN wants it.
+
+    With a leading axis of groups where there are several.
+    """
     if groups == 1:
         return tuple(shape)
     return (groups, shape[0] // groups, *shape[1:])

@@ -1,8 +1,9 @@
 """Finding and loading oneDNN's C library through ctypes.
 
-Nothing is searched or loaded when this module is imported: `load()` does it once, and `available()` says whether it
-worked. The library is looked for inside the installed distribution, by the packaging metadata, so that it works in a
-virtual environment, a user install or a system install alike.
+Nothing is searched or loaded when this module is imported: `load()` does it once, and `available()`
+says whether it worked. The library is looked for inside the installed distribution, by the
+packaging metadata, so that it works in a virtual environment, a user install or a system install
+alike.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ _PROTOTYPES: dict[str, tuple[object, ...]] = {
     "post_ops_append_sum": (_P, c_float, c_int32, c_int),
     "post_ops_append_eltwise": (_P, c_int, c_float, c_float),
     "post_ops_append_binary": (_P, c_int, _P),
+    "post_ops_append_prelu": (_P, c_int),
     "convolution_forward_primitive_desc_create": (
         *(_OUT, _P, c_int, c_int, _P, _P, _P, _P),
         *_CONV_TAIL,
@@ -115,11 +117,15 @@ _PROTOTYPES: dict[str, tuple[object, ...]] = {
 
 
 class Library:
-    """The loaded library: each function of `_PROTOTYPES` as an attribute, without the `dnnl_` prefix."""
+    """The loaded library.
+
+    Each function of `_PROTOTYPES` as an attribute, without the `dnnl_` prefix.
+    """
 
     def __init__(self, path: Path) -> None:
         # One OpenMP runtime for the process: whoever loaded libgomp.so.1 first (SciPy, torch in a
-        # parity run) is the one that oneDNN's own dependency resolves to, because the soname is equal.
+        # parity run) is the one that oneDNN's own dependency resolves to, because the soname is
+        # equal.
         self.openmp = ctypes.CDLL("libgomp.so.1", mode=ctypes.RTLD_GLOBAL)
         self.openmp.omp_set_num_threads.argtypes = (c_int,)
         self.openmp.omp_set_num_threads.restype = None
@@ -159,7 +165,10 @@ class Library:
 
 
 class Handle:
-    """An object of the C library, destroyed when its last Python reference goes. ctypes takes it as it is."""
+    """An object of the C library, destroyed when its last Python reference goes.
+
+    Ctypes takes it as it is.
+    """
 
     __slots__ = ("_as_parameter_", "_destroy")
     live = 0  # how many exist now: what a leak test counts
@@ -178,7 +187,10 @@ class Handle:
 
 
 def _candidates() -> list[Path]:
-    """Where the library may be: the files the distribution's metadata names, then the environment's lib folder."""
+    """Where the library may be.
+
+    The files the distribution's metadata names, then the environment's lib folder.
+    """
     paths = []
     try:
         for file in importlib.metadata.files(DISTRIBUTION) or ():
@@ -201,7 +213,7 @@ def _load() -> tuple[Library | None, str | None]:
     if platform.system() != "Linux" or platform.machine() not in ("x86_64", "AMD64"):
         return (
             None,
-            f"oneDNN is packaged for Linux on x86-64, not {platform.system()} on {platform.machine()}",
+            f"oneDNN is packaged for Linux on x86-64, this is {platform.system()} on {platform.machine()}",
         )
     paths = _candidates()
     if not paths:

@@ -1,4 +1,4 @@
-"""Describing a broadcast, strided matrix product to oneDNN with as few dimensions, and copies, as possible."""
+"""Describing a broadcast, strided matrix product to oneDNN: few dimensions, few copies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cupola.backends.cpu.heavy import Activation, contiguous_strides
+from cupola.backends.cpu.onednn.attributes import Attributes, fused
 from cupola.backends.cpu.onednn.layout import overlaps
 from cupola.backends.cpu.onednn.library import UNIMPLEMENTED, Library, OneDNNError
 from cupola.backends.cpu.onednn.operation import Operation
@@ -16,7 +17,6 @@ from cupola.backends.cpu.onednn.primitive import (
     DST,
     SRC,
     WEIGHTS,
-    Attributes,
     Descriptor,
     Primitive,
 )
@@ -26,7 +26,7 @@ MAX_BATCH_DIMS = 10
 
 @dataclass(slots=True)
 class _Axes:
-    """The batch axes of a product, outermost first, with the strides of a, b and the result in elements."""
+    """The batch axes of a product, outermost first, with everyone's strides in elements."""
 
     sizes: list[int]
     a: list[int]
@@ -46,7 +46,10 @@ class _Operand:
 
 
 def _batch(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> _Axes:
-    """The batch axes longer than 1, neighbours merged where all three arrays allow it; broadcast means stride 0."""
+    """The batch axes longer than 1, neighbours merged where all three arrays allow it.
+
+    Broadcast means stride 0.
+    """
 
     def strides(array: np.ndarray) -> list[int]:
         known = [
@@ -74,7 +77,10 @@ def _batch(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> _Axes:
 
 
 def _matrix(array: np.ndarray) -> tuple[int, int]:
-    """The strides of the last two axes; an axis of size 1 gets the one that makes the matrix look dense."""
+    """The strides of the last two axes.
+
+    An axis of size 1 gets the one that makes the matrix look dense.
+    """
     rows, columns = array.shape[-2:]
     row, column = (stride // array.itemsize for stride in array.strides[-2:])
     if columns == 1:
@@ -90,7 +96,10 @@ def _dense(rows: int, columns: int, row: int, column: int) -> bool:
 
 
 def regular(array: np.ndarray) -> bool:
-    """Whether oneDNN can read these matrices in place; their batch axes may be broadcast (stride 0)."""
+    """Whether oneDNN can read these matrices in place.
+
+    Their batch axes may be broadcast (stride 0).
+    """
     if any(stride < 0 or stride % array.itemsize for stride in array.strides):
         return False
     return _dense(*array.shape[-2:], *_matrix(array)) and not overlaps(array, broadcast=True)
@@ -105,15 +114,17 @@ def build(
     activation: Activation,
     packed: bool,
     data_type: int,
-) -> Operation:
+) -> tuple[Operation, Activation]:
     """The operation for `HeavyOps.matmul` on `regular` arrays: inputs a, b, then bias (N,) if any.
 
-    `packed` lets the primitive choose b's layout. Raises OneDNNError where it cannot be described.
+    `packed` lets the primitive choose b's layout. Gives also the activation that is left to do.
+    Raises OneDNNError where it cannot be described.
     """
     axes = _batch(a, b, out)
     m, n, k = a.shape[-2], b.shape[-1], a.shape[-1]
     (a_row, a_column), (out_row, out_column) = _matrix(a), _matrix(out)
-    # Where b does not vary along the innermost batch axis, that axis is only more rows of one product.
+    # Where b does not vary along the innermost batch axis, that axis is only more rows of one
+    # product.
     while axes.sizes and axes.b[-1] == 0:
         size, a_step, out_step = axes.sizes[-1], axes.a[-1], axes.out[-1]
         if m == 1:
@@ -146,10 +157,15 @@ def build(
         operands.append((BIAS, _Operand((*ones, n), (*(n for _ in ones), 1))))
     result = operand(axes.out, (m, n), (out_row, out_column))
 
-    primitive = _primitive(library, operands, result, activation, packed, data_type)
+    inside = activation if fused(activation) else None
+    primitive = _primitive(library, operands, result, inside, packed, data_type)
+    if inside and "ref" in primitive.implementation:
+        inside = None
+        primitive = _primitive(library, operands, result, inside, packed, data_type)
     code = DATA_TYPES[a.dtype]
     inputs = [(number, each.descriptor(library, code)) for number, each in operands]
-    return Operation(library, primitive, inputs, (DST, result.descriptor(library, code)))
+    operation = Operation(library, primitive, inputs, (DST, result.descriptor(library, code)))
+    return operation, None if inside else activation
 
 
 def _primitive(
@@ -162,7 +178,7 @@ def _primitive(
 ) -> Primitive:
     attributes = Attributes(library)
     if activation is not None:
-        attributes.eltwise(activation)
+        attributes.activation(activation, len(result.shape))
     by_number = {number: each.descriptor(library, data_type) for number, each in operands}
     if packed:
         by_number[WEIGHTS] = Descriptor.any(library, operands[1][1].shape, data_type)
@@ -176,4 +192,5 @@ def _primitive(
         by_number.get(BIAS),
         result.descriptor(library, data_type),
         attributes,
+        constants=attributes.constants,
     )

@@ -1,4 +1,4 @@
-"""A primitive together with the reorders that its chosen layouts ask for, as one call on addresses."""
+"""A primitive and the reorders that its chosen layouts ask for, as one call on addresses."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
+from cupola.backends.cpu.onednn.attributes import Attributes
 from cupola.backends.cpu.onednn.library import Library
-from cupola.backends.cpu.onednn.primitive import Descriptor, Primitive, reorder
-from cupola.backends.cpu.onednn.workspace import Buffer, aligned, thread_state
+from cupola.backends.cpu.onednn.primitive import DST, SRC, Descriptor, Primitive
+from cupola.backends.cpu.onednn.workspace import Buffer, address, aligned, thread_state
 
 T = TypeVar("T")
 
 
-PRELOAD = 0  # in place of an argument number: the input is copied into the result before the primitive runs
+# In place of an argument number: the input is copied into the result before the primitive runs.
+PRELOAD = 0
+
+
+def reorder(library: Library, source: Descriptor, target: Descriptor) -> Primitive:
+    """The primitive that copies one layout or data type into another."""
+    engine = library.engine
+    args = (source, engine, target, engine, Attributes(library))
+    return Primitive(library, (SRC, DST), "reorder", *args).compile()
 
 
 class Operation:
     """One operator on given layouts.
 
-    `inputs` and `output` pair each argument number with the caller's layout; where the primitive chose another, a
-    reorder goes before or after. An input numbered PRELOAD is what a "sum" post-op adds to.
+        `inputs` and `output` pair each argument number with the caller's layout; where the primitive chose another,
+    a     reorder goes before or after. An input numbered PRELOAD is what a "sum" post-op adds to.
     """
 
     def __init__(
@@ -35,7 +44,9 @@ class Operation:
         self.primitive = primitive.compile()
         layouts = primitive.descriptors
         position = {number: i for i, number in enumerate(layouts)}
-        self._width = len(position)
+        self._pointers = [0] * len(position)
+        for number, (_, array) in primitive.constants.items():
+            self._pointers[position[number]] = address(array)
         self._output_at = position[output[0]]
         result = layouts[output[0]]
         self._after = None if output[1] == result else reorder(library, result, output[1])
@@ -86,7 +97,7 @@ class Operation:
         base = state.reserve(self._size)
         stream = state.stream
         result = output if self._after is None else base + self._result_at
-        pointers = [0] * self._width
+        pointers = self._pointers.copy()
         pointers[-1] = base  # scratchpad
         for index, pointer in enumerate(inputs):
             step, at = self._before[index], self._positions[index]

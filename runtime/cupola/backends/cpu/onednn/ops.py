@@ -7,16 +7,18 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 
 from cupola.backends.cpu.blas import set_blas_threads
-from cupola.backends.cpu.fallback import FallbackOps, apply_activation
+from cupola.backends.cpu.fallback import FallbackOps, activate
 from cupola.backends.cpu.heavy import (
     Activation,
     Pads,
+    check_activation,
     check_convolution,
     check_convolution_grad,
     is_channels_last,
     new_activations,
 )
 from cupola.backends.cpu.onednn import convolution, layout, matmul
+from cupola.backends.cpu.onednn.attributes import FUSED
 from cupola.backends.cpu.onednn.library import UNIMPLEMENTED, OneDNNError, load
 from cupola.backends.cpu.onednn.operation import Operation
 from cupola.backends.cpu.onednn.plan import Plan, Store
@@ -25,8 +27,9 @@ from cupola.backends.cpu.onednn.workspace import Threads
 
 _SMALL = 4096  # multiply-adds below which np.matmul ends before oneDNN has begun
 
-# (data type to compute in, inputs, array like the result) -> operation
-Make = Callable[[int, Sequence[np.ndarray], np.ndarray], Operation]
+# (data type to compute in, inputs, array like the result) -> operation, activation left to do
+Made = tuple[Operation, Activation]
+Make = Callable[[int, Sequence[np.ndarray], np.ndarray], Made]
 
 
 def _key(array: np.ndarray | None) -> Hashable:
@@ -34,13 +37,14 @@ def _key(array: np.ndarray | None) -> Hashable:
 
 
 class OneDNNOps:
-    """`HeavyOps` by oneDNN; see the protocol for the operators' contracts. Safe to use from many threads.
+    """`HeavyOps` by oneDNN; the protocol has the operators' contracts. Safe in many threads.
 
-    `plans` bounds how many compiled operations are kept, `packed_bytes` the memory of packed weights.
+    `plans` bounds how many compiled operations are kept, `packed_bytes` the packed weights.
     Raises OSError where oneDNN cannot be loaded: ask `available()` first.
     """
 
     name = "onednn"
+    fused_activations = FUSED
 
     def __init__(self, plans: int = 2048, packed_bytes: int = 2 << 30) -> None:
         self._library = load()
@@ -71,6 +75,7 @@ class OneDNNOps:
         inputs = [array for array in (x, weight, bias, residual) if array is not None]
 
         def build() -> Plan | None:
+            check_activation(activation)
             shape = check_convolution(x.shape, weight.shape, *numbers)
             if bias is not None and bias.shape != shape[1:2]:
                 raise ValueError(f"bias has shape {bias.shape}, the convolution needs {shape[1:2]}")
@@ -78,7 +83,7 @@ class OneDNNOps:
                 raise ValueError(f"residual has shape {residual.shape}, the result {shape}")
             last = is_channels_last(x) if channels_last is None else channels_last
 
-            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Operation:
+            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Made:
                 geometry = convolution.Geometry(x.shape, weight.shape, shape, *numbers, data_type)
                 return convolution.forward(
                     *(self._library, geometry, used, target),
@@ -123,11 +128,11 @@ class OneDNNOps:
             check_convolution_grad(grad_out.shape, shape, weight.shape, *numbers)
             last = is_channels_last(grad_out) if channels_last is None else channels_last
 
-            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Operation:
+            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Made:
                 geometry = convolution.Geometry(
                     shape, weight.shape, grad_out.shape, *numbers, data_type
                 )
-                return convolution.input_grad(self._library, geometry, used, target)
+                return convolution.input_grad(self._library, geometry, used, target), None
 
             return self._plan(make, inputs, shape, last, out, 1)
 
@@ -158,9 +163,9 @@ class OneDNNOps:
         def build() -> Plan | None:
             check_convolution_grad(grad_out.shape, x.shape, shape, *numbers)
 
-            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Operation:
+            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Made:
                 geometry = convolution.Geometry(x.shape, shape, grad_out.shape, *numbers, data_type)
-                return convolution.weight_grad(self._library, geometry, used, target)
+                return convolution.weight_grad(self._library, geometry, used, target), None
 
             return self._plan(make, inputs, shape, False, out, None)
 
@@ -184,7 +189,7 @@ class OneDNNOps:
             result = self.matmul(a, b, out=out, weight_key=weight_key)
             np.add(result, bias, out=result, casting="unsafe")
             if activation is not None:
-                np.copyto(result, apply_activation(result, activation), casting="unsafe")
+                activate(result, activation)
             return result
         key = ("matmul", _key(a), _key(b), _key(bias), _key(out), activation, weight_key is None)
         inputs = (a, b) if bias is None else (a, b, bias)
@@ -194,6 +199,7 @@ class OneDNNOps:
                 raise ValueError(
                     f"matmul needs (..., M, K) and (..., K, N), got {a.shape} and {b.shape}"
                 )
+            check_activation(activation)
             batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
             shape = (*batch, a.shape[-2], b.shape[-1])
             if bias is not None and bias.shape != shape[-1:]:
@@ -201,7 +207,7 @@ class OneDNNOps:
             if a.dtype == np.float32 and np.prod(shape, dtype=float) * a.shape[-1] <= _SMALL:
                 return None
 
-            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Operation:
+            def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Made:
                 vector = used[2] if bias is not None else None
                 return matmul.build(
                     *(self._library, used[0], used[1], vector, target, activation),
@@ -255,10 +261,11 @@ class OneDNNOps:
         dtype = inputs[0].dtype
         target = new_activations(shape, dtype, channels_last) if out is None else out
         operation: Operation | None = None
+        left: Activation = None
         # Half types natively where the CPU has kernels for them, else widened by the reorders.
         for data_type in dict.fromkeys((DATA_TYPES[dtype], F32)):
             try:
-                operation = make(data_type, used, target)
+                operation, left = make(data_type, used, target)
             except OneDNNError as error:
                 if error.status != UNIMPLEMENTED:
                     raise
@@ -273,4 +280,4 @@ class OneDNNOps:
             if target_layout is not None:
                 number = self._store.layout_number(_key(used[weight]), target_layout)
                 packed = (weight, number)
-        return Plan(operation, copies, shape, dtype, channels_last, packed)
+        return Plan(operation, copies, shape, dtype, channels_last, packed, left)

@@ -1,4 +1,7 @@
-"""What `OneDNNOps` keeps for each distinct call: the operation, and how the call's arrays meet it."""
+"""What `OneDNNOps` keeps for each distinct call.
+
+The operation, and how the call's arrays meet it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cupola.backends.cpu.heavy import new_activations
+from cupola.backends.cpu.fallback import activate
+from cupola.backends.cpu.heavy import Activation, new_activations
 from cupola.backends.cpu.onednn.library import Library
 from cupola.backends.cpu.onednn.operation import Cache, Operation
 from cupola.backends.cpu.onednn.primitive import Descriptor
@@ -16,9 +20,10 @@ from cupola.backends.cpu.onednn.workspace import Buffer, Threads, address
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An operation, which inputs must be copied first (their strides have no description), and the result.
+    """An operation, which inputs to copy first (no description of their strides), and the result.
 
-    `weight` is (input index, layout number) where that input is packed, and may be kept packed by key.
+    `weight` is (input index, layout number) where that input is packed, and may be kept packed;
+    `activation` what the operation leaves to be done on its result.
     """
 
     operation: Operation
@@ -27,6 +32,7 @@ class Plan:
     dtype: np.dtype
     channels_last: bool
     weight: tuple[int, int] | None
+    activation: Activation
 
 
 class Store:
@@ -47,7 +53,7 @@ class Store:
         return entry[0]
 
     def layout_number(self, source: Hashable, packed: Descriptor) -> int:
-        """A number that two plans share exactly when they pack arrays of the same layout the same way."""
+        """A number that plans share when they pack arrays of one layout in the same way."""
         known: tuple[tuple[Descriptor, int], ...] = self._layouts.get(source) or ()
         for descriptor, number in known:
             if descriptor == packed:
@@ -83,6 +89,8 @@ class Store:
                 )
             packed = (index, buffer.pointer)
         operation.run([address(array) for array in arrays], address(result), packed)
+        if plan.activation is not None:
+            activate(result, plan.activation)
         return result
 
     def forget(self, weight_key: Hashable) -> None:

@@ -1,9 +1,9 @@
-"""oneDNN objects as Python objects: memory descriptors, attributes, primitives; every handle is freed with its owner."""
+"""oneDNN objects as Python objects: memory descriptors and primitives, freed with their owner."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ctypes import byref, c_char_p, c_void_p
 
 import ml_dtypes
@@ -14,34 +14,17 @@ from cupola.backends.cpu.onednn.library import Dims, ExecArg, Handle, Library, O
 # Values of oneDNN 3's enumerations (dnnl_types.h; stable through major version 3).
 FORWARD_TRAINING, FORWARD_INFERENCE = 64, 96
 CONVOLUTION_DIRECT = 1
-BINARY_ADD = 0x1FFF0
-SCRATCHPAD_USER = 1
 FORMAT_ANY = 1
 QUERY_IMPLEMENTATION, QUERY_ARGUMENT = 8, 255
 
-SRC, SRC_1, DST, WEIGHTS, BIAS, SCRATCHPAD = 1, 2, 17, 33, 41, 80
+SRC, DST, WEIGHTS, BIAS, SCRATCHPAD = 1, 17, 33, 41, 80
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS = 129, 145, 161
-POST_OP = 32768  # argument of the i-th post-op: POST_OP * (i + 1) | SRC_1
 
 F16, BF16, F32 = 1, 2, 3
 DATA_TYPES = {
     np.dtype(np.float16): F16,
     np.dtype(ml_dtypes.bfloat16): BF16,
     np.dtype(np.float32): F32,
-}
-
-# Epilogue name -> (oneDNN algorithm, alpha, beta).
-ELTWISE: dict[str, tuple[int, float, float]] = {
-    "relu": (0x20, 0.0, 0.0),
-    "leaky_relu": (0x20, 0.01, 0.0),
-    "tanh": (0x21, 0.0, 0.0),
-    "elu": (0x22, 1.0, 0.0),
-    "sigmoid": (0x29, 0.0, 0.0),
-    "gelu_tanh": (0x2B, 0.0, 0.0),
-    "silu": (0x2C, 1.0, 0.0),
-    "relu6": (0x2E, 0.0, 6.0),
-    "gelu": (0x31, 0.0, 0.0),
-    "hardswish": (0x34, 1 / 6, 0.5),
 }
 
 
@@ -83,45 +66,11 @@ class Descriptor:
     __hash__ = None  # type: ignore[assignment]
 
 
-class Attributes:
-    """Primitive attributes: a scratchpad that we provide, and post-ops in the order in which they were added."""
-
-    def __init__(self, library: Library) -> None:
-        self.library = library
-        self.handle = Handle(library, "primitive_attr", "primitive_attr_create")
-        self._ops = Handle(library, "post_ops", "post_ops_create")
-        self.count = 0
-        library.check("primitive_attr_set_scratchpad_mode", self.handle, SCRATCHPAD_USER)
-
-    @property
-    def _as_parameter_(self) -> Handle:
-        return self.handle
-
-    def _append(self, kind: str, *args: object) -> int:
-        self.library.check(f"post_ops_append_{kind}", self._ops, *args)
-        self.library.check("primitive_attr_set_post_ops", self.handle, self._ops)
-        self.count += 1
-        return POST_OP * self.count | SRC_1
-
-    def sum(self) -> None:
-        """result += what the destination held before."""
-        self._append("sum", 1.0, 0, 0)
-
-    def add(self, operand: Descriptor) -> int:
-        """result += operand; gives the argument number under which the operand is passed."""
-        return self._append("binary", BINARY_ADD, operand)
-
-    def eltwise(self, activation: str | tuple[str, float]) -> None:
-        """result = activation(result). Raises ValueError for an unknown name."""
-        name, *parameters = (activation,) if isinstance(activation, str) else activation
-        if name not in ELTWISE:
-            raise ValueError(f"unknown activation {name!r}: use one of {', '.join(ELTWISE)}")
-        algorithm, alpha, beta = ELTWISE[name]
-        self._append("eltwise", algorithm, *(parameters or (alpha,)), beta)
-
-
 class _Binding:
-    """One set of memory objects and the argument array over them: in use by one execution at a time."""
+    """One set of memory objects and the argument array over them.
+
+    In use by one execution at a time.
+    """
 
     __slots__ = ("arguments", "memories", "owners")
 
@@ -141,12 +90,21 @@ class _Binding:
 
 
 class Primitive:
-    """A compiled primitive. `arguments` lists its argument numbers, in the order in which pointers are passed."""
+    """A compiled primitive and the layout of each argument, in the order of the pointers passed.
+
+    `constants` are arguments that come with the primitive: number -> (layout, array).
+    """
 
     def __init__(
-        self, library: Library, arguments: Sequence[int], create: str, *args: object
+        self,
+        library: Library,
+        arguments: Sequence[int],
+        create: str,
+        *args: object,
+        constants: Mapping[int, tuple[Descriptor, np.ndarray]] | None = None,
     ) -> None:
         self.library = library
+        self.constants = dict(constants or {})
         description = Handle(library, "primitive_desc", f"{create}_primitive_desc_create", *args)
         name = c_char_p()
         library.check("primitive_desc_query", description, QUERY_IMPLEMENTATION, 0, byref(name))
@@ -154,14 +112,20 @@ class Primitive:
         self._description: Handle | None = description
         self._handle: Handle | None = None
         self.descriptors: dict[int, Descriptor] = {}
-        for number in (*arguments, SCRATCHPAD):
-            pointer = library.primitive_desc_query_md(description, QUERY_ARGUMENT, number)
-            clone = Handle(library, "memory_desc", "memory_desc_clone", c_void_p(pointer))
-            self.descriptors[number] = Descriptor(library, clone)
+        for number in arguments:
+            self.descriptors[number] = self._layout(description, number)
+        for number, (descriptor, _) in self.constants.items():
+            self.descriptors[number] = descriptor
+        self.descriptors[SCRATCHPAD] = self._layout(description, SCRATCHPAD)
         self.scratch = self.descriptors[SCRATCHPAD].size
         self._idle: deque[_Binding] = deque()
         self._execute = library.primitive_execute
         self._set_pointer = library.memory_set_data_handle
+
+    def _layout(self, description: Handle, number: int) -> Descriptor:
+        pointer = self.library.primitive_desc_query_md(description, QUERY_ARGUMENT, number)
+        clone = Handle(self.library, "memory_desc", "memory_desc_clone", c_void_p(pointer))
+        return Descriptor(self.library, clone)
 
     @property
     def description(self) -> Handle:
@@ -171,7 +135,7 @@ class Primitive:
 
     @property
     def reference(self) -> bool:
-        """Whether only a slow implementation (plain loops, or im2col and a generic GEMM) was found."""
+        """Whether only a slow implementation was found: plain loops, or im2col and a GEMM."""
         return "ref" in self.implementation or "gemm" in self.implementation
 
     def compile(self) -> Primitive:
@@ -182,7 +146,7 @@ class Primitive:
         return self
 
     def execute(self, stream: Handle, pointers: Sequence[int]) -> None:
-        """Run on the pointers, one for each of `arguments` and, last, one for the scratchpad (0 if none)."""
+        """Run on the addresses of `descriptors`, the last being the scratchpad's (0 if none)."""
         try:
             binding = self._idle.pop()
         except IndexError:
@@ -197,15 +161,3 @@ class Primitive:
         self._idle.append(binding)
         if status:
             raise OneDNNError(f"executing {self.implementation}", status)
-
-
-def reorder(library: Library, source: Descriptor, target: Descriptor) -> Primitive:
-    """The primitive that copies one layout or data type into another."""
-    attributes = Attributes(library)
-    engine = library.engine
-    return Primitive(
-        library,
-        (SRC, DST),
-        "reorder",
-        *(source, engine, target, engine, attributes),
-    ).compile()

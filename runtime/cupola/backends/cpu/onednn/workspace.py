@@ -1,4 +1,7 @@
-"""What each Python thread owns while it runs primitives: a stream, a scratch buffer, its number of OpenMP threads."""
+"""What each Python thread owns while it runs primitives.
+
+A stream, a scratch buffer, its number of OpenMP threads.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class Buffer:
 
 
 class Threads:
-    """The number of OpenMP threads: a setting of each thread in OpenMP, one for the process here."""
+    """The number of OpenMP threads.
+
+    A setting of each thread in OpenMP, one for the process here.
+    """
 
     count: int | None = None
     generation = 0  # counts changes, and clearings of the buffers
@@ -56,7 +62,10 @@ class ThreadState(threading.local):
     buffer = Buffer(0)
 
     def reserve(self, size: int) -> int:
-        """The address of at least `size` bytes, valid until the next call in this thread; 0 for none."""
+        """The address of at least `size` bytes, valid until the next call in this thread.
+
+        0 for none.
+        """
         if size == 0:
             return 0
         if self.buffer.size < size:
