@@ -1,0 +1,76 @@
+"""The CUDA backend: CuPy's memory, generated kernels, vendor libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cupola.backends.base import Array, Backend, Launch
+from cupola.backends.cuda import library
+from cupola.backends.cuda.device import device_count, require
+from cupola.backends.cuda.launch import KernelLaunch
+from cupola.codegen.form import Kernel
+from cupola.dtypes import dtype
+from cupola.errors import BackendError
+
+
+class CUDABackend(Backend):
+    """NVIDIA GPUs.
+
+    Raises:
+        BackendError: CuPy or a GPU is missing; the text says what to install.
+    """
+
+    name = "cuda"
+
+    def __init__(self) -> None:
+        self._xp = require()
+        self._launches: dict[Kernel, KernelLaunch] = {}
+        # Looking a kernel up by value hashes all of it; by identity it is one dictionary access.
+        self._known: dict[int, tuple[Kernel, KernelLaunch]] = {}
+
+    @property
+    def xp(self) -> Any:
+        return self._xp
+
+    def _on(self, index: int) -> Any:
+        """A context in which device ``index`` is current.
+
+        Raises:
+            BackendError: there is no such device.
+        """
+        if not 0 <= index < device_count():
+            raise BackendError(
+                f"device cuda:{index} was asked for, but this machine has {device_count()} (cuda:0 is the first)"
+            )
+        return self._xp.cuda.Device(index)
+
+    def empty(self, shape: tuple[int, ...], dtype: dtype, index: int = 0) -> Array:
+        if index == 0 and device_count() == 1:
+            return self._xp.empty(shape, dtype.np)
+        with self._on(index):
+            return self._xp.empty(shape, dtype.np)
+
+    def from_numpy(self, array: Any, index: int = 0) -> Array:
+        with self._on(index):
+            return self._xp.array(array, copy=True, order="C")
+
+    def to_numpy(self, array: Array) -> Any:
+        return self._xp.asnumpy(array, order="C")
+
+    def compile(self, kernel: Kernel) -> Launch:
+        known = self._known.get(id(kernel))
+        if known is not None:
+            return known[1]
+        found = self._launches.get(kernel)
+        if found is None:
+            found = self._launches[kernel] = KernelLaunch(kernel)
+        self._known[id(kernel)] = (kernel, found)  # holding the kernel keeps its identity its own
+        return found
+
+    def call(self, op: Any, arrays: Sequence[Array], attrs: dict[str, Any], like: Any) -> Any:
+        return library.call(op, arrays, attrs, like)
+
+    def synchronize(self, index: int = 0) -> None:
+        with self._on(index):
+            self._xp.cuda.runtime.deviceSynchronize()
