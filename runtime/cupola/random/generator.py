@@ -199,8 +199,11 @@ def initial_seed() -> int:
 
 
 @contextmanager
-def fork_rng(enabled: bool = True) -> Iterator[None]:
-    """Run a block and put the default generator back to where it was (torch.random.fork_rng)."""
+def fork_rng(devices: object = None, enabled: bool = True) -> Iterator[None]:
+    """Run a block and put the default generator back to where it was (torch.random.fork_rng).
+
+    ``devices`` names generators of other devices in torch; there is only the CPU's here.
+    """
     if not enabled:
         yield
         return

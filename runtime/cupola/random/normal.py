@@ -38,7 +38,7 @@ def normal(
     """
     if not std >= 0.0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    if dtype.is_complex and dtype.name != "complex32":
+    if dtype.is_complex:
         parts = normal(
             (*shape, 2),
             dtype.to_real(),

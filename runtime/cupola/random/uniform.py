@@ -36,7 +36,7 @@ def uniform(
     Raises RuntimeError for bounds that the dtype cannot hold or that are the wrong way round,
     NotImplementedError for integers.
     """
-    if dtype.is_complex and dtype.name != "complex32":
+    if dtype.is_complex:
         parts = uniform(
             (*shape, 2),
             dtype.to_real(),
