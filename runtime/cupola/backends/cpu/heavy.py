@@ -154,9 +154,9 @@ def output_size(
         room = s + low + high - (d * (k - 1) + 1)
         if room < 0:
             raise ValueError(
-                f"kernel size {tuple(kernel)} with dilation {tuple(dilation)} does not fit in the padded "
-                f"input: "
-                f"size {tuple(size)}, padding {tuple(padding)}; pad more or use a smaller kernel"
+                f"kernel size {tuple(kernel)} with dilation {tuple(dilation)} does not fit in the "
+                f"padded input: size {tuple(size)}, padding {tuple(padding)}; pad more or use a "
+                f"smaller kernel"
             )
         sizes.append(room // step + 1)
     return tuple(sizes)

@@ -213,7 +213,7 @@ def _load() -> tuple[Library | None, str | None]:
     if platform.system() != "Linux" or platform.machine() not in ("x86_64", "AMD64"):
         return (
             None,
-            f"oneDNN is packaged for Linux on x86-64, this is {platform.system()} on {platform.machine()}",
+            f"oneDNN is packaged for Linux on x86-64, not for {platform.machine()}",
         )
     paths = _candidates()
     if not paths:

@@ -29,8 +29,9 @@ def reorder(library: Library, source: Descriptor, target: Descriptor) -> Primiti
 class Operation:
     """One operator on given layouts.
 
-        `inputs` and `output` pair each argument number with the caller's layout; where the primitive chose another,
-    a     reorder goes before or after. An input numbered PRELOAD is what a "sum" post-op adds to.
+    `inputs` and `output` pair each argument number with the caller's layout; where the primitive
+    chose another, a reorder goes before or after. An input numbered PRELOAD is what a "sum" post-op
+    adds to.
     """
 
     def __init__(
