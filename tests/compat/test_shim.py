@@ -1,4 +1,4 @@
-"""`import torch` answered by cupola, in a process of its own: nothing leaks into the other tests."""
+"""`import torch` answered by cupola, in processes of their own: nothing leaks into other tests."""
 
 import subprocess
 import sys
@@ -84,7 +84,8 @@ def test_install_after_torch_is_refused():
 def test_run_a_script(tmp_path):
     script = tmp_path / "program.py"
     script.write_text(
-        "import sys, torch\nfrom helper import two\nprint(torch.ones(two).sum().item(), sys.argv[1])\n"
+        "import sys, torch\nfrom helper import two\n"
+        "print(torch.ones(two).sum().item(), sys.argv[1])\n"
     )
     (tmp_path / "helper.py").write_text("two = 2\n")
     command = [sys.executable, "-m", "cupola_compat.run", str(script), "--flag"]

@@ -77,7 +77,7 @@ def to_tensor(pic: Any) -> Tensor:
 
 
 def to_pil_image(pic: Any, mode: str | None = None) -> Any:
-    """Returns a tensor (C, H, W) or an array (H, W, C) as a PIL image; [0, 1] is scaled to bytes."""
+    """Returns a tensor (C, H, W) or an array (H, W, C) as a PIL image; floats become bytes."""
     from PIL import Image
 
     if isinstance(pic, Tensor):
