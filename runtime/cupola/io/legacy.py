@@ -35,7 +35,7 @@ class _Storages:
         dtype, untyped, key, place, nbytes, view = storage_pid(pid, 6)
         root = self._roots.get(key)
         if root is None:
-            root = Storage(dtype, nbytes, lambda: self._fetch(key), place, untyped)
+            root = Storage(dtype, nbytes, lambda: self._fetch(key), untyped=untyped)
             self._roots[key], self._places[key] = root, place
             self._total += nbytes
             if self._total > self._source.size:

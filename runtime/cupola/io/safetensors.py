@@ -21,7 +21,7 @@ from cupola.io.locations import Locate, locator
 from cupola.io.seam import TensorFactory, View
 from cupola.io.source import Source, opened
 from cupola.io.storage import NUMPY_DTYPES, Storage, swapped
-from cupola.io.tensors import CupolaFactory, take_apart
+from cupola.io.tensors import CupolaFactory, TakeApart
 
 MAX_HEADER = 100_000_000
 DTYPES = {
@@ -39,9 +39,9 @@ DTYPES = {
     "U32": "uint32",
     "F32": "float32",
     "C64": "complex64",
+    "F64": "float64",
     "I64": "int64",
     "U64": "uint64",
-    "F64": "float64",
 }
 _CODES = {name: code for code, name in DTYPES.items()}
 # The order in which the reference implementation writes dtypes: widest first, so that alignment
@@ -244,6 +244,7 @@ def _pieces(
 
 def _arrays(tensors: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
     """Each tensor as the format's dtype code and an array."""
+    take_apart = TakeApart()
     arrays = {}
     owners: dict[int, list[tuple[int, int, str]]] = {}
     for name, tensor in tensors.items():

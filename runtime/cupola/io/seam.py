@@ -158,16 +158,29 @@ class Parts:
         return strided(self.data, self.view)
 
 
-def array_parts(array: Any) -> Parts | None:
-    """How a NumPy array would be saved as a tensor; None for anything else."""
+def array_parts(array: Any, owner: np.ndarray | None = None) -> Parts | None:
+    """How a NumPy array would be saved as a tensor; None for anything else.
+
+    The storage is `owner` (by default the array that it is a view on) where it is a view of that
+    with strides that PyTorch has; else a copy.
+    """
     if not isinstance(array, np.ndarray) or array.dtype not in TORCH_NAMES:
         return None
     dtype, width = TORCH_NAMES[array.dtype], array.itemsize
-    owner = array.base if isinstance(array.base, np.ndarray) else array
+    if owner is None:
+        owner = array.base if isinstance(array.base, np.ndarray) else array
     start = array.ctypes.data - owner.ctypes.data
-    shareable = owner.flags.forc and start % width == 0 and owner.nbytes % width == 0
-    if not shareable or any(step < 0 or step % width for step in array.strides):
-        owner = array = np.ascontiguousarray(array)
+    inside = np.may_share_memory(array, owner) or not array.size
+    if (
+        not inside
+        or not owner.flags.forc
+        or start % width
+        or owner.nbytes % width
+        or any(step < 0 or step % width for step in array.strides)
+    ):
+        owner, start = np.ascontiguousarray(array).reshape(array.shape), 0
+        array = owner
+    if not array.size:
         start = 0
     data = owner.reshape(-1, order="A").view(np.uint8).view(array.dtype)
     stride = tuple(step // width for step in array.strides)

@@ -39,7 +39,7 @@ def read(f: Any, table: dict[str, str], read_shard: Callable[[str], Any]) -> dic
         for shard in set(table.values()):
             # The index may come from anywhere: it must not make us read other places.
             plain = isinstance(shard, str) and shard == os.path.basename(shard.replace("\\", "/"))
-            if not plain or shard.startswith(".") or shard.endswith(".json"):
+            if not plain or not shard or shard.startswith(".") or shard.endswith(".json"):
                 raise CheckpointError(f"the index names the shard {shard!r}, not a file beside it")
     found: dict[str, Any] = {}
     for shard in dict.fromkeys(table.values()):

@@ -40,7 +40,7 @@ class _Storages:
                     f"the storage {key} should have {nbytes} bytes, but its record has "
                     f"{self._archive.size(name)}"
                 )
-            storage = Storage(dtype, nbytes, lambda: self._fetch(name, storage), place, untyped)
+            storage = Storage(dtype, nbytes, lambda: self._fetch(name, storage), untyped=untyped)
             self._known[key], self._places[key] = storage, place
         if (storage.dtype, storage.nbytes()) == (dtype, nbytes):
             return storage

@@ -16,7 +16,7 @@ from cupola.io.atomic import replaced
 from cupola.io.pickler import Name, Pickler
 from cupola.io.seam import Parts
 from cupola.io.storage import STORAGE_NAMES, swapped
-from cupola.io.tensors import take_apart, translate
+from cupola.io.tensors import TakeApart, translate
 
 _ALIGNMENT = 64
 _LOCAL_HEADER = 30
@@ -46,7 +46,7 @@ def save(
 
     Source: torch.save.
     """
-    write(obj, f, take_apart, translate, _use_new_zipfile_serialization, _disable_byteorder_record)
+    write(obj, f, TakeApart(), translate, _use_new_zipfile_serialization, _disable_byteorder_record)
 
 
 def write(
