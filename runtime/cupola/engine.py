@@ -138,11 +138,9 @@ def _external(order: list[Node]) -> list[bool]:
         if node.value is None:
             for s in node.srcs:
                 inside[id(s)] = inside.get(id(s), 0) + 1
-    out = []
-    for node in order:
-        # One reference from ``order``, one from ``node``, one from getrefcount's argument.
-        out.append(sys.getrefcount(node) - 3 - inside.get(id(node), 0) - node.taped > 0)
-    return out
+    node = s = None  # type: ignore[assignment]
+    # One reference from ``order``, one from the loop variable, one from getrefcount's argument.
+    return [sys.getrefcount(n) - 3 - inside.get(id(n), 0) - n.taped > 0 for n in order]
 
 
 def realize(targets: list[Node]) -> None:

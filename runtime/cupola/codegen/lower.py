@@ -164,19 +164,16 @@ class KernelBuilder:
 
     def load(self, build: Build, i: int, coords: Coords, guards: tuple[Guard, ...], fill: Any) -> int:
         item = self.program.items[i]
+        seen = view(self.program, i, self.stored) if item.op.kind == "movement" else None
+        strides = _array_strides(item) if seen is None else seen.strides
         address = zero(len(self.sizes))
-        for c, s in zip(coords, self.strides(item), strict=True):
+        for c, s in zip(coords, strides, strict=True):
             address = address.plus(c.scaled(s))
+        if seen is not None:  # read the array that the stored view looks at
+            i, address = seen.base, address.scaled(1, seen.offset)
         number = self.access(Access(i, address, guards, fill))
         value = build("load", item.dtype, extra=number)
         return build("cast", dtypes.float32, value) if item.dtype in _HALF else value
-
-    def strides(self, item: Item) -> tuple[int, ...]:
-        if item.op.name == "buffer":
-            given = item.attr("strides")
-            if given is not None:
-                return given  # type: ignore[no-any-return]
-        return strides_of(item.shape)
 
     def access(self, access: Access) -> int:
         found = self.access_keys.get(access.key)
@@ -226,6 +223,8 @@ class KernelBuilder:
         while True:
             item = self.program.items[i]
             if i in self.stored and i != self.root:
+                if item.op.kind == "movement" and view(self.program, i, self.stored) is not None:
+                    return None
                 whole = item.op.name != "buffer" or item.attr("strides") is None
                 return i if whole else None
             if item.op.name != "reshape":
@@ -373,12 +372,18 @@ def _fused_reductions(program: Program, root: int, stored: frozenset[int], inlin
 
 def view(program: Program, i: int, stored: frozenset[int]) -> StridedView | None:
     """Item ``i`` as strides over a stored array, if movement alone leads there; None if it has to be copied."""
+    key = (i, stored)
+    if key not in program.views:
+        program.views[key] = _view(program, i, stored)
+    return program.views[key]
+
+
+def _view(program: Program, i: int, stored: frozenset[int]) -> StridedView | None:
     items = program.items
-    shape = items[i].shape
-    loops = Loops(shape, ())
+    loops = Loops(items[i].shape, ())
     coords: Coords = tuple(loops.coords())
     j = i
-    guards: tuple[Guard, ...] = ()
+    offset, strides = 0, ()
     try:
         while True:
             item = items[j]
@@ -390,14 +395,20 @@ def view(program: Program, i: int, stored: frozenset[int]) -> StridedView | None
                 return None
             j = src
             if j in stored:
+                through = view(program, j, stored) if items[j].op.kind == "movement" else None
+                if through is not None:
+                    j, offset, strides = through
+                else:
+                    strides = _array_strides(items[j])
                 break
     except (Split, NotAffine):
         return None
-    base = items[j]
-    strides = base.attr("strides") if base.op.name == "buffer" else None
-    if strides is None:
-        strides = strides_of(base.shape)
     address = zero(len(loops.sizes))
     for c, s in zip(coords, strides, strict=True):
         address = address.plus(c.scaled(s))
-    return StridedView(j, address.const, address.coefs)
+    return StridedView(j, address.const + offset, address.coefs)
+
+
+def _array_strides(item: Item) -> tuple[int, ...]:
+    strides = item.attr("strides") if item.op.name == "buffer" else None
+    return strides_of(item.shape) if strides is None else strides

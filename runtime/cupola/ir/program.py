@@ -41,6 +41,7 @@ class Program:
     items: list[Item]
     wanted: frozenset[int]
     device_type: str = "cpu"
+    views: dict[Any, Any] = field(default_factory=dict)  # memo of code generation
 
     def consumers(self) -> list[list[int]]:
         """For each item, the items that read it."""

@@ -1,0 +1,56 @@
+"""Automatic differentiation as users call it (torch.autograd)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cupola.tensor import (
+    Function,
+    Tensor,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    once_differentiable,
+    set_grad_enabled,
+)
+from cupola.tensor.backward import backward, grad
+from cupola.tensor.modes import _Decorator
+
+Variable = Tensor
+
+
+class function:
+    """Where code imports ``Function`` from as ``autograd.function.Function``."""
+
+    Function = Function
+    once_differentiable = staticmethod(once_differentiable)
+
+
+class _Switch(_Decorator):
+    """A mode that changes nothing here: cupola has no anomaly tracing or profiler of this kind yet."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
+detect_anomaly = set_detect_anomaly = _Switch
+
+
+class graph:
+    """torch.autograd.graph: hooks on saved tensors are accepted and have nothing to act on."""
+
+    saved_tensors_hooks = _Switch
+    save_on_cpu = _Switch
+
+
+__all__ = [
+    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "function", "grad", "graph", "inference_mode",
+    "is_grad_enabled", "no_grad", "once_differentiable", "set_detect_anomaly", "set_grad_enabled",
+]  # fmt: skip

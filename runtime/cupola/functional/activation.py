@@ -1,0 +1,278 @@
+"""Activation functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from cupola.functional._register import operator, write_into
+from cupola.tensor import Tensor
+
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def _finish(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
+    """``result``, written into ``input`` if the caller asked for that."""
+    return write_into(input, result) if inplace else result
+
+
+@operator(inplace=True)
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``max(x, 0)``; NaN stays NaN (torch.relu)."""
+    return _finish(input, input.masked_fill(input <= 0, 0), inplace)
+
+
+@operator(method=False, inplace=True)
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """``x`` where it exceeds ``threshold``, elsewhere ``value`` (torch.threshold)."""
+    return _finish(input, input.masked_fill(input <= threshold, value), inplace)
+
+
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
+    """``x`` limited to [min_val, max_val]; the gradient is 0 on the borders too."""
+    if min_val > max_val:
+        raise ValueError("min_val cannot be greater than max_val")
+    low = input.masked_fill(input <= min_val, min_val)
+    return _finish(input, low.masked_fill(input >= max_val, max_val), inplace)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """``min(max(x, 0), 6)``."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """``x`` if positive, else ``negative_slope * x``."""
+    return _finish(input, Tensor.where(input, input > 0, input * negative_slope), inplace)
+
+
+@operator
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """``x`` if positive, else ``weight * x``; ``weight`` holds one value or one a channel."""
+    if weight.numel() != 1:
+        if input.dim() == 0:
+            raise RuntimeError("Not allow zero-dim input tensor.")
+        channels = input.shape[1] if input.dim() > 1 else 1
+        if weight.numel() != channels:
+            raise RuntimeError(
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                f"{weight.numel()} and channel size = {channels}."
+            )
+    if weight.dim() > 1:
+        raise RuntimeError(
+            "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = "
+            f"{weight.dim()}"
+        )
+    if input.dim() > 2 and weight.dim() == 1:
+        weight = weight.reshape((-1,) + (1,) * (input.dim() - 2))
+    if input.dim() == 0:
+        weight = weight.reshape(())
+    return Tensor.where(input, input > 0, input * weight)
+
+
+@operator(method=False, inplace=True)
+def rrelu(
+    input: Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+    generator: Any = None,
+) -> Tensor:
+    """Leaky ReLU whose slope is uniform in [lower, upper] in training, else its mean."""
+    if lower > upper:
+        raise ValueError("Lower bound should be less than or equal to the upper bound")
+    if not training or lower == upper:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    slope = input.detach().new_empty(input.shape).uniform_(lower, upper, generator=generator)
+    return _finish(input, Tensor.where(input, input > 0, input * slope), inplace)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """``x`` if positive, else ``alpha * (exp(x) - 1)``."""
+    return _finish(input, _elu(input, alpha, 1.0, 1.0), inplace)
+
+
+def _elu(input: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
+    # The exponential sees no positive number, so that its gradient stays finite.
+    negative = input.masked_fill(input > 0, 0)
+    if input_scale != 1.0:
+        negative = negative * input_scale
+    curved = negative.expm1() * (alpha * scale)
+    return Tensor.where(input if scale == 1.0 else input * scale, input > 0, curved)
+
+
+@operator(method=False, inplace=True)
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Self-normalising ELU (Klambauer et al., 2017; torch.selu)."""
+    return _finish(input, _elu(input, _SELU_ALPHA, _SELU_SCALE, 1.0), inplace)
+
+
+@operator(method=False, inplace=True)
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))`` (torch.celu)."""
+    if alpha == 0:
+        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    return _finish(input, _elu(input, alpha, 1.0, 1.0 / alpha), inplace)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """``x * Phi(x)``; ``approximate="tanh"`` uses the tanh formula."""
+    if approximate == "none":
+        return input * 0.5 * (1.0 + (input * math.sqrt(0.5)).erf())
+    if approximate == "tanh":
+        inner = (input + input * input * input * 0.044715) * math.sqrt(2.0 / math.pi)
+        return input * 0.5 * (1.0 + inner.tanh())
+    raise RuntimeError("approximate argument must be either none or tanh.")
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x * sigmoid(x)``, also called swish."""
+    return _finish(input, input * input.sigmoid(), inplace)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x * tanh(softplus(x))``."""
+    return _finish(input, input * softplus(input).tanh(), inplace)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """``log(1 + exp(beta x)) / beta``, linear where ``beta x`` exceeds ``threshold``."""
+    scaled = input * beta if beta != 1.0 else input
+    large = scaled > threshold
+    curved = scaled.masked_fill(large, 0).exp().log1p()
+    return Tensor.where(input, large, curved / beta if beta != 1.0 else curved)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """``log(sigmoid(x))`` without overflow."""
+    return input.masked_fill(input > 0, 0) - (-input.abs()).exp().log1p()
+
+
+def softsign(input: Tensor) -> Tensor:
+    """``x / (1 + |x|)``."""
+    return input / (input.abs() + 1)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """``x - tanh(x)``."""
+    return input - input.tanh()
+
+
+@operator
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """0 where ``|x| <= lambd``, else ``x`` (torch.hardshrink)."""
+    return input.masked_fill(input.abs() <= lambd, 0)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """``x`` moved towards 0 by ``lambd``, and 0 where ``|x| <= lambd``."""
+    if lambd < 0:
+        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+    shrunk = input - input.detach().sign() * lambd
+    return shrunk.masked_fill(input.abs() <= lambd, 0)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """``min(max(x + 3, 0), 6) / 6``."""
+    return _finish(input, hardtanh(input + 3, 0.0, 6.0) / 6, inplace)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x * hardsigmoid(x)``."""
+    return _finish(input, input * (hardtanh(input + 3, 0.0, 6.0) / 6), inplace)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """First half of ``dim`` times the sigmoid of the second half."""
+    if input.dim() == 0:
+        raise RuntimeError("glu does not support scalars because halving size must be even")
+    size = input.shape[dim]
+    if size % 2:
+        raise RuntimeError(
+            f"Halving dimension must be even, but dimension {dim % input.dim()} is size {size}"
+        )
+    half = size // 2
+    return input.narrow(dim, 0, half) * input.narrow(dim, half, half).sigmoid()
+
+
+def _softmax_dim(name: str, ndim: int) -> int:
+    """The dimension that softmax takes when none is given: deprecated but still used."""
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+@operator
+def softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+) -> Tensor:
+    """``exp(x) / sum(exp(x))`` along ``dim`` (torch.softmax)."""
+    dim, dtype = _softmax_arguments(input, dim, _stacklevel, dtype)
+    if dtype is not None:
+        input = input.to(dtype)
+    if input.dim() == 0 or input.numel() == 0:
+        return (input - input).exp()
+    shifted = input - input.detach().amax(dim, keepdim=True)
+    powers = shifted.exp()
+    return powers / powers.sum(dim, keepdim=True)
+
+
+@operator
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+) -> Tensor:
+    """``x - log(sum(exp(x)))`` along ``dim`` (torch.log_softmax)."""
+    dim, dtype = _softmax_arguments(input, dim, _stacklevel, dtype)
+    if dtype is not None:
+        input = input.to(dtype)
+    if input.dim() == 0 or input.numel() == 0:
+        return input - input
+    shifted = input - input.detach().amax(dim, keepdim=True)
+    return shifted - shifted.exp().sum(dim, keepdim=True).log()
+
+
+def _softmax_arguments(input: Tensor, dim: Any, stacklevel: Any, dtype: Any) -> tuple[int, Any]:
+    # torch.softmax(input, dim, dtype) has dtype where nn.functional has _stacklevel.
+    if not isinstance(stacklevel, int) and dtype is None:
+        dtype = stacklevel
+    if dim is None:
+        dim = _softmax_dim("softmax", input.dim())
+    ndim = max(input.dim(), 1)
+    if not -ndim <= dim < ndim:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], "
+            f"but got {dim})"
+        )
+    return dim, dtype
+
+
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+) -> Tensor:
+    """Softmax of ``-x``."""
+    return softmax(-input, dim, _stacklevel, dtype)
+
+
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """Sample of the Gumbel-softmax distribution; ``hard`` gives one-hot samples."""
+    noise = -logits.detach().new_empty(logits.shape).exponential_().log()
+    soft = softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    index = soft.detach().argmax(dim, keepdim=True)
+    one_hot = soft.detach().new_zeros(soft.shape).scatter_(dim, index, 1.0)
+    return one_hot - soft.detach() + soft
+
+
+def tanh(input: Tensor) -> Tensor:
+    """``tanh(x)``."""
+    return input.tanh()
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """``1 / (1 + exp(-x))``."""
+    return input.sigmoid()

@@ -1,0 +1,383 @@
+"""Conversions: dtypes, devices, NumPy, Python numbers; Python's operators; in-place fills."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cupola import dtypes, engine
+from cupola.dtypes import dtype as DType
+from cupola.functional import pointwise as pw
+from cupola.functional._convert import cast_node
+from cupola.functional._register import PUBLIC, operator, write_into
+from cupola.functional.linalg import matmul
+from cupola.ir import source
+from cupola.ir.device import CPU, resolve
+from cupola.ir.device import device as Device
+from cupola.ops import movement as mv
+from cupola.tensor import Tensor, wrap
+from cupola.tensor.core import _wrap as wrap_one_dim
+
+
+def _to_device(x: Tensor, place: Device) -> Tensor:
+    if place is x.device:
+        return x
+    node = x.node
+    if node.op is source.CONST:
+        return wrap(source.const(node.attrs["value"], node.shape, node.dtype, place))
+    if place.type == "meta":
+        return wrap(source.const(0, node.shape, node.dtype, place))
+    if place.type != "cpu":
+        engine.backend(place.type)  # a missing device is reported here, not when the value is observed
+    moved = mv.transfer(node, device=place)
+    moved.device = place
+    return wrap(moved)
+
+
+def _parse_to(args: tuple[Any, ...], kw: dict[str, Any]) -> tuple[Any, DType | None, bool]:
+    device, dtype, copy = kw.get("device"), kw.get("dtype"), bool(kw.get("copy", False))
+    rest = []
+    for a in args:
+        if isinstance(a, Tensor):
+            device, dtype = a.device, a.dtype
+        elif isinstance(a, DType):
+            dtype = a
+        elif isinstance(a, (str, Device)) or (isinstance(a, int) and not isinstance(a, bool)):
+            device = a
+        elif a is not None:
+            rest.append(a)
+    other = kw.get("other")
+    if other is not None:
+        device, dtype = other.device, other.dtype
+    if len(rest) > 1:
+        copy = bool(rest[1])
+    return device, dtype, copy
+
+
+def to(self: Tensor, *args: Any, **kw: Any) -> Tensor:
+    """Converts dtype and device; returns self if nothing changes and ``copy`` is not set (torch.Tensor.to)."""
+    device, dtype, copy = _parse_to(args, kw)
+    out = self
+    if dtype is not None and dtype is not self.dtype:
+        if not isinstance(dtype, DType):
+            raise TypeError(f"to(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+        out = wrap(cast_node(out.node, dtype))
+    if device is not None:
+        out = _to_device(out, resolve(device))
+    return out.clone() if copy and out is self else out
+
+
+def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False, **kw: Any) -> Any:
+    """The name of the tensor's type, or the tensor converted to another."""
+    if dtype is None:
+        prefix = "torch.cuda." if self.is_cuda else "torch."
+        return prefix + _TYPE_NAMES.get(self.dtype.name, self.dtype.name) + "Tensor"
+    if isinstance(dtype, str):
+        name = dtype.rsplit(".", 1)[-1].removesuffix("Tensor")
+        found = next((d for d in dtypes.ALL if _TYPE_NAMES.get(d.name) == name), None)
+        if found is None:
+            raise ValueError(f"invalid type: '{dtype}'")
+        return to(self, dtype=found, device="cuda" if ".cuda." in dtype else None)
+    if not isinstance(dtype, DType):
+        dtype = dtype.dtype
+    return to(self, dtype=dtype)
+
+
+_TYPE_NAMES = {
+    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int",
+    "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool", "complex64": "ComplexFloat",
+    "complex128": "ComplexDouble",
+}  # fmt: skip
+
+Tensor.to = to  # type: ignore[attr-defined]
+Tensor.type = _type  # type: ignore[attr-defined]
+Tensor.type_as = lambda self, other: to(self, other)  # type: ignore[attr-defined]
+for _name, _dtype in {
+    "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
+    "long": dtypes.int64, "int": dtypes.int32, "short": dtypes.int16, "char": dtypes.int8, "byte": dtypes.uint8,
+    "bool": dtypes.bool, "cfloat": dtypes.complex64, "cdouble": dtypes.complex128,
+}.items():  # fmt: skip
+    setattr(Tensor, _name, lambda self, memory_format=None, _d=_dtype: to(self, dtype=_d))
+
+
+def _cpu(self: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor in host memory."""
+    return _to_device(self, CPU)
+
+
+def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+    """The tensor on a GPU.
+
+    Raises:
+        BackendError: no GPU or no CuPy; the text says what to install.
+    """
+    return _to_device(self, resolve("cuda" if device is None else device))
+
+
+Tensor.cpu, Tensor.cuda = _cpu, _cuda  # type: ignore[attr-defined]
+Tensor.pin_memory = Tensor.share_memory_ = lambda self, *a: self  # type: ignore[attr-defined]
+Tensor.is_pinned = Tensor.is_shared = lambda self, *a: False  # type: ignore[attr-defined]
+Tensor.get_device = lambda self: -1 if self.is_cpu else (self.device.index or 0)  # type: ignore[attr-defined]
+Tensor.is_floating_point = lambda self: self.dtype.is_floating_point  # type: ignore[attr-defined]
+Tensor.is_complex = lambda self: self.dtype.is_complex  # type: ignore[attr-defined]
+Tensor.is_signed = lambda self: self.dtype.is_signed  # type: ignore[attr-defined]
+Tensor.is_conj = Tensor.is_neg = Tensor.is_inference = lambda self: False  # type: ignore[attr-defined]
+Tensor.is_same_size = lambda self, other: self._n.shape == other._n.shape  # type: ignore[attr-defined]
+Tensor.data_ptr = lambda self: _pointer(self)  # type: ignore[attr-defined]
+Tensor.to_dense = lambda self, *a, **k: self  # type: ignore[attr-defined]
+Tensor.element_size = lambda self: self.dtype.itemsize  # type: ignore[attr-defined]
+PUBLIC["is_tensor"] = lambda obj: isinstance(obj, Tensor)
+PUBLIC["is_floating_point"] = lambda input: input.dtype.is_floating_point
+PUBLIC["is_complex"] = lambda input: input.dtype.is_complex
+PUBLIC["is_nonzero"] = lambda input: bool(input)
+PUBLIC["result_type"] = lambda a, b: _result_type(a, b)
+
+
+def _result_type(a: Any, b: Any) -> DType:
+    from cupola.functional._convert import result_type
+
+    return result_type(a, b)
+
+
+def _pointer(x: Tensor) -> int:
+    if x._storage is not None and x._storage.external is not None:
+        return int(x._storage.external.__array_interface__["data"][0])
+    array = engine.array_of(x.node)
+    return int(array.data.ptr if hasattr(array.data, "ptr") else array.__array_interface__["data"][0])
+
+
+# --- NumPy and Python -----------------------------------------------------------------------------------------------
+
+
+def numpy(self: Tensor, *, force: bool = False) -> Any:
+    """The value as a NumPy array that shares memory where it can.
+
+    Raises:
+        RuntimeError: the tensor requires a gradient (use ``detach()``).
+        TypeError: it lives on a GPU (use ``cpu()``), or NumPy has no such dtype.
+    """
+    if self.requires_grad and not force:
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    if self.device.type == "cuda" and not force:
+        raise TypeError(
+            "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+        )
+    if self.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        raise TypeError(f"Got unsupported ScalarType {self.dtype.name.capitalize().replace('Bf', 'BF')}")
+    if self._storage is not None and self._storage.external is not None:
+        from cupola.tensor.core import replay_numpy
+
+        return replay_numpy(self._storage.external, self._chain)
+    return _array(self)
+
+
+def _array(self: Tensor) -> Any:
+    """The value's own memory: of a constant or an expression, memory made now and kept."""
+    node = self.node
+    array = engine.to_numpy(node)
+    return array
+
+
+def _dunder_array(self: Tensor, dtype: Any = None, copy: Any = None) -> Any:
+    array = numpy(self)
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def item(self: Tensor) -> Any:
+    """The only element as a Python number.
+
+    Raises:
+        RuntimeError: there is not exactly one element.
+    """
+    if self.numel() != 1:
+        raise RuntimeError(f"a Tensor with {self.numel()} elements cannot be converted to Scalar")
+    node = self.node
+    if node.op is source.CONST:
+        return node.attrs["value"]
+    value = engine.to_numpy(node).reshape(())[()]
+    if self.dtype.category == 2:
+        return float(value)
+    return value.item()
+
+
+def tolist(self: Tensor) -> Any:
+    """Nested lists of Python numbers."""
+    array = engine.to_numpy(self.node)
+    if self.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        array = array.astype(np.float32)
+    return array.tolist()
+
+
+Tensor.numpy, Tensor.item, Tensor.tolist = numpy, item, tolist  # type: ignore[attr-defined]
+Tensor.__array__ = _dunder_array  # type: ignore[attr-defined]
+Tensor.__array_priority__ = 1000  # type: ignore[attr-defined]
+
+
+def _truth(self: Tensor) -> bool:
+    if self.numel() != 1:
+        if self.numel() == 0:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+        raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+    return bool(item(self))
+
+
+def _index(self: Tensor) -> int:
+    if self.dtype.category == 2 or self.numel() != 1:
+        raise TypeError("only integer tensors of a single element can be converted to an index")
+    return int(item(self))
+
+
+Tensor.__bool__, Tensor.__index__ = _truth, _index  # type: ignore[attr-defined]
+Tensor.__float__ = lambda self: float(item(self))  # type: ignore[attr-defined]
+Tensor.__int__ = lambda self: int(item(self))  # type: ignore[attr-defined]
+Tensor.__complex__ = lambda self: complex(item(self))  # type: ignore[attr-defined]
+
+
+def _contains(self: Tensor, element: Any) -> bool:
+    return bool((self == element).any())
+
+
+Tensor.__contains__ = _contains  # type: ignore[attr-defined]
+
+
+def _format(self: Tensor, spec: str) -> str:
+    return format(item(self), spec) if self.ndim == 0 and spec else str(self)
+
+
+Tensor.__format__ = _format  # type: ignore[attr-defined]
+
+# --- Python's operators ---------------------------------------------------------------------------------------------
+
+
+def _operator(name: str, function: Any, reflected: Any = None, inplace: str | None = None) -> None:
+    def forward(self: Tensor, other: Any) -> Any:
+        try:
+            return function(self, other)
+        except TypeError:
+            if isinstance(other, np.ndarray):
+                from cupola.tensor import as_tensor
+
+                return function(self, as_tensor(other))
+            if not isinstance(other, (Tensor, int, float, complex, np.generic)):
+                return NotImplemented
+            raise
+
+    setattr(Tensor, f"__{name}__", forward)
+    if reflected is not None:
+        setattr(Tensor, f"__r{name}__", reflected)
+    if inplace is not None:
+        setattr(Tensor, f"__i{name}__", lambda self, other: getattr(self, inplace)(other))
+
+
+_operator("add", pw.add, lambda a, b: pw.add(a, b), "add_")
+_operator("sub", pw.sub, lambda a, b: pw.sub(b, a), "sub_")
+_operator("mul", pw.mul, lambda a, b: pw.mul(a, b), "mul_")
+_operator("truediv", pw.div, lambda a, b: pw.div(b, a), "div_")
+_operator("floordiv", pw.floor_divide, lambda a, b: pw.floor_divide(b, a), "floor_divide_")
+_operator("mod", pw.remainder, lambda a, b: pw.remainder(b, a), "remainder_")
+_operator("pow", pw.pow, lambda a, b: pw.pow(b, a), "pow_")
+_operator("matmul", matmul, lambda a, b: matmul(b, a))
+_operator("and", pw.bitwise_and, lambda a, b: pw.bitwise_and(a, b), "bitwise_and_")
+_operator("or", pw.bitwise_or, lambda a, b: pw.bitwise_or(a, b), "bitwise_or_")
+_operator("xor", pw.bitwise_xor, lambda a, b: pw.bitwise_xor(a, b), "bitwise_xor_")
+_operator("lshift", pw.bitwise_left_shift, lambda a, b: pw.bitwise_left_shift(b, a), "bitwise_left_shift_")
+_operator("rshift", pw.bitwise_right_shift, lambda a, b: pw.bitwise_right_shift(b, a), "bitwise_right_shift_")
+for _name, _function in {"eq": pw.eq, "ne": pw.ne, "lt": pw.lt, "le": pw.le, "gt": pw.gt, "ge": pw.ge}.items():
+    _operator(_name, _function)
+Tensor.__hash__ = lambda self: id(self)  # type: ignore[method-assign,assignment]
+Tensor.__neg__, Tensor.__pos__ = pw.neg, pw.positive  # type: ignore[attr-defined]
+Tensor.__abs__, Tensor.__invert__ = pw.abs, pw.bitwise_not  # type: ignore[attr-defined]
+
+# --- in-place fills -------------------------------------------------------------------------------------------------
+
+
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Writes another tensor's values here, converted and broadcast; gradients flow to the source."""
+    from cupola.functional._convert import broadcast_shapes, expand_node
+    from cupola.tensor import as_tensor
+
+    other = src if isinstance(src, Tensor) else as_tensor(src)
+    other = _to_device(other, self.device)
+    node = cast_node(other.node, self.dtype)
+    if broadcast_shapes(node.shape, self._n.shape) != self._n.shape:
+        raise RuntimeError(
+            f"The size of tensor a ({self.shape}) must match the size of tensor b ({other.shape}): cannot broadcast into "
+            "the destination"
+        )
+    if node is other.node:
+        node = mv.copy(node) if node.shape == self._n.shape and node.op is not source.CONST else node
+    return self.assign(expand_node(node, self._n.shape))
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Sets every element to one value."""
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")
+        return copy_(self, value)
+    return self.assign(source.const(value, self._n.shape, self.dtype, self.device))
+
+
+@operator(method=False)
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor of one value, shaped like the input (torch.fill)."""
+    return fill_(input.clone(), value)
+
+
+Tensor.copy_, Tensor.fill_ = copy_, fill_  # type: ignore[attr-defined]
+Tensor.zero_ = lambda self: fill_(self, 0)  # type: ignore[attr-defined]
+
+
+def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Sets the main diagonal to one value."""
+    self.diagonal().fill_(fill_value)
+    return self
+
+
+def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
+    """Changes the shape; elements are kept in order, new ones are zero."""
+    from cupola.functional.shape import _ints
+
+    shape = _ints(sizes)
+    count, old = int(np.prod(shape)), self.numel()
+    flat = mv.reshape(source.detach(self.node), shape=(old,))
+    if count <= old:
+        flat = mv.slice(flat, starts=(0,), stops=(count,), steps=(1,))
+    else:
+        flat = mv.pad(flat, pairs=((0, count - old),), value=0)
+    self._n = mv.reshape(flat, shape=shape)
+    self._storage, self._chain, self._base, self._base_chain = None, (), None, ()
+    return self
+
+
+Tensor.fill_diagonal_, Tensor.resize_ = fill_diagonal_, resize_  # type: ignore[attr-defined]
+Tensor.resize_as_ = lambda self, other, **k: resize_(self, other._n.shape)  # type: ignore[attr-defined]
+
+
+def set_(self: Tensor, source: Any = None, *args: Any, **kw: Any) -> Tensor:
+    """Makes this tensor share another's storage."""
+    if source is None:
+        from cupola.functional.creation import constant
+
+        source = constant(0, (0,), self.dtype, self.device)
+    self.data = source
+    return self
+
+
+Tensor.set_ = set_  # type: ignore[attr-defined]
+
+
+def apply_(self: Tensor, callable: Any) -> Tensor:
+    """Replaces every element by ``callable(element)``; CPU only, slow."""
+    from cupola.tensor.create import of_array
+
+    array = engine.to_numpy(self.node)
+    made = np.array([callable(v) for v in array.reshape(-1).tolist()], dtype=array.dtype).reshape(array.shape)
+    return write_into(self, of_array(made))
+
+
+Tensor.apply_ = apply_  # type: ignore[attr-defined]
+Tensor.__dlpack__ = lambda self, **kw: engine.array_of(self.node).__dlpack__(**kw)  # type: ignore[attr-defined]
+Tensor.__dlpack_device__ = lambda self: engine.array_of(self.node).__dlpack_device__()  # type: ignore[attr-defined]
+__all__ = ["copy_", "fill_", "item", "numpy", "to", "tolist", "wrap_one_dim"]

@@ -1,0 +1,256 @@
+"""Resampling of images and sequences."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from cupola.functional.adaptive_pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+)
+from cupola.functional.creation import tensor
+from cupola.tensor import Tensor
+
+_LINEAR = {"linear": 3, "bilinear": 4, "trilinear": 5}
+_MODES = ("nearest", "nearest-exact", "area", "bicubic", "lanczos", *_LINEAR)
+
+
+def interpolate(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """Resample (N, C, *) to ``size`` or by ``scale_factor``.
+
+    Modes: nearest, nearest-exact, linear (3-D), bilinear and bicubic (4-D), trilinear (5-D), area.
+    """
+    if mode in ("nearest", "area", "nearest-exact"):
+        if align_corners is not None:
+            raise ValueError(
+                "align_corners option can only be set with the interpolating modes: linear | "
+                "bilinear | bicubic | trilinear"
+            )
+    align = bool(align_corners)
+    n = input.dim() - 2
+    size, scales = _target_sizes(input, n, size, scale_factor, recompute_scale_factor)
+    if antialias and not (mode in ("bilinear", "bicubic") and input.dim() == 4):
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D "
+            "tensor as input"
+        )
+    if mode not in _MODES or not 3 <= input.dim() <= 5:
+        raise NotImplementedError(
+            "Input Error: Only 3D, 4D and 5D input Tensors supported (got "
+            f"{input.dim()}D) for the modes: nearest | linear | bilinear | bicubic | trilinear | "
+            f"area | nearest-exact (got {mode})"
+        )
+    wanted_dim = _LINEAR.get(mode, 4 if mode == "bicubic" else input.dim())
+    if wanted_dim != input.dim():
+        raise NotImplementedError(f"Got {input.dim()}D input, but {mode} mode needs {wanted_dim}D input")
+    if min(size) <= 0 or min(input.shape[2:]) <= 0:
+        raise RuntimeError(
+            f"Input and output sizes should be greater than 0, but got input {list(input.shape[2:])} "
+            f"and output {size}"
+        )
+    if mode == "area":
+        pools = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)
+        return pools[n - 1](input, size)
+    unchanged = True
+    for i in reversed(range(n)):
+        dim, scale = 2 + i, scales[i]
+        if mode.startswith("nearest"):
+            result = _nearest(input, dim, size[i], scale, exact=mode == "nearest-exact")
+        elif antialias:
+            result = _antialias(input, dim, size[i], scale, align, cubic=mode == "bicubic")
+        elif mode == "bicubic":
+            result = _cubic(input, dim, size[i], scale, align)
+        else:
+            result = _linear(input, dim, size[i], scale, align)
+        unchanged = unchanged and result is input
+        input = result
+    return input.clone() if unchanged else input
+
+
+def _target_sizes(
+    input: Tensor, n: int, size: Any, scale_factor: Any, recompute: bool | None
+) -> tuple[list[int], list[float | None]]:
+    """Output sizes, and the scale factors where those define the sampling positions."""
+    if size is not None and scale_factor is not None:
+        raise ValueError("only one of size or scale_factor should be defined")
+    if size is not None:
+        if recompute:
+            raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
+        if isinstance(size, (list, tuple)):
+            if len(size) != n:
+                raise ValueError(
+                    "Input and output must have the same number of spatial dimensions, but got "
+                    f"input with spatial dimensions of {list(input.shape[2:])} and output size of "
+                    f"{size}. Please provide input tensor in (N, C, d1, d2, ...,dK) format and "
+                    "output size in (o1, o2, ...,oK) format."
+                )
+            return [int(s) for s in size], [None] * n
+        return [int(size)] * n, [None] * n
+    if scale_factor is None:
+        raise ValueError("either size or scale_factor should be defined")
+    if isinstance(scale_factor, (list, tuple)):
+        if len(scale_factor) != n:
+            raise ValueError(
+                "Input and scale_factor must have the same number of spatial dimensions, but got "
+                f"input with spatial dimensions of {list(input.shape[2:])} and scale_factor of "
+                f"shape {scale_factor}. Please provide input tensor in (N, C, d1, d2, ...,dK) "
+                "format and scale_factor in (s1, s2, ...,sK) format."
+            )
+        factors = [float(s) for s in scale_factor]
+    else:
+        factors = [float(scale_factor)] * n
+    sizes = [math.floor(s * f) for s, f in zip(input.shape[2:], factors, strict=True)]
+    return sizes, [None] * n if recompute else list(factors)
+
+
+def _ratio(size: int, out: int, scale: float | None, align: bool) -> np.float32:
+    """Input distance between two neighbouring outputs, in float32 as torch computes it."""
+    if align:
+        return np.float32((size - 1) / (out - 1)) if out > 1 else np.float32(0)
+    if scale is not None and scale > 0:
+        return np.float32(1.0 / scale)
+    return np.float32(size) / np.float32(out)
+
+
+def _positions(size: int, out: int, scale: float | None, align: bool, cubic: bool) -> Any:
+    """Where each output falls in the input."""
+    ratio = _ratio(size, out, scale, align)
+    steps = np.arange(out, dtype=np.float32)
+    if align:
+        return steps * ratio
+    position = (steps + np.float32(0.5)) * ratio - np.float32(0.5)
+    return position if cubic else np.maximum(position, np.float32(0))
+
+
+def _pick(input: Tensor, dim: int, index: Any) -> Tensor:
+    return input.index_select(dim, tensor(index.astype(np.int64), device=input.device))
+
+
+def _along(weights: Any, input: Tensor, dim: int) -> Tensor:
+    """A vector of weights, shaped to multiply ``input`` along ``dim``."""
+    values = tensor(np.asarray(weights, np.float32), dtype=input.dtype, device=input.device)
+    return values.reshape((-1,) + (1,) * (input.dim() - dim - 1))
+
+
+def _nearest(input: Tensor, dim: int, out: int, scale: float | None, exact: bool) -> Tensor:
+    size = input.shape[dim]
+    if out == size and scale in (None, 1.0):
+        return input
+    ratio = _ratio(size, out, scale, False)
+    steps = np.arange(out, dtype=np.float32)
+    index = np.floor((steps + np.float32(0.5)) * ratio if exact else steps * ratio)
+    index = np.minimum(index.astype(np.int64), size - 1)
+    times = out // size
+    if out == size * times and np.array_equal(index, np.arange(out) // times):
+        # A whole factor repeats each element: an index map, no gather.
+        shape = list(input.shape)
+        repeated = input.unsqueeze(dim + 1).expand((*shape[: dim + 1], times, *shape[dim + 1 :]))
+        return repeated.reshape((*shape[:dim], out, *shape[dim + 1 :]))
+    return _pick(input, dim, index)
+
+
+def _linear(input: Tensor, dim: int, out: int, scale: float | None, align: bool) -> Tensor:
+    size = input.shape[dim]
+    if out == size and (align or scale in (None, 1.0)):
+        return input
+    position = _positions(size, out, scale, align, cubic=False)
+    low = np.minimum(position.astype(np.int64), size - 1)
+    high = np.minimum(low + 1, size - 1)
+    fraction = np.clip(position - low.astype(np.float32), 0, 1)
+    if size == 1:
+        return _pick(input, dim, low)
+    a, b = _pick(input, dim, low), _pick(input, dim, high)
+    return a * _along(1 - fraction, input, dim) + b * _along(fraction, input, dim)
+
+
+def cubic_weights(t: Any, a: float = -0.75) -> list[Any]:
+    """Weights of the four neighbours of a point at distance ``t`` after the second (Keys, 1981)."""
+
+    def near(x: Any) -> Any:
+        return ((a + 2) * x - (a + 3)) * x * x + 1
+
+    def far(x: Any) -> Any:
+        return ((x - 5) * x + 8) * x * a - 4 * a
+
+    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
+
+
+def _cubic(input: Tensor, dim: int, out: int, scale: float | None, align: bool) -> Tensor:
+    size = input.shape[dim]
+    if out == size and (align or scale in (None, 1.0)):
+        return input
+    position = _positions(size, out, scale, align, cubic=True)
+    base = np.floor(position)
+    result: Any = None
+    for k, weight in enumerate(cubic_weights(position - base)):
+        index = np.clip(base.astype(np.int64) + k - 1, 0, size - 1)
+        term = _pick(input, dim, index) * _along(weight, input, dim)
+        result = term if result is None else result + term
+    return result
+
+
+def _antialias(
+    input: Tensor, dim: int, out: int, scale: float | None, align: bool, cubic: bool
+) -> Tensor:
+    """Resampling whose filter widens when the image shrinks; one matrix per dimension."""
+    size = input.shape[dim]
+    ratio = float(_ratio(size, out, scale, align))
+    if out == size and (align or scale in (None, 1.0)):
+        return input
+    reach = 2.0 if cubic else 1.0
+    support = reach * ratio if ratio >= 1.0 else reach
+    inverse = 1.0 / ratio if ratio >= 1.0 else 1.0
+    matrix = np.zeros((size, out), np.float32)
+    for i in range(out):
+        center = ratio * (i + 0.5)
+        first = max(int(center - support + 0.5), 0)
+        last = min(int(center + support + 0.5), size)
+        x = np.abs((np.arange(first, last) - center + 0.5) * inverse)
+        if cubic:
+            near, far = (1.5 * x - 2.5) * x * x + 1, ((x - 5) * x + 8) * x * -0.5 + 2
+            weights = np.where(x < 1, near, np.where(x < 2, far, 0.0))
+        else:
+            weights = np.maximum(1 - x, 0)
+        matrix[first:last, i] = weights / weights.sum()
+    table = tensor(matrix, dtype=input.dtype, device=input.device)
+    if dim == input.dim() - 1:
+        return input.matmul(table)
+    return input.transpose(dim, -1).matmul(table).transpose(dim, -1)
+
+
+def upsample(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """Deprecated name of :func:`interpolate`."""
+    warnings.warn(
+        "`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.",
+        stacklevel=2,
+    )
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """Deprecated: nearest-neighbour :func:`interpolate`."""
+    return interpolate(input, size, scale_factor, mode="nearest")
+
+
+def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """Deprecated: bilinear :func:`interpolate` with aligned corners."""
+    return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)

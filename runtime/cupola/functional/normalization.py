@@ -1,0 +1,265 @@
+"""Normalization over batches, layers, groups, instances and channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cupola.functional._register import operator
+from cupola.functional.pooling import avg_pool1d
+from cupola.tensor import Tensor, no_grad
+
+
+def _verify_batch_size(size: Sequence[int]) -> None:
+    if math.prod(size) // max(size[1], 1) == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {size}"
+        )
+
+
+def _check_channels(input: Tensor, count: int, **values: Tensor | None) -> None:
+    for name, value in values.items():
+        if value is not None and value.numel() != count:
+            raise RuntimeError(
+                f"{name} should contain {count} elements not {value.numel()}"
+            )
+
+
+def _update(running: Tensor, value: Tensor, momentum: float) -> None:
+    """Move a running statistic towards ``value``."""
+    running.copy_(running * (1 - momentum) + value.to(running.dtype) * momentum)
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel of (N, C, *) over the batch and space (Ioffe and Szegedy, 2015).
+
+    In training with the input's statistics, updating the running ones; else with the running ones.
+    """
+    if training:
+        _verify_batch_size(input.size())
+    elif running_mean is None or running_var is None:
+        raise RuntimeError("running_mean and running_var must be defined in evaluation mode")
+    channels = input.shape[1]
+    _check_channels(
+        input,
+        channels,
+        running_mean=running_mean,
+        running_var=running_var,
+        weight=weight,
+        bias=bias,
+    )
+    shape = (channels,) + (1,) * (input.dim() - 2)
+    if not training:
+        scale = (running_var + eps).rsqrt()
+        if weight is not None:
+            scale = scale * weight
+        shift = running_mean * scale
+        shift = -shift if bias is None else bias - shift
+        result = input * scale.reshape(shape) + shift.reshape(shape)
+        return result if result.dtype == input.dtype else result.to(input.dtype)
+    dims = (0, *range(2, input.dim()))
+    count = input.numel() // max(channels, 1)
+    wide = _wide(input)
+    mean = wide.mean(dims, keepdim=True)
+    centered = wide - mean
+    var = (centered * centered).mean(dims, keepdim=True)
+    if running_mean is not None:
+        with no_grad():
+            _update(running_mean, mean.detach().reshape(-1), momentum)
+            if running_var is not None:
+                unbiased = var.detach().reshape(-1) * (count / (count - 1))
+                _update(running_var, unbiased, momentum)
+    scale = (var + eps).rsqrt()
+    if weight is not None:
+        scale = scale * weight.reshape(shape)
+    result = centered * scale
+    if bias is not None:
+        result = result + bias.reshape(shape)
+    return result if result.dtype == input.dtype else result.to(input.dtype)
+
+
+def _wide(input: Tensor) -> Tensor:
+    """Half types are accumulated in float32."""
+    return input.float() if input.dtype.itemsize < 4 else input
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel of each sample of (N, C, *) over space (Ulyanov et al., 2017)."""
+    if use_input_stats:
+        if math.prod(input.shape[2:]) == 1:
+            raise ValueError(
+                "Expected more than 1 spatial element when training, got input size "
+                f"{input.size()}"
+            )
+    elif running_mean is None or running_var is None:
+        raise RuntimeError(
+            "Expected running_mean and running_var to be defined when use_input_stats is false"
+        )
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    channels = input.shape[1]
+    shape = (channels,) + (1,) * (input.dim() - 2)
+    dims = tuple(range(2, input.dim()))
+    wide = _wide(input)
+    mean = wide.mean(dims, keepdim=True)
+    centered = wide - mean
+    var = (centered * centered).mean(dims, keepdim=True)
+    if running_mean is not None:
+        count = math.prod(input.shape[2:])
+        with no_grad():
+            _update(running_mean, mean.detach().mean(0).reshape(-1), momentum)
+            if running_var is not None:
+                unbiased = var.detach().mean(0).reshape(-1) * (count / (count - 1))
+                _update(running_var, unbiased, momentum)
+    result = centered * (var + eps).rsqrt()
+    if weight is not None:
+        result = result * weight.reshape(shape)
+    if bias is not None:
+        result = result + bias.reshape(shape)
+    return result if result.dtype == input.dtype else result.to(input.dtype)
+
+
+def _normalized_dims(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, name: str
+) -> tuple[int, ...]:
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not shape:
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least "
+            "one element, but got normalized_shape = []"
+        )
+    if weight is not None and tuple(weight.shape) != shape:
+        raise RuntimeError(
+            "Expected weight to be of same shape as normalized_shape, but got weight of shape "
+            f"{list(weight.shape)} and normalized_shape = {list(shape)}"
+        )
+    if input.dim() < len(shape) or tuple(input.shape[-len(shape) :]) != shape:
+        expected = ", ".join(["*", *map(str, shape)])
+        raise RuntimeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape [{expected}], but "
+            f"got input of size{list(input.shape)}"
+        )
+    return tuple(range(input.dim() - len(shape), input.dim()))
+
+
+@operator(method=False)
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> Tensor:
+    """Normalise over the last dimensions (Ba et al., 2016); weight and bias normalized_shape."""
+    dims = _normalized_dims(input, normalized_shape, weight, "layer_norm")
+    if bias is not None and bias.dim() != len(dims):
+        raise RuntimeError("Expected bias to be of same shape as normalized_shape")
+    wide = _wide(input)
+    centered = wide - wide.mean(dims, keepdim=True)
+    var = (centered * centered).mean(dims, keepdim=True)
+    result = centered * (var + eps).rsqrt()
+    if weight is not None:
+        result = result * weight
+    if bias is not None:
+        result = result + bias
+    return result if result.dtype == input.dtype else result.to(input.dtype)
+
+
+@operator(method=False)
+def rms_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """Divide by the root mean square over the last dimensions (Zhang and Sennrich, 2019)."""
+    dims = _normalized_dims(input, normalized_shape, weight, "rms_norm")
+    wide = _wide(input)
+    if eps is None:
+        eps = float(np.finfo(np.float64 if wide.dtype.itemsize == 8 else np.float32).eps)
+    result = wide * ((wide * wide).mean(dims, keepdim=True) + eps).rsqrt()
+    if weight is not None:
+        result = result * weight
+    return result if result.dtype == input.dtype else result.to(input.dtype)
+
+
+@operator(method=False)
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> Tensor:
+    """Normalise groups of channels of each sample of (N, C, *) (Wu and He, 2018)."""
+    if input.dim() < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
+    batch, channels = input.shape[:2]
+    if num_groups <= 0:
+        raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
+    if channels % num_groups:
+        raise RuntimeError(
+            "Expected number of channels in input to be divisible by num_groups, but got input of "
+            f"shape {list(input.shape)} and num_groups={num_groups}"
+        )
+    _verify_batch_size([batch * channels // num_groups, num_groups, *input.shape[2:]])
+    _check_channels(input, channels, weight=weight, bias=bias)
+    grouped = _wide(input).reshape(batch, num_groups, input.numel() // max(batch * num_groups, 1))
+    centered = grouped - grouped.mean(-1, keepdim=True)
+    var = (centered * centered).mean(-1, keepdim=True)
+    result = (centered * (var + eps).rsqrt()).reshape(input.shape)
+    shape = (channels,) + (1,) * (input.dim() - 2)
+    if weight is not None:
+        result = result * weight.reshape(shape)
+    if bias is not None:
+        result = result + bias.reshape(shape)
+    return result if result.dtype == input.dtype else result.to(input.dtype)
+
+
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """Divide by a power of the squares summed over neighbouring channels of (N, C, *)."""
+    if input.dim() < 3:
+        raise ValueError(
+            f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)"
+        )
+    if input.numel() == 0:
+        return input
+    from cupola.functional.padding import pad
+
+    squares = (input * input).reshape(input.shape[0], input.shape[1], -1).transpose(1, 2)
+    mean = avg_pool1d(pad(squares, (size // 2, (size - 1) // 2)), size, 1)
+    scale = mean.transpose(1, 2).reshape(input.shape) * alpha + k
+    return input / scale.pow(beta)
+
+
+def normalize(
+    input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None
+) -> Tensor:
+    """Divide by the p-norm along ``dim``, which is taken to be at least ``eps``."""
+    result = input / input.norm(p, dim, keepdim=True).clamp(min=eps)
+    return result if out is None else out.copy_(result)

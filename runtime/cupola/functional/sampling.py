@@ -1,0 +1,280 @@
+"""Random tensors: for the same seed, the numbers that torch's CPU generator gives.
+
+Numbers are drawn when the function is called, in program order, on the host; a tensor for a GPU is copied there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cupola import dtypes, random
+from cupola.dtypes import dtype as DType
+from cupola.functional._register import PUBLIC, operator
+from cupola.functional.creation import sizes
+from cupola.functional.shape import strides
+from cupola.ir import source
+from cupola.ir.device import device as Device
+from cupola.ir.device import resolve
+from cupola.tensor import Tensor, wrap
+from cupola.tensor.create import of_array
+
+
+class Generator(random.CPUGenerator):
+    """A stream of random numbers (torch.Generator)."""
+
+    def __new__(cls, device: Any = "cpu") -> Generator:
+        return object.__new__(cls)
+
+    def __init__(self, device: Any = "cpu") -> None:
+        super().__init__()
+        self._device = Device(device)
+
+    @property
+    def device(self) -> Device:
+        return self._device
+
+    def get_state(self) -> Any:
+        """The state as a uint8 tensor, in torch's layout."""
+        return of_array(super().get_state())
+
+    def set_state(self, state: Any) -> None:
+        """Restores a state that ``get_state`` gave (here or in torch)."""
+        super().set_state(state.numpy() if isinstance(state, Tensor) else state)
+
+    __slots__ = ("_device",)
+
+
+def get_rng_state() -> Tensor:
+    """The default generator's state (torch.get_rng_state)."""
+    return of_array(random.default_generator.get_state())
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Restores the default generator's state (torch.set_rng_state)."""
+    random.default_generator.set_state(new_state.numpy())
+
+
+PUBLIC["get_rng_state"], PUBLIC["set_rng_state"] = get_rng_state, set_rng_state
+
+
+def _floating(dtype: DType | None) -> DType:
+    return dtype or dtypes.get_default_dtype()
+
+
+def _complex(draw: Any, shape: tuple[int, ...], dtype: DType, scale: float = 1.0) -> Any:
+    parts = draw((*shape, 2), dtype.to_real())
+    made = parts[..., 0] + 1j * parts[..., 1]
+    return (made * scale).astype(dtype.np)
+
+
+def _made(array: Any, device: Any, requires_grad: bool, out: Tensor | None) -> Tensor:
+    made = of_array(array, device)
+    if out is not None:
+        from cupola.functional._register import deliver
+
+        result: Tensor = deliver(made, out)
+        return result
+    if requires_grad:
+        made.requires_grad = True
+    return made
+
+
+def rand(
+    *size: Any, generator: Any = None, out: Any = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
+) -> Tensor:  # fmt: skip
+    """Uniform numbers in [0, 1) (torch.rand)."""
+    kind, shape = _floating(dtype), sizes(size or ((),))
+
+    def draw(s: tuple[int, ...], d: DType) -> Any:
+        return random.uniform(s, d, generator=generator)
+
+    array = _complex(draw, shape, kind) if kind.is_complex else draw(shape, kind)
+    return _made(array, device, requires_grad, out)
+
+
+def randn(
+    *size: Any, generator: Any = None, out: Any = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
+) -> Tensor:  # fmt: skip
+    """Normal numbers of mean 0 and variance 1 (torch.randn)."""
+    kind, shape = _floating(dtype), sizes(size or ((),))
+
+    def draw(s: tuple[int, ...], d: DType) -> Any:
+        return random.normal(s, d, generator=generator)
+
+    array = _complex(draw, shape, kind, 0.5**0.5) if kind.is_complex else draw(shape, kind)
+    return _made(array, device, requires_grad, out)
+
+
+def randint(
+    *args: Any, low: int | None = None, high: int | None = None, size: Any = None, generator: Any = None, out: Any = None,
+    dtype: DType | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """Uniform integers in [low, high) (torch.randint)."""
+    given = list(args)
+    if given and not isinstance(given[-1], (int, np.integer)) and not (isinstance(given[-1], Tensor) and given[-1].ndim == 0):
+        size = given.pop()
+    numbers = [int(g) for g in given]
+    if high is None:
+        high = numbers.pop()
+    if low is None:
+        low = numbers.pop() if numbers else 0
+    return _made(
+        random.randint(sizes((size,)), low, high, dtype or dtypes.int64, generator=generator), device, requires_grad, out
+    )
+
+
+def randperm(
+    n: int, *, generator: Any = None, out: Any = None, dtype: DType = dtypes.int64, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """A random permutation of 0 … n - 1 (torch.randperm)."""
+    return _made(random.randperm(int(n), dtype, generator=generator), device, requires_grad, out)
+
+
+def _like(function: Any, name: str) -> Any:
+    def like(input: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, layout: Any = None,
+             requires_grad: bool = False, memory_format: Any = None, **kw: Any) -> Tensor:  # fmt: skip
+        made: Tensor = function(
+            *args, tuple(input._n.shape), dtype=dtype or input.dtype, device=device or input.device,
+            requires_grad=requires_grad, **kw,
+        )  # fmt: skip
+        return made
+
+    like.__name__ = like.__qualname__ = name
+    like.__doc__ = f"Random numbers shaped like the input (torch.{name})."
+    return like
+
+
+rand_like, randn_like = _like(rand, "rand_like"), _like(randn, "randn_like")
+randint_like = _like(randint, "randint_like")
+for _f in (rand, randn, randint, randperm, rand_like, randn_like, randint_like):
+    PUBLIC[_f.__name__] = _f
+
+
+def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Any = None, out: Any = None, dtype: DType | None = None,
+           device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Normal numbers with given means and standard deviations (torch.normal)."""
+    if isinstance(mean, Tensor) or isinstance(std, Tensor):
+        place = (mean if isinstance(mean, Tensor) else std).device
+        arrays = [x.detach().cpu().numpy() if isinstance(x, Tensor) else x for x in (mean, std)]
+        return _made(random.normal_like(*arrays, generator=generator), place, False, out)
+    return _made(random.normal(sizes((size,)), _floating(dtype), mean, std, generator=generator), device, requires_grad, out)
+
+
+PUBLIC["normal"] = normal
+
+
+def _host(x: Tensor) -> Any:
+    return x.detach().cpu().numpy()
+
+
+@operator(out=True)
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
+    """1 with the probability that the input (or ``p``) gives, else 0 (torch.bernoulli)."""
+    chance = _host(input) if p is None else p
+    return of_array(random.bernoulli(input._n.shape, chance, input.dtype, generator=generator), input.device)
+
+
+@operator(out=True)
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+    """Positions drawn with the probabilities in each row (torch.multinomial)."""
+    return of_array(random.multinomial(_host(input), num_samples, replacement, generator=generator), input.device)
+
+
+@operator
+def poisson(input: Tensor, generator: Any = None) -> Tensor:
+    """Poisson counts with the rates in the input (torch.poisson)."""
+    return of_array(random.poisson(_host(input), generator=generator), input.device)
+
+
+@operator(method=False)
+def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
+    """Binomial counts (torch.binomial)."""
+    return of_array(random.binomial(_host(count), _host(prob), generator=generator), count.device)
+
+
+def _fill(name: str, draw: Any, doc: str, defaults: tuple[tuple[str, Any], ...]) -> None:
+    """Attaches an in-place sampler to Tensor."""
+
+    def method(self: Tensor, *args: Any, generator: Any = None, **kw: Any) -> Tensor:
+        values = [kw.get(n, args[i] if i < len(args) else v) for i, (n, v) in enumerate(defaults)]
+        array = draw(self, *values, generator=generator)
+        return self.assign(_constant(array, self))
+
+    method.__name__ = name
+    method.__qualname__ = f"Tensor.{name}"
+    method.__doc__ = doc
+    setattr(Tensor, name, method)
+
+
+def _constant(array: Any, like: Tensor) -> Any:
+    return of_array(np.ascontiguousarray(array).reshape(like._n.shape), like.device).node
+
+
+def _layout(x: Tensor) -> Any:
+    return strides(x) if x._base is not None else None
+
+
+_fill(
+    "uniform_", lambda x, a, b, generator: random.uniform(x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator),
+    "Fills with uniform numbers in [from, to).", (("from", 0.0), ("to", 1.0)),
+)  # fmt: skip
+_fill(
+    "normal_", lambda x, a, b, generator: random.normal(x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator),
+    "Fills with normal numbers.", (("mean", 0.0), ("std", 1.0)),
+)  # fmt: skip
+_fill(
+    "exponential_", lambda x, r, generator: random.exponential(x._n.shape, x.dtype, r, strides=_layout(x), generator=generator),
+    "Fills with exponential numbers.", (("lambd", 1.0),),
+)  # fmt: skip
+_fill(
+    "cauchy_", lambda x, a, b, generator: random.cauchy(x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator),
+    "Fills with Cauchy numbers.", (("median", 0.0), ("sigma", 1.0)),
+)  # fmt: skip
+_fill(
+    "geometric_", lambda x, p, generator: random.geometric(x._n.shape, x.dtype, p, strides=_layout(x), generator=generator),
+    "Fills with geometric numbers.", (("p", 0.5),),
+)  # fmt: skip
+_fill(
+    "log_normal_", lambda x, a, b, generator: random.log_normal(x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator),
+    "Fills with log-normal numbers.", (("mean", 1.0), ("std", 2.0)),
+)  # fmt: skip
+
+
+def random_(self: Tensor, *args: Any, generator: Any = None, **kw: Any) -> Tensor:
+    """Fills with integers: of the whole range, or in [from, to)."""
+    low = kw.get("from", args[0] if len(args) == 2 else 0)
+    high = kw.get("to", args[-1] if args else None)
+    if high is None:
+        array = random.random(self._n.shape, self.dtype, strides=_layout(self), generator=generator)
+    else:
+        array = random.randint(self._n.shape, low, high, self.dtype, strides=_layout(self), generator=generator)
+    return self.assign(_constant(array, self))
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Fills with 1 with probability ``p``, else 0."""
+    chance = _host(p) if isinstance(p, Tensor) else p
+    array = random.bernoulli(self._n.shape, chance, self.dtype, strides=_layout(self), generator=generator)
+    return self.assign(_constant(array, self))
+
+
+Tensor.random_, Tensor.bernoulli_ = random_, bernoulli_  # type: ignore[attr-defined]
+
+
+def dropout_mask(input: Tensor, p: float, shape: tuple[int, ...] | None = None) -> Tensor:
+    """0 with probability ``p``, else 1 / (1 - p): the factor of torch's dropout, from its stream.
+
+    ``shape`` is that of the mask where features are dropped as a whole.
+    """
+    if p >= 1:
+        return wrap(source.const(0, tuple(shape or input._n.shape), input.dtype, input.device))
+    array = random.dropout_noise(shape or input._n.shape, input.dtype, p)
+    return of_array(array, input.device)
+
+
+__all__ = ["Generator", "bernoulli", "dropout_mask", "multinomial", "normal", "rand", "randint", "randn", "randperm", "resolve"]

@@ -1,0 +1,235 @@
+"""Sorting, selecting by rank, prefix operations, distinct values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cupola import dtypes
+from cupola.dtypes import dtype as DType
+from cupola.functional._convert import cast_node, wrap_dim
+from cupola.functional._register import operator
+from cupola.functional.reduction import named
+from cupola.functional.shape import sliced
+from cupola.ops import index as ix
+from cupola.ops import scan, sort as sorting
+from cupola.tensor import Tensor, apply, wrap
+
+
+def _order(x: Tensor, dim: int, descending: bool) -> Tensor:
+    return wrap(sorting.argsort(x.node, dim=dim, descending=descending))
+
+
+@operator(name="sort", out=True)
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """Sorted values and their positions; always stable (torch.sort)."""
+    if input.ndim == 0:
+        return named("sort", input.clone(), input.new_zeros((), dtype=dtypes.int64))
+    d = wrap_dim(dim, input.ndim)
+    at = _order(input, d, descending)
+    return named("sort", wrap(ix.gather(input.node, at.node, dim=d)), at)
+
+
+@operator
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+    """Positions that sort the tensor (torch.argsort)."""
+    return sort(input, dim, descending)[1]  # type: ignore[no-any-return]
+
+
+@operator(method=False)
+def msort(input: Tensor) -> Tensor:
+    """Sorted along the first dimension (torch.msort)."""
+    return sort(input, 0)[0]  # type: ignore[no-any-return]
+
+
+@operator(out=True)
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """The k largest or smallest elements and their positions, in order (torch.topk).
+
+    Raises:
+        RuntimeError: k exceeds the size of the dimension.
+    """
+    d = wrap_dim(dim, input.ndim)
+    n = input._n.shape[d] if input.ndim else 1
+    if not 0 <= k <= n:
+        raise RuntimeError("selected index k out of range")
+    if input.ndim == 0:
+        return named("topk", input.clone(), input.new_zeros((), dtype=dtypes.int64))
+    at = sliced(_order(input, d, largest), d, 0, k)
+    return named("topk", wrap(ix.gather(input.node, at.node, dim=d)), wrap(at.node))
+
+
+@operator(out=True)
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    """The k-th smallest element and its position (torch.kthvalue)."""
+    d = wrap_dim(dim, input.ndim)
+    values, at = sort(input, d)
+    v, i = sliced(values, d, k - 1, k), sliced(at, d, k - 1, k)
+    return named("kthvalue", *((v, i) if keepdim else (v.squeeze(d), i.squeeze(d))))
+
+
+@operator
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower median; along a dimension also its position (torch.median)."""
+    if dim is None:
+        flat = input.reshape(-1)
+        return kthvalue(flat, (flat.numel() + 1) // 2, 0)[0]
+    return named("median", *kthvalue(input, (input._n.shape[wrap_dim(dim, input.ndim)] + 1) // 2, dim, keepdim))
+
+
+@operator(out=True)
+def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear") -> Tensor:
+    """Quantiles by interpolation between ranks (torch.quantile)."""
+    x = input.reshape(-1) if dim is None else input
+    d = 0 if dim is None else wrap_dim(dim, x.ndim)
+    points = q.tolist() if isinstance(q, Tensor) else q
+    many = isinstance(points, list)
+    values = sort(x, d)[0]
+    n = x._n.shape[d]
+    rows = []
+    for p in points if many else [points]:
+        at = p * (n - 1)
+        low = int(np.floor(at))
+        high = min(low + 1, n - 1)
+        a, b = values.select(d, low), values.select(d, high)
+        row = {"lower": a, "higher": b if at > low else a, "nearest": values.select(d, int(np.rint(at)))}.get(interpolation)
+        if row is None:
+            row = a.lerp(b, 0.5 if interpolation == "midpoint" and at > low else at - low)
+        if keepdim:
+            row = row.unsqueeze(d) if dim is not None else row.reshape((1,) * input.ndim)
+        rows.append(row)
+    from cupola.functional.shape import stack
+
+    return stack(rows) if many else rows[0]
+
+
+def _scanned(name: str, primitive: Any, doc: str) -> Any:
+    def function(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+        node = input.node
+        target = dtype or (dtypes.int64 if node.dtype.category < 2 else node.dtype)
+        node = cast_node(node, target)
+        return wrap(node) if not node.shape else wrap(primitive(node, dim=wrap_dim(dim, node.ndim)))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{doc} along one dimension (torch.{name})."
+    operator(function, inplace=True, out=True)
+    return function
+
+
+cumsum = _scanned("cumsum", scan.cumsum, "Cumulative sum")
+cumprod = _scanned("cumprod", scan.cumprod, "Cumulative product")
+
+
+def _running(name: str, primitive: Any) -> Any:
+    def function(input: Tensor, dim: int) -> Any:
+        d = wrap_dim(dim, input.ndim)
+        at = apply(primitive, input, dim=d)
+        return named(name, wrap(ix.gather(input.node, at.node, dim=d)), at)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Running {name[3:]}imum along one dimension with its positions (torch.{name})."
+    operator(function, out=True)
+    return function
+
+
+cummax = _running("cummax", scan.cummax_index)
+cummin = _running("cummin", scan.cummin_index)
+
+
+@operator
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """Cumulative log-sum-exp (torch.logcumsumexp)."""
+    top = input.amax(dim, True).detach()
+    return input.sub(top).exp().cumsum(dim).log().add(top)
+
+
+@operator
+def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+    """n-th differences along one dimension (torch.diff)."""
+    from cupola.functional.shape import cat
+
+    d = wrap_dim(dim, input.ndim)
+    parts = [p for p in (prepend, input, append) if p is not None]
+    x = cat(parts, d) if len(parts) > 1 else input
+    for _ in range(n):
+        size = x._n.shape[d]
+        a, b = sliced(x, d, 1, max(size, 1)), sliced(x, d, 0, max(size - 1, 0))
+        x = a.logical_xor(b) if x.dtype is dtypes.bool else a.sub(b)
+    return x
+
+
+@operator(method=False, out=True)
+def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None, sorter: Any = None) -> Tensor:
+    """Positions at which values would be inserted (torch.searchsorted)."""
+    edges = sorted_sequence if sorter is None else sorted_sequence.gather(-1, sorter)
+    values = input if isinstance(input, Tensor) else edges.new_full((), input)
+    found = wrap(sorting.searchsorted(edges.node, values.node, right=right or side == "right"))
+    return found.to(dtypes.int32) if out_int32 else found
+
+
+@operator(method=False)
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
+    """Numbers of the buckets that values fall into (torch.bucketize)."""
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
+
+
+@operator
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
+    """Distinct values in order; optionally where each input went and how many there were (torch.unique)."""
+    from cupola.tensor.create import of_array
+
+    array = input.detach().numpy()
+    found = np.unique(array, return_inverse=True, return_counts=True, axis=dim)
+    out = [of_array(np.ascontiguousarray(found[0]), input.device)]
+    if return_inverse:
+        inverse = found[1].reshape(array.shape if dim is None else -1)
+        out.append(of_array(inverse.astype(np.int64), input.device))
+    if return_counts:
+        out.append(of_array(found[2].astype(np.int64), input.device))
+    return out[0] if len(out) == 1 else tuple(out)
+
+
+@operator
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
+    """Values with consecutive repetitions removed (torch.unique_consecutive)."""
+    from cupola.tensor.create import of_array
+
+    array = input.detach().numpy()
+    rows = array.reshape(-1) if dim is None else np.moveaxis(array, dim, 0)
+    fresh = np.ones(len(rows), bool)
+    if len(rows):
+        fresh[1:] = (rows[1:] != rows[:-1]).reshape(len(rows) - 1, -1).any(1)
+    kept = rows[fresh]
+    values = kept if dim is None else np.moveaxis(kept, 0, dim)
+    out = [of_array(np.ascontiguousarray(values), input.device)]
+    if return_inverse:
+        inverse = np.cumsum(fresh) - 1
+        out.append(of_array(inverse.reshape(array.shape if dim is None else -1).astype(np.int64), input.device))
+    if return_counts:
+        edges = np.append(np.flatnonzero(fresh), len(rows))
+        out.append(of_array(np.diff(edges).astype(np.int64), input.device))
+    return out[0] if len(out) == 1 else tuple(out)
+
+
+@operator(out=True)
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """Histogram over equal bins (torch.histc)."""
+    from cupola.tensor.create import of_array
+
+    array = input.detach().numpy()
+    low, high = (float(array.min()), float(array.max())) if min == max == 0 and array.size else (min, max)
+    if low == high:
+        low, high = low - 1, high + 1
+    counts, _ = np.histogram(array, bins, (low, high))
+    return of_array(counts.astype(array.dtype), input.device)
+
+
+@operator
+def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Whether each element is among the test elements (torch.isin)."""
+    from cupola.tensor import as_tensor
+    from cupola.tensor.create import of_array
+
+    a, b = as_tensor(elements), as_tensor(test_elements)
+    return of_array(np.isin(a.detach().numpy(), b.detach().numpy(), invert=invert), a.device)
