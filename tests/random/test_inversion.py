@@ -28,7 +28,7 @@ def test_cauchy(twin, pair, name):
 
 
 @pytest.mark.parametrize("p", [0.01, 0.3, 0.999])
-@pytest.mark.parametrize("name", [*FLOATS, "int16", "int32", "int64"])
+@pytest.mark.parametrize("name", [*FLOATS, "int8", "uint8", "int16", "int32", "int64"])
 def test_geometric(twin, pair, name, p):
     theirs, ours = pair(name)
     twin.seed(43)

@@ -18,14 +18,14 @@ def views(draw):
     return base.permute(draw(st.permutations(range(len(shape)))))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(views())
 def test_strides_of_empty_like(view):
     assert is_contiguous(view.shape, view.stride()) == view.is_contiguous()
     assert like_strides(view.shape, view.stride()) == torch.empty_like(view).stride()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(views(), st.sampled_from(["uniform", "normal", "randint", "bernoulli", "exponential"]))
 def test_fills_follow_memory(view, function):
     ours = random.CPUGenerator(3)

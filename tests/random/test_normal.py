@@ -37,6 +37,16 @@ def test_a_million_float32_normals_are_equal_bit_for_bit(twin):
     )
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+@pytest.mark.parametrize("size", [3, 20])
+def test_complex_numbers_of_half_precision(twin, size):
+    twin.seed(37)
+    for theirs, ours in ((torch.rand, random.uniform), (torch.randn, random.normal)):
+        expected = torch.view_as_real(theirs(size, dtype=torch.complex32))
+        got = ours((size,), dtypes.complex32, generator=twin.ours)
+        twin.agree(expected, got.view(np.float16).reshape(size, 2))
+
+
 def test_short_draws_share_pairs_across_dtypes_and_sizes(twin, pair):
     twin.seed(34)
     for size, name in [(1, "float32"), (2, "float64"), (15, "float16"), (16, "float32")] * 3:
