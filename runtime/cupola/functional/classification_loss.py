@@ -8,7 +8,7 @@ from typing import Any
 from cupola.functional._reduce import reduced, reduction_name
 from cupola.functional._register import operator
 from cupola.functional.activation import log_softmax, logsigmoid
-from cupola.tensor import Tensor
+from cupola.tensor import Tensor, tensor
 
 
 def _check_target(input: Tensor, target: Tensor, weight: Tensor | None, channel: int) -> None:
@@ -241,8 +241,7 @@ def ctc_loss(
 
     log_probs (T, N, C) or (T, C); targets (N, S) or concatenated (sum of lengths,).
     """
-    from cupola.functional.creation import tensor
-
+    
     reduction = reduction_name(reduction)
     batched = log_probs.dim() == 3
     logs = log_probs if batched else log_probs.unsqueeze(1)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from cupola.functional._register import operator
-from cupola.functional.creation import tensor
 from cupola.functional.shape import broadcast_tensors
-from cupola.tensor import Tensor
+from cupola.tensor import Tensor, tensor
 
 
 @operator(method=False)

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from cupola.functional._register import operator
-from cupola.functional.creation import arange, tensor
+from cupola.functional.creation import arange
 from cupola.ops import index as ops
-from cupola.tensor import Tensor, apply, is_grad_enabled, no_grad
+from cupola.tensor import Tensor, apply, is_grad_enabled, no_grad, tensor
 
 
 def _limit_norms(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:

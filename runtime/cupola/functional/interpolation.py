@@ -13,8 +13,7 @@ from cupola.functional.adaptive_pooling import (
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
 )
-from cupola.functional.creation import tensor
-from cupola.tensor import Tensor
+from cupola.tensor import Tensor, tensor
 
 _LINEAR = {"linear": 3, "bilinear": 4, "trilinear": 5}
 _MODES = ("nearest", "nearest-exact", "area", "bicubic", "lanczos", *_LINEAR)

@@ -8,10 +8,10 @@ from typing import Any
 from cupola.functional._plane import extreme_of, plane_index, take_from_plane
 from cupola.functional._register import operator
 from cupola.functional._sizes import ntuple
-from cupola.functional.creation import arange, tensor
+from cupola.functional.creation import arange
 from cupola.ops import movement
 from cupola.ops import reduce as reductions
-from cupola.tensor import Tensor, apply, is_grad_enabled
+from cupola.tensor import Tensor, apply, is_grad_enabled, tensor
 
 
 def _check_dims(input: Tensor, n: int, name: str) -> None:

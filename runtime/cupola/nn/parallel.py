@@ -1,0 +1,25 @@
+"""Wrappers for several devices (``torch.nn.parallel``) as seen by one process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cupola.nn.modules.module import Module
+
+__all__ = ["DataParallel", "DistributedDataParallel"]
+
+
+class DataParallel(Module):
+    """Calls the wrapped module on one device; its state dict keys start with ``module.``."""
+
+    def __init__(
+        self, module: Module, device_ids: Any = None, output_device: Any = None, dim: int = 0
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.module = module
+        self.device_ids = [] if device_ids is None else list(device_ids)
+        self.output_device = output_device
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Any:
+        return self.module(*inputs, **kwargs)
