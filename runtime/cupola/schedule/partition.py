@@ -73,6 +73,8 @@ class Partition:
                 self.store(i, work, leaves)
                 continue
             if name == "const":
+                if any(not self.generated[c] for c in self.consumers[i]):
+                    self.store(i, work, leaves)  # a library call needs it as an array
                 continue
             work[i] = item.op.cost * (item.op.kind == "elementwise") + sum(work[s] for s in set(item.srcs))
             leaves[i] = frozenset().union(*(leaves[s] for s in item.srcs)) if item.srcs else frozenset()
