@@ -6,13 +6,14 @@ import ctypes
 import ctypes.util
 import hashlib
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from cupola.backends.cache import DiskCache
-from cupola.codegen.llvm import SYMBOLS, Target, target_from_features
+from cupola.codegen.llvm import SYMBOLS, Target, library_function, target_from_features
 
 _PLACEHOLDER = "@kernel("
 
@@ -28,6 +29,8 @@ class Jit:
     def __init__(self, cache: DiskCache | None = None) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
+        # Half of the compilation time, and no gain: generated addresses are in their final form.
+        llvm.set_option("cupola", "-disable-lsr")
         triple = llvm.get_process_triple()
         features = dict(llvm.get_host_cpu_features())
         self.target: Target = target_from_features(triple, llvm.get_host_cpu_name(), features)
@@ -41,20 +44,30 @@ class Jit:
         self._version = f"llvmlite {llvmlite.__version__} {self.target.key}"
         _add_libm()
 
-    def compile(self, text: str) -> int:
-        """Address of the function named ``kernel`` in the module text."""
-        digest = hashlib.sha256(f"{self._version}\n{text}".encode()).hexdigest()
+    def compile(self, text: str, needs: Mapping[str, tuple[str, str, int]] | None = None) -> int:
+        """Address of the function named ``kernel`` in the module text; ``needs`` as in ``Program``."""
+        digest = self._digest(text)
         with self._lock:
             found = self._addresses.get(digest)
             if found is None:
-                found = self._addresses[digest] = self._load(digest, text)
+                for symbol, (op, type_, lanes) in (needs or {}).items():
+                    if symbol not in self._addresses:
+                        code = library_function(self.target, symbol, op, type_, lanes)
+                        address = self._load(self._digest(code), symbol, code)
+                        self._addresses[symbol] = address
+                        llvm.add_symbol(symbol, address)
+                name = f"k{digest[:32]}"
+                text = text.replace(_PLACEHOLDER, f"@{name}(")
+                found = self._addresses[digest] = self._load(digest, name, text)
             return found
 
-    def _load(self, digest: str, text: str) -> int:
-        name = f"k{digest[:32]}"
+    def _digest(self, text: str) -> str:
+        return hashlib.sha256(f"{self._version}\n{text}".encode()).hexdigest()
+
+    def _load(self, digest: str, name: str, text: str) -> int:
         code = self.cache.get(digest)
         if code is None:
-            code = self._build(text.replace(_PLACEHOLDER, f"@{name}("))
+            code = self._build(text)
             self.cache.put(digest, code)
         self._engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
         self._engine.finalize_object()

@@ -19,6 +19,9 @@ from cupola.codegen.llvm import POINTER_OFFSET, Program, axis_for, generate
 from cupola.codegen.llvm.driver import driver
 
 GRAIN = 32768  # simple operations that are worth waking another thread for
+UNIT = 64  # columns that a task is a multiple of, so that threads do not share cache lines
+_FEW = 32  # independent units of work below which a reduction is split inside
+_CHUNKS = 64
 _PLANS = 512  # kept for each kernel
 
 Launch = Callable[[Sequence[Any], Sequence[int], Sequence[float | int]], None]
@@ -57,7 +60,7 @@ class Launcher:
             found = programs.get(axis)
             if found is None:
                 program = generate(kernel, self.jit.target, axis)
-                found = programs[axis] = (program, self.jit.compile(program.text))
+                found = programs[axis] = (program, self.jit.compile(program.text, program.needs))
             words = self.plan(kernel, *found, meta)
             if words is not None:
                 kept.append(words)
@@ -82,17 +85,21 @@ class Launcher:
             return None
         packed = np.array(meta, np.int64)
         tasks = [np.array(p, np.int64) for p in phases]
-        words = [body, packed.ctypes.data, 0, *threads.addresses, *self.memory, len(phases)]
+        scratch = 8 * phases[1][0][7] * phases[1][0][8] * program.parts if len(phases) > 1 else 0
+        words = [body, packed.ctypes.data, scratch, *threads.addresses, *self.memory, len(phases)]
         for p, t in zip(phases, tasks):
             words += [t.ctypes.data, len(p), min(len(p), threads.count)]
         return [packed, *tasks, np.array(words, np.uint64)]
 
 
-Task = tuple[int, int, int, int, int, int, int, int]
+Task = tuple[int, int, int, int, int, int, int, int, int]
 
 
 def divide(kernel: Kernel, program: Program, meta: Sequence[int], most: int) -> list[list[Task]]:
-    """The phases of a launch, each a list of tasks: rectangles of rows and columns (see ``llvm.nest.TASK``)."""
+    """The phases of a launch, each a list of tasks: rectangles of rows and columns (see ``llvm.nest.TASK``).
+
+    A reduction with few results is split inside, in a way that depends on sizes alone.
+    """
     sizes = meta[: kernel.outer + kernel.inner]
     rows, inner = 1, 1
     for d, n in enumerate(sizes):
@@ -101,16 +108,22 @@ def divide(kernel: Kernel, program: Program, meta: Sequence[int], most: int) -> 
         elif d != program.axis:
             rows *= n
     columns = sizes[program.axis] if program.columns else 1
-    if rows == 0 or columns == 0:
+    first = sizes[kernel.outer] if kernel.inner else 0
+    cells = rows * columns
+    if cells == 0:
         return []
-    work = rows * columns * max(inner, 1) * program.weight
+    work = cells * max(inner, 1) * program.weight
+    units = rows * -(-columns // UNIT)
+    chunks = min(first, _CHUNKS, work // GRAIN // 2)
+    if program.parts and units < _FEW and chunks > 1:
+        partial = [
+            (1, 0, rows, 0, columns, a, z, j, cells) for j, (a, z) in enumerate(_cut(first, chunks, 1))
+        ]
+        return [partial, [(2, 0, rows, 0, columns, 0, 0, len(partial), cells)]]
     count = max(1, min(most, work // GRAIN))
-    if count == 1:
-        return [[(0, 0, rows, 0, columns, 0, 0, 0)]]
-    unit = 64  # columns a task is a multiple of, so that threads do not share cache lines
-    if program.columns and rows < 4 * count and columns >= 2 * unit:
-        return [[(0, 0, rows, a, z, 0, 0, 0) for a, z in _cut(columns, count, unit)]]
-    return [[(0, a, z, 0, columns, 0, 0, 0) for a, z in _cut(rows, count, 1)]]
+    if count > 1 and program.columns and rows < 4 * count and columns >= 2 * UNIT:
+        return [[(0, 0, rows, a, z, 0, first, 0, cells) for a, z in _cut(columns, count, UNIT)]]
+    return [[(0, a, z, 0, columns, 0, first, 0, cells) for a, z in _cut(rows, count, 1)]]
 
 
 def _cut(total: int, parts: int, unit: int) -> list[tuple[int, int]]:

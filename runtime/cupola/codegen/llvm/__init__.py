@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cupola.codegen.form import Kernel
+from cupola.codegen.llvm.library import library_function
 from cupola.codegen.llvm.libm import SYMBOLS
 from cupola.codegen.llvm.nest import POINTER_OFFSET, TASK, Nest, Program, lanes
 from cupola.codegen.llvm.target import Target, target_from_features
@@ -12,7 +13,7 @@ from cupola.codegen.llvm.types import supported
 
 __all__ = [
     "POINTER_OFFSET", "SYMBOLS", "TASK", "Program", "Target", "axis_for", "default_axis", "generate", "supported",
-    "target_from_features",
+    "library_function", "target_from_features",
 ]  # fmt: skip
 
 

@@ -40,8 +40,8 @@ def arithmetic(b: Builder, op: str, d: dtype, args: list[Val], source: dtype) ->
         result = b.intrinsic(_FLOAT_UNARY[op], *args)
     elif op in _OTHERS:
         result = _OTHERS[op](b, d, args)
-    elif op in elementary.FUNCTIONS and floating:
-        result = elementary.FUNCTIONS[op](b, *args)
+    elif op in elementary.FUNCTIONS.get(args[0].type, {}):
+        result = elementary.call(b, op, args)
     elif op in libm.NAMES and floating:
         result = libm.call(b, op, args)
     else:

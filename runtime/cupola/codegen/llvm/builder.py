@@ -8,6 +8,7 @@ cost more than all the rest of the compilation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cupola.codegen.llvm.target import Target
@@ -36,6 +37,7 @@ class Builder:
         self.code: list[list[str]] = [[] for _ in range(16)]
         self.memo: list[dict[str, str]] = [{} for _ in range(16)]
         self.declarations: dict[str, None] = {}
+        self.needs: dict[str, tuple[str, str, int]] = {}  # of the library: operation, type, lanes
         self.count = 0
 
     def forget(self, level: int) -> None:
@@ -140,6 +142,16 @@ class Builder:
             result = self.insert(result, part, k)
         return result
 
+    def call_library(self, op: str, *args: Val) -> Val:
+        """Calls a function of cupola's own library (see ``library``), which is compiled apart, once."""
+        lanes, level, texts = self.operands(*args)
+        type_ = args[0].type
+        name, wide = f"cupola_{op}_{type_}_{lanes}", vector(type_, lanes)
+        self.needs[name] = (op, type_, lanes)
+        self.declare(f"declare {wide} @{name}({', '.join([wide] * len(args))})")
+        passed = ", ".join(f"{wide} {x}" for x in texts)
+        return self.put(f"call {wide} @{name}({passed})", type_, lanes, level)
+
     def lane(self, v: Val, k: int) -> Val:
         if v.lanes == 1:
             return v
@@ -156,6 +168,30 @@ class Builder:
         mask = ", ".join(f"i32 {k}" for k in lanes)
         text = f"shufflevector {wide} {v.name}, {wide} poison, <{len(lanes)} x i32> <{mask}>"
         return self.put(text, v.type, len(lanes), v.level)
+
+    def rarely(self, condition: Val, usual: Val, slow: Callable[[], Val]) -> Val:
+        """``usual``, but where the condition holds in any lane: ``slow()``, in a branch of its own."""
+        level, label = condition.level, self.fresh("rare")
+        test = condition.name
+        if condition.lanes > 1:
+            name = f"llvm.vector.reduce.or.v{condition.lanes}i1"
+            self.declare(f"declare i1 @{name}(<{condition.lanes} x i1>)")
+            test = self.put(f"call i1 @{name}(<{condition.lanes} x i1> {test})", "i1", 1, level).name
+        self.code[level] += [
+            f"br label %{label}.pre",
+            f"{label}.pre:",
+            f"br i1 {test}, label %{label}.slow, label %{label}.join",
+            f"{label}.slow:",
+        ]
+        known = dict(self.memo[level])
+        other = slow()
+        self.memo[level] = known  # what the branch computed is not there after it
+        wide = vector(usual.type, usual.lanes)
+        self.code[level] += [f"br label %{label}.join", f"{label}.join:"]
+        return self.put(
+            f"phi {wide} [ {usual.name}, %{label}.pre ], [ {other.name}, %{label}.slow ]",
+            usual.type, usual.lanes, level, once=False,
+        )  # fmt: skip
 
     # Integer arithmetic on addresses, with the trivial cases folded.
 

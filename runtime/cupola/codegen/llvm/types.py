@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 
+from cupola.codegen.llvm.target import Target
 from cupola.dtypes import dtype
 
 _INTEGERS = {f"{sign}int{bits}": f"i{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")}
@@ -57,3 +58,10 @@ def literal(type_: str, value: float | int | bool) -> str:
     bits = BITS[type_]
     whole = int(value) & ((1 << bits) - 1)
     return str(whole - (1 << bits) if whole >> (bits - 1) else whole)
+
+
+def attributes(target: Target) -> str:
+    """Group #0: how wide vectors may be, which also decides how they are passed to functions."""
+    wide = target.vector_bytes * 8
+    text = f'"prefer-vector-width"="{wide}" "min-legal-vector-width"="{wide}"'
+    return f"attributes #0 = {{ nounwind {text} }}"
