@@ -251,7 +251,8 @@ def new_activations(shape: Sequence[int], dtype: np.dtype, channels_last: bool) 
     """A fresh (N, C, *spatial) array in the memory format asked for."""
     if not channels_last:
         return np.empty(shape, dtype)
-    return np.moveaxis(np.empty((shape[0], *shape[2:], shape[1]), dtype), -1, 1)
+    axes = (0, len(shape) - 1, *range(1, len(shape) - 1))
+    return np.empty((shape[0], *shape[2:], shape[1]), dtype).transpose(axes)
 
 
 _lock = threading.Lock()

@@ -86,6 +86,19 @@ class Geometry:
         """Whether oneDNN accepts it: it allows unused input elements only within one stride."""
         return all(high > -s for high, s in zip(self.high(), self.stride, strict=True))
 
+    def pointwise(self) -> bool:
+        """A kernel of one element: a matrix product at every position."""
+        return math.prod(self.weight[2:]) == 1
+
+    def in_place(self, *arrays: np.ndarray) -> bool:
+        """Whether it is one matrix product of contiguous arrays, best done as they lie."""
+        return (
+            self.pointwise()
+            and (max(self.stride), self.groups) == (1, 1)
+            and not any(any(pair) for pair in self.padding)
+            and not any(layout.fits_channels_last(array) for array in arrays)
+        )
+
     def strided_stem(self) -> bool:
         """A strided convolution of few channels (an image's).
 
@@ -184,9 +197,11 @@ def forward(
         # in the result already, accumulating into the result does.
         mode = "binary" if inputs[-1] is not out and added == last == target else "sum"
 
+    kinds = ("plain",) if geometry.in_place(inputs[0], out) else ("last", "any", "plain")
+
     def choose(mode: str | None, activation: Activation) -> Primitive:
         return _choose(
-            ("last", "any", "plain"),
+            kinds,
             lambda kind: _forward(library, geometry, kind, bias, mode, activation),
         )
 
@@ -230,9 +245,8 @@ def input_grad(
             *(hint.description, attributes),
         )
 
-    primitive = (
-        build("plain") if geometry.strided_stem() else _choose(("last", "any", "plain"), build)
-    )
+    plain = geometry.strided_stem() or geometry.in_place(inputs[0], out)
+    primitive = build("plain") if plain else _choose(("last", "any", "plain"), build)
     described = [
         (DIFF_DST, layout.activations(library, inputs[0])),
         (WEIGHTS, layout.weights(library, inputs[1], geometry.groups)),
@@ -262,8 +276,11 @@ def weight_grad(
             *(hint.description, attributes),
         )
 
-    pointwise = math.prod(geometry.weight[2:]) == 1
-    primitive = _choose(("last", "any", "plain") if pointwise else ("any", "last"), build)
+    if geometry.in_place(*inputs):
+        primitive = build("plain")
+    else:
+        pointwise = geometry.pointwise()
+        primitive = _choose(("last", "any", "plain") if pointwise else ("any", "last"), build)
     described = [
         (DIFF_DST, layout.activations(library, inputs[0])),
         (SRC, layout.activations(library, inputs[1])),

@@ -49,6 +49,11 @@ def element_strides(array: np.ndarray) -> tuple[int, ...]:
     )
 
 
+def fits_channels_last(array: np.ndarray) -> bool:
+    """Whether the (N, C, *spatial) array lies channels-last, even if it is contiguous as well."""
+    return has_strides(array, channels_last_strides(array.shape))
+
+
 def activations(library: Library, array: np.ndarray) -> Descriptor:
     """(N, C, *spatial).
 

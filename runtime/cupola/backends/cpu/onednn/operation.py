@@ -134,11 +134,15 @@ class Cache:
 
     def get(self, key: Hashable) -> Any:
         """The value, now the most recently used; None where there is none."""
-        with self._lock:
-            value = self._entries.get(key)
-            if value is not None:
+        # Without the lock, as each step is one of the dictionary's own; another thread may drop the
+        # entry between them.
+        value = self._entries.get(key)
+        if value is not None:
+            try:
                 self._entries.move_to_end(key)
-            return value
+            except KeyError:
+                pass
+        return value
 
     def put(self, key: Hashable, value: T) -> T:
         """Store the value, dropping the oldest ones beyond the capacity. Gives the value."""

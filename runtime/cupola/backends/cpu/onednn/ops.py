@@ -280,4 +280,5 @@ class OneDNNOps:
             if target_layout is not None:
                 number = self._store.layout_number(_key(used[weight]), target_layout)
                 packed = (weight, number)
-        return Plan(operation, copies, shape, dtype, channels_last, packed, left)
+        copying = copies if any(copies) else None
+        return Plan(operation, copying, shape, dtype, channels_last, packed, left)

@@ -27,7 +27,7 @@ class Plan:
     """
 
     operation: Operation
-    copies: tuple[bool, ...]
+    copies: tuple[bool, ...] | None
     shape: tuple[int, ...]
     dtype: np.dtype
     channels_last: bool
@@ -72,10 +72,12 @@ class Store:
         """Execute; gives `out`, or a fresh array in the plan's format."""
         operation = plan.operation
         # `arrays` keeps the copies alive until the primitive has run.
-        arrays = [
-            np.ascontiguousarray(array) if copy else array
-            for array, copy in zip(inputs, plan.copies, strict=True)
-        ]
+        arrays = inputs
+        if plan.copies is not None:
+            arrays = [
+                np.ascontiguousarray(array) if copy else array
+                for array, copy in zip(inputs, plan.copies)
+            ]
         result = (
             out if out is not None else new_activations(plan.shape, plan.dtype, plan.channels_last)
         )

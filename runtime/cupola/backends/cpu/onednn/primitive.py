@@ -72,7 +72,7 @@ class _Binding:
     In use by one execution at a time.
     """
 
-    __slots__ = ("arguments", "memories", "owners")
+    __slots__ = ("arguments", "memories", "owners", "pointers")
 
     def __init__(self, primitive: Primitive) -> None:
         library = primitive.library
@@ -81,6 +81,7 @@ class _Binding:
             for d in primitive.descriptors.values()
         ]
         self.memories = [owner._as_parameter_ for owner in self.owners]
+        self.pointers = [0] * len(self.owners)
         self.arguments = (ExecArg * len(self.owners))(
             *(
                 ExecArg(number, memory.value)
@@ -151,12 +152,13 @@ class Primitive:
             binding = self._idle.pop()
         except IndexError:
             binding = _Binding(self)
-        set_pointer = self._set_pointer
         status = 0
-        for memory, pointer in zip(binding.memories, pointers, strict=True):
-            status |= set_pointer(memory, pointer)
+        known = binding.pointers
+        for index, pointer in enumerate(pointers):
+            if pointer != known[index]:
+                status |= self._set_pointer(binding.memories[index], pointer)
+                known[index] = pointer
         arguments = binding.arguments
-        assert self._handle is not None
         status |= self._execute(self._handle, stream, len(arguments), arguments)
         self._idle.append(binding)
         if status:
