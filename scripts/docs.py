@@ -3,7 +3,7 @@
 
 usage: docs.py [--check]
 
-Examples are the ```python blocks of README.md and docs/ (those of one page run as one program, in an
+Examples are the ```python blocks of README.md and docs/ (those of a page run as one program, in an
 empty folder) and the `>>>` lines of docstrings. With --check nothing is written: a
 generated page that differs from what would be written is an error.
 """

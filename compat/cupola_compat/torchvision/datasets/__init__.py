@@ -3,6 +3,6 @@
 from cupola_compat.torchvision._unsupported import module_getattr
 
 __getattr__ = module_getattr(
-    "torchvision.datasets",
+    "datasets",
     "torchvision's datasets are not available; read the files with cupola.utils.data.Dataset",
 )

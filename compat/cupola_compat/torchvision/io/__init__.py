@@ -32,4 +32,4 @@ def read_image(
         return pil_to_tensor(image if mode.value is None else image.convert(mode.value))
 
 
-__getattr__ = module_getattr("torchvision.io", "only read_image is available")
+__getattr__ = module_getattr("io", "only read_image is available")

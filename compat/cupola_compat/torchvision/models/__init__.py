@@ -9,7 +9,7 @@ from typing import Any
 from cupola_compat.torchvision._unsupported import module_getattr
 
 _unsupported = module_getattr(
-    "torchvision.models", "cupola.models has no such builder; convert the model's own source"
+    "models", "cupola.models has no such builder; convert the model's own source"
 )
 
 

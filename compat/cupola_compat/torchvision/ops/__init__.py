@@ -31,4 +31,4 @@ __all__ = [
     "remove_small_boxes",
 ]
 
-__getattr__ = module_getattr("torchvision.ops", "cupola.vision has the operators on boxes only")
+__getattr__ = module_getattr("ops", "cupola.vision has the operators on boxes only")

@@ -44,5 +44,5 @@ __all__ = [
 ]
 
 __getattr__ = module_getattr(
-    "torchvision.transforms", "see cupola_compat.torchvision.transforms.__all__ for what there is"
+    "transforms", "see cupola_compat.torchvision.transforms.__all__ for what there is"
 )

@@ -272,5 +272,5 @@ def rgb_to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
 to_grayscale = rgb_to_grayscale
 
 __getattr__ = module_getattr(
-    "torchvision.transforms.functional", "write it with Pillow or with tensor operators"
+    "transforms.functional", "write it with Pillow or with tensor operators"
 )

@@ -2,4 +2,4 @@
 
 from cupola_compat.torchvision._unsupported import module_getattr
 
-__getattr__ = module_getattr("torchvision.utils", "draw with Pillow on to_pil_image(tensor)")
+__getattr__ = module_getattr("utils", "draw with Pillow on to_pil_image(tensor)")
