@@ -104,7 +104,7 @@ class Walk:
 
     def run(self) -> dict[int, Node]:
         """Gradients of the wanted nodes (of every leaf if none were named), by id."""
-        grad, walking = mode.grad, mode.walking
+        grad, walking, serial = mode.grad, mode.walking, mode.serial
         mode.grad = self.create_graph
         mode.walking = used = set()
         try:
@@ -124,7 +124,7 @@ class Walk:
                 self.step(node, g, used)
             return found
         finally:
-            mode.grad, mode.walking = grad, walking
+            mode.grad, mode.walking, mode.serial = grad, walking, serial
 
     def hooked(self, node: Node, g: Any) -> Any:
         """Runs the hooks that tensors registered on this node."""
@@ -147,6 +147,7 @@ class Walk:
                     for p, s, d in zip(g, node.shape, node.dtype, strict=True)
                 )
             used.clear()
+            mode.serial = node.serial
             parts = _gradients_of(node, g)
             for s, part in zip(srcs, parts, strict=False):
                 if part is not None and s.requires_grad and (self.reach is None or id(s) in self.reach):

@@ -148,7 +148,7 @@ def realize(targets: list[Node]) -> None:
     todo = [t for t in targets if t.value is None]
     if not todo:
         return
-    pending.count = 0
+    pending.done = pending.count
     for device in {t.device for t in todo}:
         _realize_on(device, [t for t in todo if t.device is device])
 
@@ -252,6 +252,8 @@ def run(made: Plan, values: list[Any], numbers: dict[int, Any], engine: Backend,
                 values[i] = None
         elif kind == "view":
             values[step[1]] = _strided(engine, values[step[2].base], items[step[1]], step[2])
+        elif kind == "contiguous":
+            values[step[1]] = engine.xp.ascontiguousarray(values[step[1]])
         elif kind == "fill":
             item = items[step[1]]
             array = engine.empty(item.shape, item.dtype, number)

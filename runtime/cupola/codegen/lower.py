@@ -372,6 +372,8 @@ def _fused_reductions(program: Program, root: int, stored: frozenset[int], inlin
 
 def view(program: Program, i: int, stored: frozenset[int]) -> StridedView | None:
     """Item ``i`` as strides over a stored array, if movement alone leads there; None if it has to be copied."""
+    if i in program.copied:
+        return None
     key = (i, stored)
     if key not in program.views:
         program.views[key] = _view(program, i, stored)

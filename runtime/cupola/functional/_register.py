@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from cupola.ir.op import pending
 from cupola.ops import elementwise
 from cupola.tensor import Tensor
 
@@ -97,7 +98,7 @@ def fit_dtype(result: Tensor, target: Tensor) -> Any:
     return node if node.dtype is target.dtype else elementwise.cast(node, dtype=target.dtype)
 
 
-def write_into(target: Tensor, result: Tensor) -> Tensor:
+def write_into(target: Tensor, result: Tensor, since: int | None = None) -> Tensor:
     """What every in-place operator does with its result.
 
     Raises:
@@ -108,14 +109,15 @@ def write_into(target: Tensor, result: Tensor) -> Tensor:
             f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(result.shape)}"
         )
     check_cast(result, target)
-    return target.assign(fit_dtype(result, target))
+    return target.assign(fit_dtype(result, target), since)
 
 
 def in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place form of a function of a tensor."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return write_into(self, f(self, *args, **kwargs))
+        since = pending.count
+        return write_into(self, f(self, *args, **kwargs), since)
 
     method.__name__ = name
     method.__qualname__ = f"Tensor.{name}"

@@ -285,8 +285,6 @@ def _power(x: Tensor, p: float) -> Tensor | None:
         return rsqrt(x)
     if floating and p == -1:
         return reciprocal(x)
-    if p == 0:
-        return x.new_ones(()).expand(x._n.shape).clone() if x._n.dtype is not dtypes.bool else None
     return None
 
 

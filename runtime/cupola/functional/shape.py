@@ -674,7 +674,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     for k, x in enumerate(xs):
         grids.append(x.reshape(tuple(-1 if i == k else 1 for i in range(len(xs)))).expand(shape))
     if indexing == "xy" and len(xs) >= 2:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 

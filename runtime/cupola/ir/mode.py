@@ -12,11 +12,13 @@ class Mode(threading.local):
         grad: whether new nodes may require gradients.
         inference: inside ``inference_mode``.
         walking: while a backward pass builds gradient nodes, ids of the nodes its current rule has read, else None.
+        serial: serial of the node whose rule runs.
     """
 
     grad: bool = True
     inference: bool = False
     walking: set[int] | None = None
+    serial: int = -1
 
 
 mode = Mode()

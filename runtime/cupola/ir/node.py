@@ -23,12 +23,14 @@ class Node:
         requires_grad: whether gradients flow to this node.
         freed: a backward pass has released the graph behind this node.
         taped: readers that have a value and keep this node for gradients only.
-        stale: the tensor that held this value was overwritten in place afterwards.
+        serial: how many nodes had been recorded before this one.
+        stale: -1, or the serial from which on the tensor that held this value was being overwritten in place:
+            what was recorded before must not read it in a backward pass any more.
         meta: rare extras (hooks, the leaf tensor, a custom gradient), or None.
     """
 
     __slots__ = (
-        "__weakref__", "attrs", "device", "dtype", "freed", "meta", "op", "requires_grad", "shape", "srcs", "stale",
+        "__weakref__", "attrs", "device", "dtype", "freed", "meta", "op", "requires_grad", "serial", "shape", "srcs", "stale",
         "taped", "value",
     )  # fmt: skip
 
@@ -52,7 +54,8 @@ class Node:
         self.value = value
         self.requires_grad = requires_grad
         self.freed = False
-        self.stale = False
+        self.serial = 0
+        self.stale = -1
         self.taped = 0
         self.meta: dict[str, Any] | None = None
 

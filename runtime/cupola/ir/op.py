@@ -12,12 +12,13 @@ PRIMITIVES: dict[str, Primitive] = {}
 
 
 class Pending:
-    """Counts nodes recorded since the engine last ran, so that recording stays bounded."""
+    """Counts recorded nodes, and how many there were when the engine last ran, so that recording stays bounded."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "done")
 
     def __init__(self) -> None:
         self.count = 0
+        self.done = 0
 
 
 pending = Pending()
@@ -81,7 +82,9 @@ class Primitive:
         pending.count += 1
         if grad:
             grad = mode.grad and self.vjp is not None and (self.multi or dtype.category >= 2)
-        return Node(self, srcs, attrs, shape, dtype, place, None, grad)
+        out = Node(self, srcs, attrs, shape, dtype, place, None, grad)
+        out.serial = pending.count
+        return out
 
     def register(self) -> Primitive:
         """Adds the primitive to the table of all primitives."""
@@ -110,7 +113,7 @@ def _note_use(srcs: tuple[Node, ...]) -> None:
     used = mode.walking
     assert used is not None
     for src in srcs:
-        if src.stale:
+        if 0 <= mode.serial <= src.stale:
             _stale_error(src)
         used.add(id(src))
 

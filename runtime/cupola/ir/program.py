@@ -41,6 +41,7 @@ class Program:
     items: list[Item]
     wanted: frozenset[int]
     device_type: str = "cpu"
+    copied: set[int] = field(default_factory=set)  # movement items that need memory of their own
     views: dict[Any, Any] = field(default_factory=dict)  # memo of code generation
 
     def consumers(self) -> list[list[int]]:
@@ -94,8 +95,8 @@ class Lowered:
 class Plan:
     """What the engine runs: steps in order.
 
-    A step is ``("kernel", Lowered)``, ``("call", item)``, ``("view", item, StridedView)``, ``("fill", item)`` or
-    ``("free", items)``.
+    A step is ``("kernel", Lowered)``, ``("call", item)``, ``("view", item, StridedView)``, ``("fill", item)``,
+    ``("contiguous", item)`` (a given array has to be copied into row-major order) or ``("free", items)``.
     """
 
     program: Program

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import special as _special
 
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
@@ -21,7 +20,9 @@ Rule = Callable[..., Any]
 
 def _special_function(xp: Any, name: str) -> Any:
     if xp is np:
-        return getattr(_special, name)
+        from scipy import special  # 0.2 s to import, so not before it is needed
+
+        return getattr(special, name)
     import cupyx.scipy.special as device_special
 
     return getattr(device_special, name)

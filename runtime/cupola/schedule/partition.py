@@ -61,6 +61,7 @@ class Partition:
         self.generated = [can_generate(program, item) for item in self.items]
         self.stored: set[int] = set()
         self.inlined: set[int] = set()
+        self.reordered: list[int] = []
         self.decide()
 
     def decide(self) -> None:
@@ -142,11 +143,18 @@ class Partition:
         return False
 
     def require(self, i: int) -> None:
-        """Stores an item because lowering needs it stored."""
-        if i in self.stored or self.items[i].op.name == "const" and i in self.stored:
-            raise AssertionError(f"lowering asked twice for item {i} ({self.items[i].op.name})")
+        """Stores an item because lowering needs it stored: in memory of its own, in row-major order."""
+        item = self.items[i]
+        if item.op.name == "buffer" and item.attr("strides") is not None:
+            self.items[i] = item._replace(attrs=(("strides", None),))
+            self.reordered.append(i)
+        elif item.op.kind == "movement" and i not in self.program.copied:
+            self.program.copied.add(i)
+        elif i in self.stored:
+            raise AssertionError(f"lowering asked twice for item {i} ({item.op.name})")
         self.stored.add(i)
         self.inlined.discard(i)
+        self.program.views.clear()
 
 
 def _count(shape: tuple[int, ...]) -> int:
@@ -193,7 +201,8 @@ def _steps(partition: Partition, lowering: Lowering, lowered: dict[int, Lowered]
     stored = frozenset(partition.stored)
     out = Plan(program)
     reads: list[tuple[int, ...]] = []
-    steps: list[tuple[object, ...]] = []
+    steps: list[tuple[object, ...]] = [("contiguous", i) for i in partition.reordered]
+    reads.extend(() for _ in steps)
     for i in sorted(stored):
         item = program.items[i]
         if item.op.name == "buffer":

@@ -151,8 +151,11 @@ class Tensor:
             out._base, out._base_chain = self._base, self._base_chain + step
         return out
 
-    def assign(self, value: Node) -> Tensor:
+    def assign(self, value: Node, since: int | None = None) -> Tensor:
         """Writes ``value`` (same shape and dtype) into this tensor in place, reaching all aliases.
+
+        ``since`` is the number of recorded nodes when the operator began: what it recorded itself may read the old
+        value in a backward pass, what was recorded before may not.
 
         Raises:
             RuntimeError: this is a leaf (or a view of one) that requires a gradient, and gradients are recorded.
@@ -160,11 +163,13 @@ class Tensor:
         node = self.node
         if mode.grad and node.requires_grad:
             self._check_leaf(node)
-        node.stale = True
+        since = pending.count if since is None else since
+        node.stale = since
         if self._base is not None:
             base = self._base
             whole = write(base.node, self._base_chain, value)
-            base.assign(whole) if base._base is None else base._assign_root(whole)
+            base._n.stale = since
+            base._assign_root(whole)
             self._seen = -1
             self._sync()
             return self
@@ -180,7 +185,6 @@ class Tensor:
 
     def _assign_root(self, value: Node) -> None:
         if mode.grad and (value.requires_grad or not self._n.requires_grad):
-            self._n.stale = True
             self._n = value
         else:
             self._take(value)
@@ -501,7 +505,7 @@ def apply(op: Primitive, *tensors: Tensor, **attrs: Any) -> Tensor:
     node = op(*[t._n if t._storage is None else t._sync() for t in tensors], **attrs)
     out = object.__new__(Tensor)
     out._n = node
-    if pending.count > engine.PENDING_LIMIT or _EAGER:
+    if pending.count - pending.done > engine.PENDING_LIMIT or _EAGER:
         engine.realize([node])
     return out
 
