@@ -244,7 +244,7 @@ def test_tensors_stay_inside_their_storage(name: str) -> None:
     refused(as_zip(tensor(FLOATS, VIEWS[name]), {"data/0": data}))
 
 
-DEEP = 100_000
+DEEP = 20_000
 
 
 def chain(make: bytes, step: bytes, fill: bytes) -> bytes:
@@ -265,23 +265,30 @@ NESTS = {
     "Counter": chain(class_of(b"collections\nCounter"), b"h\x00)Rh\x01", b"s"),
     "defaultdict": chain(class_of(b"collections\ndefaultdict"), b"h\x00)Rh\x01", b"s"),
     "Namespace": chain(class_of(b"argparse\nNamespace"), b"h\x00)\x81}h\x01", b"sb"),
+    "TorchScript": chain(class_of(b"__torch__\nA"), b"h\x00)\x81}h\x01", b"sb"),
     "SimpleNamespace": chain(class_of(b"types\nSimpleNamespace"), b"h\x00)R}h\x01", b"sb"),
 }
 
 
 def test_deep_nests_neither_recurse_nor_crash(tmp_path: Path) -> None:
-    """In a process of its own: a stack overflow would end it."""
+    """In a process of its own, because a stack overflow would end it, on a small stack."""
     code = (
-        "import sys\n"
+        "import sys, threading\n"
         "from cupola.io import load_numpy\n"
-        "for name in sys.argv[1:]:\n"
-        "    print(name, flush=True)\n"
-        "    try: load_numpy(name)\n"
-        "    except RuntimeError: pass\n"
-        "print('alive')\n"
+        "def work():\n"
+        "    for name in sys.argv[1:]:\n"
+        "        print(name, flush=True)\n"
+        "        try: load_numpy(name)\n"
+        "        except RuntimeError: pass\n"
+        "    print('alive')\n"
+        "threading.stack_size(256 * 1024)\n"
+        "thread = threading.Thread(target=work)\n"
+        "thread.start()\n"
+        "thread.join()\n"
     )
     for name, data in NESTS.items():
-        (tmp_path / name).write_bytes(as_zip(data))
+        records = {"constants.pkl": b")."} if name == "TorchScript" else {}
+        (tmp_path / name).write_bytes(as_zip(data, records))
     command = [sys.executable, "-c", code, *(str(tmp_path / name) for name in NESTS)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout.split()[-1:] == ["alive"], done
@@ -328,6 +335,16 @@ def test_overlapping_records() -> None:
     at = data.rindex(b"archive/data/1") - 4
     first = data.rindex(b"archive/data/0") - 4
     refused(data[:at] + data[first : first + 4] + data[at + 4 :], "overlap")
+
+
+def test_torchscript_modules_that_grow() -> None:
+    twice = b"h\x00)\x81q\x02}(" + text("a") + b"h\x03" + text("b") + b"h\x03ubq\x030"
+    data = b"\x80\x02c__torch__\nA\nq\x000h\x00)\x81q\x030" + twice * 60 + b"h\x03."
+    refused(as_zip(data, {"constants.pkl": b")."}), "million")
+    itself = b"\x80\x02c__torch__\nA\n)\x81q\x00}" + text("a") + b"h\x00sb."
+    refused(as_zip(itself, {"constants.pkl": b")."}), "itself")
+    packed = b"\x80\x02c__torch__\nA\n)\x81K\x01b."
+    refused(as_zip(packed, {"constants.pkl": b")."}), "packs")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -234,7 +234,7 @@ class Scripted(torch.nn.Module):
         return self.inner(x) + torch.tensor([1.5]) + self.sizes[0]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("trace", [False, True], ids=["script", "trace"])
 def test_torchscript_archives(trace: bool) -> None:
     module = Scripted().eval()
@@ -246,6 +246,7 @@ def test_torchscript_archives(trace: bool) -> None:
     assert type(loaded) is OrderedDict
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_refused_by_name() -> None:
     cases = {
         "quantised": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),

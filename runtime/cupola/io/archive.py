@@ -66,7 +66,7 @@ class Archive:
             window = mapped and self.source.mapped is not None and start % align == 0
             data = self.source.array(start, info.file_size, align)
             if not window:
-                _check(name, info, zlib.crc32(data))
+                _check(name, info, zlib.crc32(data.data))
             return data
         return self._inflated(name, info, start)
 
@@ -110,7 +110,7 @@ class Archive:
             done, at = done + len(piece), at + count
         if done != info.file_size or not inflate.eof:
             raise CheckpointError(f"the record {name!r} does not have the size that it declares")
-        _check(name, info, zlib.crc32(out))
+        _check(name, info, zlib.crc32(out.data))
         return out
 
 

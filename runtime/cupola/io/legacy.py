@@ -106,11 +106,13 @@ def read(
             raise CheckpointError("this is a torch.save file of an unknown version")
         unpickle(cursor, survey)  # sys_info: the writer's word sizes, which no longer matter
         start = cursor.position
-        unpickle(cursor, survey)
+        result = unpickle(cursor, survey)
         keys = unpickle(cursor, survey)
         end = storages.locate_bytes(keys, cursor.position)
     storages.place(locate)
-    return unpickle(Cursor(source, start), factory), end
+    if survey.made:
+        result = unpickle(Cursor(source, start), factory)
+    return result, end
 
 
 def _counts(values: tuple[Any, ...]) -> bool:

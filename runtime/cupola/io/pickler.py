@@ -260,8 +260,8 @@ class Pickler:
         else:
             call = Call("torch._utils _rebuild_tensor_v3", (*args, Name(f"torch {view.dtype}")))
         if parts.parameter:
-            args = (call, view.requires_grad, OrderedDict())
-            call = Call("torch._utils _rebuild_parameter", args)
+            whole = (call, view.requires_grad, OrderedDict())
+            call = Call("torch._utils _rebuild_parameter", whole)
         self._call(call)
         self._keep(obj)
 
@@ -280,8 +280,8 @@ def _numpy(obj: Any) -> Call | Name | None:
         return Call("numpy dtype", (obj.str[1:], False, True), state)
     if type(obj) is np.ndarray and _plain(obj.dtype):
         blank = (Name("numpy ndarray"), (0,), b"b")
-        state = (1, obj.shape, obj.dtype, False, obj.tobytes())
-        return Call("numpy._core.multiarray _reconstruct", blank, state)
+        content = (1, obj.shape, obj.dtype, False, obj.tobytes())
+        return Call("numpy._core.multiarray _reconstruct", blank, content)
     if isinstance(obj, np.generic) and _plain(obj.dtype):
         return Call("numpy._core.multiarray scalar", (obj.dtype, obj.tobytes()))
     return None

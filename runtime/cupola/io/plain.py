@@ -112,7 +112,8 @@ def _build_array(array: np.ndarray, state: Any) -> None:
         raise CheckpointError("a NumPy array's state is damaged")
     _, shape, dtype, fortran, data = state
     _check_array(shape, dtype, data)
-    array.__setstate__((1, shape, dtype, bool(fortran), bytes(data)))  # type: ignore[attr-defined]
+    target: Any = array
+    target.__setstate__((1, shape, dtype, bool(fortran), bytes(data)))
 
 
 def _check_array(shape: Any, dtype: Any, data: Any) -> None:

@@ -239,7 +239,7 @@ def _pieces(
     for name in names:
         code, array = arrays[name]
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        yield memoryview(swapped(data, DTYPES[code], "little"))
+        yield swapped(data, DTYPES[code], "little").data
 
 
 def _arrays(tensors: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:

@@ -16,6 +16,7 @@ _CLASS = re.compile(
 )
 _NAME = re.compile(r'"([^"\\]+)"')
 _MAX_ENTRIES = 1_000_000
+_MAX_NAMES = 1 << 26  # characters: a deep nest would make them grow with the square of its depth
 _LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")
 
 
@@ -66,12 +67,16 @@ def state_dict(
     declared = _Declared(archive, root)
     out: OrderedDict[str, Any] = OrderedDict()
     # Depth first, without recursion. An object that occurs twice is listed twice, as PyTorch does,
-    # so the number of steps is bounded rather than the number of objects.
+    # so it is the number of steps that is bounded, not the number of objects.
+    room = _MAX_NAMES
     todo: list[tuple[str, ScriptObject]] = [("", module)]
     for _ in range(_MAX_ENTRIES):
         if not todo:
             return out
         prefix, item = todo.pop()
+        room -= len(prefix) * (1 + len(item.state))
+        if room < 0:
+            break
         names = declared.of(item.kind)
         if names is None:
             names = [name for name, value in item.state.items() if is_tensor(value)]

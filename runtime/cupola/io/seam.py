@@ -196,18 +196,20 @@ class Planned:
 class Survey:
     """Makes nothing: checks a pickle from end to end and counts the users of each storage.
 
-    A checkpoint is always interpreted twice, first with this factory. Nothing is read or allocated
+    A checkpoint with tensors is interpreted twice, first with this factory. Nothing is read or allocated
     for a file whose pickle is refused later on; and when the tensors are made, it is known which of
     them share memory.
     """
 
     def __init__(self, factory: TensorFactory) -> None:
+        self.made = False  # whether there is anything that only the second reading can make
         self.dtype = factory.dtype
         self.device = factory.device
         self.size = factory.size
         self.layout = factory.layout
 
     def tensor(self, storage: Storage, view: View) -> Any:
+        self.made = True
         storage.root.uses += 1
         if storage.untyped:
             # PyTorch keeps its newer dtypes in untyped storages: only a tensor says what is inside.
@@ -215,6 +217,7 @@ class Survey:
         return Planned()
 
     def from_array(self, array: np.ndarray, dtype: str, device: str, grad: bool) -> Any:
+        self.made = True
         return Planned()
 
     def cast(self, tensor: Any, dtype: str, device: str, grad: bool) -> Any:

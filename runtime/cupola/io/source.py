@@ -67,7 +67,7 @@ class Source:
         self.file.seek(offset)
         done = 0
         while done < count:
-            got = self.file.readinto(memoryview(out)[done:])
+            got = self.file.readinto(out.data[done:])
             if not got:
                 raise CheckpointError("the file became shorter while it was being read")
             done += got
@@ -109,7 +109,9 @@ class Cursor:
             if stop >= 0:
                 line += self.take(stop - self._at)
                 self.take(1)
-                return line
+                if len(line) <= limit:
+                    return line
+                break
             line += self.take(len(self._chunk) - self._at)
             self._fill(1)
         raise CheckpointError("a line of the pickle is longer than any checkpoint writes")

@@ -157,23 +157,24 @@ class TakeApart:
         if obj.is_meta:
             raise UnsupportedError("cupola.save", "a tensor on the meta device has no data to save")
         storage = obj._storage
-        if storage is None:
-            array, owner, key = engine.to_numpy(obj.node), None, obj
-        else:
-            if id(storage) not in self._roots:
-                external = storage.external
-                root = engine.to_numpy(storage.node) if external is None else external
-                self._roots[id(storage)] = (storage, root)
-            owner, key = self._roots[id(storage)][1], storage
-            array = _replay(owner, obj._chain)
+        owner = None if storage is None else self._root(storage)
+        array = engine.to_numpy(obj.node) if owner is None else _replay(owner, obj._chain)
         parts = array_parts(array, owner) if obj.dtype.np in TORCH_NAMES else None
         if parts is None:
             raise UnsupportedError("cupola.save", f"the file format has no {obj.dtype}")
         view = parts.view
         view = View(view.dtype, view.offset, view.size, view.stride, obj.requires_grad)
         is_parameter = _parameter is not None and isinstance(obj, _parameter)
-        same = owner is not None and parts.key == id(owner)
-        return Parts(parts.data, id(key) if same else id(obj), view, is_parameter, str(obj.device))
+        key = id(storage) if owner is not None and parts.key == id(owner) else id(obj)
+        return Parts(parts.data, key, view, is_parameter, str(obj.device))
+
+    def _root(self, storage: Any) -> np.ndarray:
+        """The whole of what aliases share, on the host."""
+        if id(storage) not in self._roots:
+            external = storage.external
+            array = engine.to_numpy(storage.node) if external is None else external
+            self._roots[id(storage)] = (storage, array)  # kept, so that its id stays its own
+        return self._roots[id(storage)][1]
 
 
 def _replay(array: np.ndarray, chain: Chain) -> np.ndarray:

@@ -72,9 +72,11 @@ def read(source: Source, factory: TensorFactory, locate: Locate, encoding: str, 
             rules = (ScriptRules if script else TorchRules)(factory, storages)
             return Unpickler(Cursor(pickle), rules, encoding, errors).load()
 
-        unpickle(Survey(factory))
+        survey = Survey(factory)
+        result = unpickle(survey)
     storages.place(locate)
-    result = unpickle(factory)
+    if survey.made:
+        result = unpickle(factory)
     if script:
         with guarded(source.name):
             return state_dict(result, archive, root, factory.is_tensor)

@@ -118,7 +118,7 @@ def _write_zip(file: IO[bytes], stem: str, pickle: bytes, storages: _Storages, b
         if not bare:
             _record(archive, f"{stem}/byteorder", memoryview(sys.byteorder.encode()))
         for key, (data, _) in storages.data.items():
-            _record(archive, f"{stem}/data/{key}", memoryview(data))
+            _record(archive, f"{stem}/data/{key}", data.data)
         _record(archive, f"{stem}/version", memoryview(_VERSION))
 
 
@@ -144,7 +144,7 @@ def _write_legacy(file: IO[bytes], pickle: bytes, storages: _Storages) -> None:
     file.write(_plain(list(storages.data)))
     for key, (data, count) in storages.data.items():
         file.write(count.to_bytes(8, "little"))
-        file.write(memoryview(swapped(data, storages.dtypes[key], "little")))
+        file.write(swapped(data, storages.dtypes[key], "little").data)
 
 
 def _plain(obj: Any) -> bytes:
