@@ -26,16 +26,14 @@ class Jit:
         cache: compiled code on disk.
     """
 
-    def __init__(self, cache: DiskCache | None = None) -> None:
+    def __init__(self, cache: DiskCache | None = None, target: Target | None = None) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         # Half of the compilation time, and no gain: generated addresses are in their final form.
         llvm.set_option("cupola", "-disable-lsr")
-        triple = llvm.get_process_triple()
-        features = dict(llvm.get_host_cpu_features())
-        self.target: Target = target_from_features(triple, llvm.get_host_cpu_name(), features)
+        self.target = _host() if target is None else target
         self.cache = DiskCache("cpu") if cache is None else cache
-        self._machine = llvm.Target.from_triple(triple).create_target_machine(
+        self._machine = llvm.Target.from_triple(self.target.triple).create_target_machine(
             cpu=self.target.cpu, features=self.target.features, opt=2, reloc="default", codemodel="jitdefault", jit=True
         )
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._machine)
@@ -83,6 +81,12 @@ class Jit:
         """The machine code as text, to look at."""
         result: str = self._machine.emit_assembly(llvm.parse_assembly(text))
         return result
+
+
+def _host() -> Target:
+    """This machine's processor."""
+    features = dict(llvm.get_host_cpu_features())
+    return target_from_features(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
 
 
 def _add_libm() -> None:

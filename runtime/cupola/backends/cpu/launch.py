@@ -15,10 +15,10 @@ import numpy as np
 from cupola.backends.cpu.jit import Jit
 from cupola.backends.cpu.threads import threads
 from cupola.codegen.form import Kernel
-from cupola.codegen.llvm import POINTER_OFFSET, Program, axis_for, generate
+from cupola.codegen.llvm import POINTER_OFFSET, Program, axis_for, generate, supported
 from cupola.codegen.llvm.driver import driver
 
-GRAIN = 32768  # simple operations that are worth waking another thread for
+GRAIN = 1 << 17  # simple operations (about 5 us) that are worth waking another thread for
 UNIT = 64  # columns that a task is a multiple of, so that threads do not share cache lines
 _FEW = 32  # independent units of work below which a reduction is split inside
 _CHUNKS = 64
@@ -40,7 +40,14 @@ class Launcher:
         self.address_of = id if _objects_hold_pointers() else _Pointers().address
 
     def launch(self, kernel: Kernel) -> Launch:
-        """The callable for a kernel. Code is generated at its first call, for the sizes that it sees."""
+        """The callable for a kernel. Code is generated at its first call, for the sizes that it sees.
+
+        Raises:
+            NotImplementedError: an element type that generated code does not handle.
+        """
+        for d in kernel.buffers + kernel.scalars:
+            if not supported(d):
+                raise NotImplementedError(f"generated CPU code does not handle {d.name}")
         programs: dict[int, tuple[Program, int]] = {}
         plans: dict[Any, int] = {}
         kept: list[Any] = []

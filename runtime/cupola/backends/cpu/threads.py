@@ -53,3 +53,7 @@ def _initial() -> int:
 
 
 threads = Threads()
+
+if hasattr(os, "register_at_fork"):
+    # The team's threads do not live in a forked child (a data loader's worker): waiting for them would never end.
+    os.register_at_fork(after_in_child=lambda: threads.set(1))

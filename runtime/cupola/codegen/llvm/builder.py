@@ -15,6 +15,9 @@ from cupola.codegen.llvm.target import Target
 from cupola.codegen.llvm.types import literal, suffix, vector
 
 
+_LEVELS = 80  # more than the loops that a kernel can have
+
+
 @dataclass(frozen=True, slots=True)
 class Val:
     """A value: operand text, scalar LLVM type, lanes (1: the same for all), and loop level."""
@@ -34,8 +37,8 @@ class Builder:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.code: list[list[str]] = [[] for _ in range(16)]
-        self.memo: list[dict[str, str]] = [{} for _ in range(16)]
+        self.code: list[list[str]] = [[] for _ in range(_LEVELS)]
+        self.memo: list[dict[str, str]] = [{} for _ in range(_LEVELS)]
         self.declarations: dict[str, None] = {}
         self.needs: dict[str, tuple[str, str, int]] = {}  # of the library: operation, type, lanes
         self.count = 0

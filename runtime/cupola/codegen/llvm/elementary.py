@@ -258,7 +258,9 @@ def cos(b: Builder, x: Val) -> Val:
 
 
 def _sincos(b: Builder, x: Val, quarter: int, slow: str) -> Val:
-    """float32; the argument is reduced in double, exactly up to 2^45, and beyond by the C library."""
+    """float32; the argument is reduced in double, with fused products exactly up to 2^45, else by the C library."""
+    if not b.target.fma:
+        return b.call_scalar(slow, x)
     d, t = "double", "float"
     wide = b.convert("fpext", x, d)
     shifted = b.fma(wide, b.const(d, 0.6366197723675814), b.const(d, _DOUBLE.magic))

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cupola.codegen.form import Inst, Kernel, Stage
+from cupola.codegen.llvm import elementary, libm
 from cupola.codegen.llvm.address import Addresses
 from cupola.codegen.llvm.arith import arithmetic
 from cupola.codegen.llvm.builder import Builder, Val
@@ -73,7 +74,7 @@ class Nest:
         self.rows = [d for d in range(kernel.outer) if d != axis]
         self.loops = Loops(self.b, self.a, self.width)
         self.reductions = Reductions(kernel, self.b, self.a, self.loops, axis, self)
-        self.shared: dict[int, Val] = {}
+        self.shared: dict[tuple[int, int], Val] = {}
 
     def program(self) -> Program:
         kernel, b = self.kernel, self.b
@@ -91,7 +92,7 @@ class Nest:
         text += rows + body + latch + ["exit:", "ret void", "}"]
         text += [f"@zeros = internal constant [{64 * 8} x i8] zeroinitializer, align 64"]
         text += list(b.declarations) + [attributes(b.target), ""]
-        weight = max((len(s.code) + len(s.stores) for s in kernel.stages), default=1)
+        weight = max((_weight(s) for s in kernel.stages), default=1)
         return Program(
             "\n".join(text), NAME, self.axis, self.columns, self.width, self.reductions.parts, weight, b.needs
         )
@@ -200,17 +201,25 @@ class Nest:
 
     # Instructions.
 
-    def evaluate(self, stage: Stage) -> list[Val]:
-        """Emits a stage's code at the current place; what no loop changes is reused by the next copy."""
+    def evaluate(self, stage: Stage, copy: int = 0) -> list[Val]:
+        """Emits a stage's code at the current place.
+
+        What the innermost loop does not change is computed once for its vector and its scalar part; ``copy`` tells
+        apart unrolled iterations of the loop around it.
+        """
         values: list[Val] = []
         for n, inst in enumerate(stage.code):
-            v = self.shared.get(n)
+            v = self.shared.get((copy, n))
             if v is None:
                 v = self._instruction(inst, [values[i] for i in inst.args], stage)
                 if v.level < self.a.level:
-                    self.shared[n] = v
+                    self.shared[copy, n] = v
             values.append(v)
         return values
+
+    def restart(self) -> None:
+        """Forgets values of loops that have ended."""
+        self.shared = {}
 
     def _instruction(self, inst: Inst, args: list[Val], stage: Stage) -> Val:
         b, op, d = self.b, inst.op, inst.dtype
@@ -254,3 +263,16 @@ def lanes(kernel: Kernel, target: Target) -> int:
     floats = [BITS[t] // 8 for t in computed if t in ("float", "double")]
     sizes = floats or [BITS[t] // 8 for t in computed] or [1]
     return max(2, target.vector_bytes // max(sizes))
+
+
+def _weight(stage: Stage) -> int:
+    """Cost of one iteration in simple operations, to decide what is worth sharing among threads."""
+    total = len(stage.stores)
+    for i in stage.code:
+        if i.op in libm.NAMES:
+            total += 15 if any(i.op in table for table in elementary.FUNCTIONS.values()) else 60
+        elif i.op in ("div", "sqrt", "idiv", "imod"):
+            total += 5
+        elif i.op not in ("const", "scalar", "meta", "loop", "carry"):
+            total += 1
+    return max(1, total)

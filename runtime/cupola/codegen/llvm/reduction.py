@@ -22,7 +22,9 @@ _LIGHT = 6  # instructions up to which a reduction is bound by its accumulator's
 
 
 class _Evaluator(Protocol):
-    def evaluate(self, stage: Stage) -> list[Val]: ...
+    def evaluate(self, stage: Stage, copy: int = 0) -> list[Val]: ...
+
+    def restart(self) -> None: ...
 
 
 class Reductions:
@@ -139,7 +141,9 @@ class Reductions:
 
     def _by_lane(self, stage: Stage, first: int) -> list[str]:
         b, folds, last = self.b, self.folds[first:], self.inner[-1]
-        unroll = 4 if len(stage.code) <= _LIGHT and not any(f.arg for f in folds) else 1
+        unroll = 1
+        if len(stage.code) <= _LIGHT and not any(f.arg for f in folds):
+            unroll = 4 if all(f.blocked for f in folds) else 2
 
         def step(states: States) -> States:
             values = self.evaluator.evaluate(stage)
@@ -174,20 +178,49 @@ class Reductions:
         return self.loops.nested(around, 2, blocks)
 
     def _by_column(self, stage: Stage, first: int) -> list[str]:
-        folds = self.folds[first:]
+        b, folds = self.b, self.folds[first:]
+        last, low, high = self.inner_range(self.inner[-1], True)
+        # Several rows at a time, so that float sums go through their double totals less often.
+        copies = 4 if len(stage.code) <= _LIGHT and all(f.blocked for f in folds) else 1
 
-        def emit(level: int) -> None:
-            values = self.evaluator.evaluate(stage)
-            for k, (f, r) in enumerate(zip(folds, stage.reduces), first):
-                total, value = self._totals(k, f, level), values[r.value]
+        def fold(level: int, label: str, count: int) -> None:
+            parts: list[list[Val] | None] = [None] * len(folds)
+            for c in range(count):
+                index = Val(f"%{label}.i", "i64", 1, level - 1)
+                self.a.loops[last] = b.add(index, b.const("i64", c))
+                values = self.evaluator.evaluate(stage, c)
+                for n, (f, r) in enumerate(zip(folds, stage.reduces)):
+                    value, before = values[r.value], parts[n]
+                    if f.blocked:
+                        state = [f.prepare(b, value)]
+                        parts[n] = state if before is None else f.join(b, before, state)
+                    else:
+                        before = self._totals(first + n, f, level) if before is None else before
+                        parts[n] = f.step(b, before, value, values[r.index] if f.arg else None)
+            for n, (f, part) in enumerate(zip(folds, parts)):
+                assert part is not None
                 if f.blocked:
-                    state = f.merge(self.b, total, [f.prepare(self.b, value)])
-                else:
-                    state = f.step(self.b, total, value, values[r.index] if f.arg else None)
-                self._save(k, state, level)
+                    part = f.merge(b, self._totals(first + n, f, level), part)
+                self._save(first + n, part, level)
 
-        around = [self.inner_range(d, True) for d in self.inner]
-        return self.loops.nested(around, 2, lambda level: self._over_columns(level, emit))
+        def inside(level: int) -> list[str]:
+            lines, start = [], low
+            for count in (copies, 1) if copies > 1 else (1,):
+                label = b.fresh("rows")
+                self.evaluator.restart()
+                body = self._over_columns(level + 1, lambda deep, n=count, name=label: fold(deep, name, n))
+                stop = high
+                if count > 1:
+                    stop = f"%{label}.stop"
+                    lines.append(f"{stop} = sub i64 {high}, {count - 1}")
+                lines += loop_head(label, start, stop) + b.code[level] + body + loop_latch(label, count)
+                b.code[level], b.memo[level] = [], {}
+                start = f"%{label}.i"
+            del self.a.loops[last]
+            return lines
+
+        around = [self.inner_range(d, True) for d in self.inner[:-1]]
+        return self.loops.nested(around, 2, inside)
 
     # Splitting.
 

@@ -15,6 +15,7 @@ class Target:
         features: LLVM's feature string (``+avx2,-avx512f,...``).
         vector_bytes: bytes of the widest register worth using.
         half: whether float16 converts in hardware.
+        fma: whether a multiplication and an addition fuse in hardware.
         masked_bytes: element sizes for which a masked load or store is one instruction.
     """
 
@@ -23,6 +24,7 @@ class Target:
     features: str
     vector_bytes: int
     half: bool
+    fma: bool
     masked_bytes: tuple[int, ...]
 
     @property
@@ -37,7 +39,7 @@ def target_from_features(triple: str, cpu: str, features: dict[str, bool]) -> Ta
     arm = triple.startswith(("aarch64", "arm64"))
     if features.get("avx512f") and features.get("avx512vl") and features.get("avx512dq"):
         masked = (1, 2, 4, 8) if features.get("avx512bw") else (4, 8)
-        return Target(triple, cpu, text, 64, True, masked)
+        return Target(triple, cpu, text, 64, True, True, masked)
     if features.get("avx2") and features.get("fma"):
-        return Target(triple, cpu, text, 32, bool(features.get("f16c")), (4, 8))
-    return Target(triple, cpu, text, 16, arm, ())
+        return Target(triple, cpu, text, 32, bool(features.get("f16c")), True, (4, 8))
+    return Target(triple, cpu, text, 16, arm, arm, ())
