@@ -51,9 +51,7 @@ class Jit:
                 for symbol, (op, type_, lanes) in (needs or {}).items():
                     if symbol not in self._addresses:
                         code = library_function(self.target, symbol, op, type_, lanes)
-                        address = self._load(self._digest(code), symbol, code)
-                        self._addresses[symbol] = address
-                        llvm.add_symbol(symbol, address)
+                        self._addresses[symbol] = self._load(self._digest(code), symbol, code)
                 name = f"k{digest[:32]}"
                 text = text.replace(_PLACEHOLDER, f"@{name}(")
                 found = self._addresses[digest] = self._load(digest, name, text)
