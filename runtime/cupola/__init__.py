@@ -31,8 +31,14 @@ from cupola.tensor.layout import (
 )  # fmt: skip
 from cupola.version import __version__, torch_version
 
-globals().update(functional.PUBLIC)
+from cupola.tensor import legacy as _legacy
 
+globals().update(functional.PUBLIC)
+globals().update(_legacy.CPU)
+for _name, _type in _legacy.CUDA.items():
+    setattr(cuda, _name, _type)
+
+from cupola import nn  # noqa: E402
 from cupola.threads import get_num_threads, set_default_device, set_num_threads  # noqa: E402
 
 asarray = as_tensor

@@ -169,20 +169,26 @@ def plan(program: Program, lowering: Lowering) -> Plan:
     verify(program)
     partition = Partition(program)
     lowered: dict[int, Lowered] = {}
+    covers: dict[int, set[int]] = {}
     while True:
-        missing = _lower_all(partition, lowering, lowered)
-        if missing is None:
+        missing = _lower_all(partition, lowering, lowered, covers)
+        if not missing:
             break
-        partition.require(missing)
-        # A new stored item changes the kernels that would have computed it.
-        for i in [i for i, low in lowered.items() if i > missing]:
+        for i in missing:
+            partition.require(i)
+        # Kernels that computed a newly stored item inside themselves read it from now on.
+        for i in [i for i in lowered if not missing.isdisjoint(covers[i])]:
             del lowered[i]
     return _steps(partition, lowering, lowered)
 
 
-def _lower_all(partition: Partition, lowering: Lowering, done: dict[int, Lowered]) -> int | None:
+def _lower_all(
+    partition: Partition, lowering: Lowering, done: dict[int, Lowered], covers: dict[int, set[int]]
+) -> set[int]:
+    """Lowers what is not lowered yet; returns the items that have to be stored first."""
     stored = frozenset(partition.stored)
     inlined = frozenset(partition.inlined)
+    missing: set[int] = set()
     for i in sorted(stored):
         item = partition.items[i]
         if i in done or not partition.generated[i] or item.op.kind == "source":
@@ -192,8 +198,24 @@ def _lower_all(partition: Partition, lowering: Lowering, done: dict[int, Lowered
         try:
             done[i] = lowering.kernel(partition.program, i, stored, inlined)
         except NeedBoundary as need:
-            return need.item
-    return None
+            missing.add(need.item)
+            continue
+        covers[i] = _covered(partition, i)
+    return missing
+
+
+def _covered(partition: Partition, root: int) -> set[int]:
+    """Everything a kernel looks at: what it computes and what it reads, through stored views too."""
+    seen: set[int] = set()
+    stack = [root]
+    while stack:
+        i = stack.pop()
+        if i in seen:
+            continue
+        seen.add(i)
+        if i == root or i not in partition.stored or partition.items[i].op.kind == "movement":
+            stack.extend(partition.items[i].srcs)
+    return seen
 
 
 def _steps(partition: Partition, lowering: Lowering, lowered: dict[int, Lowered]) -> Plan:
