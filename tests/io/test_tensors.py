@@ -15,7 +15,7 @@ import torch
 from checkpoint_files import same, to_numpy, torch_bytes
 from cupola import dtypes, engine
 from cupola.errors import UnsupportedError
-from cupola.io import CheckpointError, load, safetensors, save
+from cupola.io import CheckpointError, load, load_numpy, safetensors, save
 from cupola.ir import source
 from cupola.ir.device import device
 from cupola.nn.parameter import Parameter
@@ -196,6 +196,24 @@ def test_map_location() -> None:
     assert meta.is_meta and meta.shape == (2,)
     with pytest.raises(UnsupportedError, match="meta"):
         saved(meta)
+
+
+def test_cuda_asked_for_and_absent() -> None:
+    try:
+        engine.backend("cuda")
+    except RuntimeError:
+        pass
+    else:
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(CheckpointError, match="map_location='cpu'"):
+        load(io.BytesIO(torch_bytes(torch.ones(1))), map_location="cuda")
+
+
+def test_dtypes_that_cupola_lacks() -> None:
+    data = torch_bytes(torch.ones(2).to(torch.float8_e5m2fnuz))
+    with pytest.raises(CheckpointError, match="float8_e5m2fnuz.*load_numpy"):
+        load(io.BytesIO(data))
+    assert load_numpy(io.BytesIO(data)).tolist() == [1, 1]
 
 
 def test_mmap(tmp_path: Path) -> None:

@@ -8,9 +8,7 @@ import reprlib
 from collections.abc import Iterator
 from typing import Any
 
-from cupola.errors import UnsupportedError
-
-_PASSED_ON = (OSError, MemoryError, UnsupportedError)
+_PASSED_ON = (OSError, MemoryError)
 
 
 class CheckpointError(RuntimeError, pickle.UnpicklingError):

@@ -260,8 +260,8 @@ class Pickler:
         else:
             call = Call("torch._utils _rebuild_tensor_v3", (*args, Name(f"torch {view.dtype}")))
         if parts.parameter:
-            whole = (call, view.requires_grad, OrderedDict())
-            call = Call("torch._utils _rebuild_parameter", whole)
+            more: OrderedDict[str, Any] = OrderedDict()
+            call = Call("torch._utils _rebuild_parameter", (call, view.requires_grad, more))
         self._call(call)
         self._keep(obj)
 

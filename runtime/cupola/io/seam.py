@@ -196,9 +196,9 @@ class Planned:
 class Survey:
     """Makes nothing: checks a pickle from end to end and counts the users of each storage.
 
-    A checkpoint with tensors is interpreted twice, first with this factory. Nothing is read or allocated
-    for a file whose pickle is refused later on; and when the tensors are made, it is known which of
-    them share memory.
+    A checkpoint with tensors is interpreted twice, first with this factory. Nothing is read or
+    allocated for a file whose pickle is refused later on; and when the tensors are made, it is
+    known which of them share memory.
     """
 
     def __init__(self, factory: TensorFactory) -> None:

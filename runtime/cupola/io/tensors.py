@@ -46,7 +46,10 @@ class CupolaFactory:
 
     def dtype(self, name: str) -> Any:
         if name not in _KNOWN:
-            raise UnsupportedError(f"cupola.{name}", "a dtype that a checkpoint holds")
+            raise CheckpointError(
+                f"the checkpoint uses torch.{name}, a dtype that cupola does not have; convert its "
+                "tensors where torch is installed, or read it with cupola.io.load_numpy"
+            )
         return getattr(dtypes, name)
 
     def device(self, name: str) -> Any:
