@@ -1,6 +1,6 @@
 """Samples of the elementwise functions."""
 
-from tests.cases import B, Case, F, I
+from cases import B, Case, F, I
 
 _ANY = ("exp expm1 sin cos tan sinh cosh tanh asinh atan erf erfc sigmoid neg abs sign floor ceil trunc round square frac "
         "exp2 sgn deg2rad rad2deg sinc positive").split()  # fmt: skip

@@ -1,6 +1,6 @@
 """Samples of reductions, sorting and prefix operations."""
 
-from tests.cases import B, Case, F, I
+from cases import B, Case, F, I
 
 _DIMS = [("", {}), (".0", {"dim": 0}), (".-1", {"dim": -1}), (".keep", {"dim": 1, "keepdim": True}), (".two", {"dim": (0, 2)})]
 CASES = [

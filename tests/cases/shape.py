@@ -1,6 +1,6 @@
 """Samples of views, joining, indexing and matrix products."""
 
-from tests.cases import B, Case, F, I
+from cases import B, Case, F, I
 
 
 def _write(m, x):

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-import zlib
-
 import numpy as np
 import pytest
 import torch
 
 import cupola
-import tests.cases as families
+from cases.running import every_case, run
 from cupola import engine
 from cupola.backends.cpu import CPUBackend
 from cupola.backends.reference import ReferenceBackend
-from tests.cases import Case, In
-
-ALL = [
-    case
-    for info in pkgutil.iter_modules(families.__path__)
-    for case in importlib.import_module(f"tests.cases.{info.name}").CASES
-]
 
 
 @pytest.fixture(params=["cpu", "reference"])
@@ -33,43 +22,7 @@ def backend(request):
     engine.use_backend("cpu", old)
 
 
-def draw(spec: In, seed: int) -> np.ndarray:
-    """The same numbers for both sides."""
-    rng = np.random.default_rng(seed)
-    if spec.dtype == "float32":
-        return rng.uniform(spec.low, spec.high, spec.shape).astype(np.float32)
-    values = rng.integers(int(spec.low), int(spec.high), spec.shape)
-    return values.astype(bool) if spec.dtype == "bool" else values.astype(np.int64)
-
-
-def flatten(x):
-    """All tensors of a result in order."""
-    if isinstance(x, (tuple, list)):
-        return [t for part in x for t in flatten(part)]
-    return [x]
-
-
-def run(module, case: Case):
-    """Outputs and gradients as NumPy arrays."""
-    seed = zlib.crc32(case.name.encode())
-    inputs = []
-    for k, spec in enumerate(case.inputs):
-        t = module.tensor(draw(spec, seed + k))
-        inputs.append(t.requires_grad_() if case.grad and spec.grad and spec.dtype == "float32" else t)
-    outputs = flatten(case.function(module, *inputs))
-    grads = []
-    if case.grad:
-        total = 0
-        for k, out in enumerate(outputs):
-            if out.requires_grad:
-                weight = np.random.default_rng(k).uniform(0.5, 1.5, tuple(out.shape))
-                total = total + (out * module.tensor(weight).to(out.dtype)).sum().double()
-        total.backward()
-        grads = [t.grad for t in inputs if t.requires_grad]
-    return outputs, grads
-
-
-@pytest.mark.parametrize("case", ALL, ids=lambda c: c.name)
+@pytest.mark.parametrize("case", every_case(), ids=lambda c: c.name)
 def test_case(case, backend):
     """Forward, dtype, shape and gradient of one sample."""
     want, want_grads = run(torch, case)
