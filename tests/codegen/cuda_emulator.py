@@ -1,6 +1,8 @@
-"""Runs generated CUDA C on the CPU: g++ compiles it over a header that plays the GPU, a thread for a thread.
+"""Runs generated CUDA C on the CPU: g++ compiles it over a header that plays the GPU, a thread for
+a thread.
 
-Slow and only for small sizes, but it executes the real text, barriers and shuffles included, where there is no GPU.
+Slow and only for small sizes, but it executes the real text, barriers and shuffles included, where
+there is no GPU.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-from codegen.cuda_samples import Sample
 
+from codegen.cuda_samples import Sample
 from cupola.codegen.cuda import Choice, entry, head, plan, prelude, source
 
 GXX = shutil.which("g++")
@@ -51,17 +53,18 @@ static int __shfl_xor_sync(unsigned, int v, int m) {
   warps[warp]->arrive_and_wait();
   return other;
 }
-static unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)(((unsigned long long)a * b) >> 32); }
-template<class A, class B> static A bits(B b) { A a; std::memcpy(&a, &b, sizeof(a)); return a; }
-static float __int_as_float(int x) { return bits<float>(x); }
-static float __uint_as_float(unsigned x) { return bits<float>(x); }
-static unsigned __float_as_uint(float x) { return bits<unsigned>(x); }
+static unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)(((unsigned long long)a * b) >>
+32); } template<class A, class B> static A bits(B b) { A a; std::memcpy(&a, &b, sizeof(a)); return
+a; } static float __int_as_float(int x) { return bits<float>(x); } static float
+__uint_as_float(unsigned x) { return bits<float>(x); } static unsigned __float_as_uint(float x) {
+return bits<unsigned>(x); }
 """
 
 HALF = r"""
 struct f16 { unsigned short x; };
 static float to_float(f16 a) { return (float)bits<_Float16>(a.x); }
-template<> inline f16 from_float<f16>(float a) { f16 r; r.x = bits<unsigned short>((_Float16)a); return r; }
+template<> inline f16 from_float<f16>(float a) { f16 r; r.x = bits<unsigned short>((_Float16)a);
+return r; }
 """
 
 FOOTER = r"""
@@ -89,13 +92,25 @@ _loaded: dict[str, ctypes.CDLL] = {}
 
 def compiled(text: str, name: str, folder: Path) -> ctypes.CDLL:
     text = text.replace(prelude.HALF, HALF)
-    # NVRTC knows these without a header; <cmath> has them already, in its own namespace's overloads.
+    # NVRTC knows these without a header; <cmath> has them already, in its own namespace's
+    # overloads.
     whole = HEADER + text + FOOTER.replace("ENTRY", name)
     key = hashlib.sha256(whole.encode()).hexdigest()[:20]
     if key not in _loaded:
         path, library = folder / f"{key}.cpp", folder / f"{key}.so"
         path.write_text(whole)
-        command = [GXX, "-std=c++20", "-O0", "-fPIC", "-shared", "-w", "-pthread", "-o", library, path]
+        command = [
+            GXX,
+            "-std=c++20",
+            "-O0",
+            "-fPIC",
+            "-shared",
+            "-w",
+            "-pthread",
+            "-o",
+            library,
+            path,
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[:3000] + text
         _loaded[key] = ctypes.CDLL(str(library))
@@ -110,8 +125,12 @@ def emulate(sample: Sample, folder: Path, choice: Choice | None = None) -> list[
     steps = plan(kernel, sample.meta, low, choice=choice)
     scratch = np.full(steps.scratch + 16, 0xA5, np.uint8)
     integers = sample.meta[len(sample.meta) - kernel.integers :]
-    scalars = [float(v) if d.is_floating_point else int(v) for v, d in zip(sample.scalars, kernel.scalars)]
-    top = head(kernel).pack(*(a.ctypes.data for a in arrays), *scalars, *integers, scratch.ctypes.data)
+    scalars = [
+        float(v) if d.is_floating_point else int(v) for v, d in zip(sample.scalars, kernel.scalars)
+    ]
+    top = head(kernel).pack(
+        *(a.ctypes.data for a in arrays), *scalars, *integers, scratch.ctypes.data
+    )
     for step in steps.steps:
         library = compiled(source(kernel, step.variant), entry(kernel, step.variant), folder)
         parameters = ctypes.create_string_buffer(top + step.static + bytes(8))

@@ -1,12 +1,14 @@
-"""The kernels that the CUDA dialect is tested with: every mode, stage kind, reduction and element type."""
+"""The kernels that the CUDA dialect is tested with: every mode, stage kind, reduction and element
+type.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-from codegen.cuda_samples import Builder, Sample
 
+from codegen.cuda_samples import Builder, Sample
 from cupola import dtypes as dt
 
 F, D, I64 = dt.float32, dt.float64, dt.int64
@@ -31,7 +33,9 @@ def random(shape, d: dt.dtype = F, seed: int = 0) -> np.ndarray:
 
 
 def gelu(n: int = 1003, d: dt.dtype = F, offset: int = 0) -> Sample:
-    """gelu(x * a + b) + c, the erf form; ``offset`` elements into the input, so that it is misaligned."""
+    """gelu(x * a + b) + c, the erf form; ``offset`` elements into the input, so that it is
+    misaligned.
+    """
     b = Builder((n,))
     x, y = b.buffer(random(n + offset, d)), b.buffer(np.zeros(n, d.np))
     c = b.buffer(random(n, d, 1))
@@ -88,7 +92,9 @@ def row_guard() -> Sample:
 
 
 def gather() -> Sample:
-    """table[index[i], j] + j, with the index wrapped by the kernel; the row number also through loop and meta."""
+    """table[index[i], j] + j, with the index wrapped by the kernel; the row number also through
+    loop and meta.
+    """
     b = Builder((11, 12))
     table, index = b.buffer(random((9, 12))), b.buffer(random(11, I64) % 9 - 4)
     y = b.buffer(np.zeros((11, 12), np.float32))
@@ -320,7 +326,9 @@ def moments(n: int = 64, c: int = 12, last: bool = True) -> Sample:
 
 
 def pool() -> Sample:
-    """Maximum over 3x3 windows with stride 2 and padding 1: guards along inner loops, tiny inner range."""
+    """Maximum over 3x3 windows with stride 2 and padding 1: guards along inner loops, tiny inner
+    range.
+    """
     b = Builder((4, 6, 6), (3, 3))
     x, y = b.buffer(random((4, 11, 11))), b.buffer(np.zeros((4, 6, 6), np.float32))
     guards = ((-1, 11, (0, 2, 0, 1, 0)), (-1, 11, (0, 0, 2, 0, 1)))
@@ -350,7 +358,11 @@ def scalar_result() -> Sample:
 def reread() -> Sample:
     """A map stage stores what a later reduce stage reads in another order."""
     b = Builder((3,), (64,))
-    x, t, y = b.buffer(random((3, 64))), b.buffer(np.zeros((3, 64), np.float32)), b.buffer(np.zeros(3, np.float32))
+    x, t, y = (
+        b.buffer(random((3, 64))),
+        b.buffer(np.zeros((3, 64), np.float32)),
+        b.buffer(np.zeros(3, np.float32)),
+    )
     s = b.stage("map")
     s.store(b.access(t, (64, 1)), s("exp", F, s.load(b.access(x, (64, 1)))))
     s.end()

@@ -1,4 +1,6 @@
-"""Sample kernels of the loop form with their data, and a NumPy interpreter of the form as their oracle."""
+"""Sample kernels of the loop form with their data, and a NumPy interpreter of the form as their
+oracle.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def class_of(stride: int) -> int | None:
 
 
 class Builder:
-    """Collects accesses with concrete strides; ``kernel`` and ``meta`` come out in the form's order."""
+    """Collects accesses with concrete strides; ``kernel`` and ``meta`` come out in the form's
+    order.
+    """
 
     def __init__(self, outer: tuple[int, ...], inner: tuple[int, ...] = ()) -> None:
         self.outer, self.inner = outer, inner
@@ -57,7 +61,9 @@ class Builder:
         )  # fmt: skip
         meta = [*self.outer, *self.inner, *(n for m in self.numbers for n in m), *self.integers]
         assert len(meta) == meta_layout(kernel).length
-        return Sample(name, kernel, tuple(meta), self.arrays, [v for _, v in self.scalars], tolerance)
+        return Sample(
+            name, kernel, tuple(meta), self.arrays, [v for _, v in self.scalars], tolerance
+        )
 
 
 class Code:
@@ -120,7 +126,9 @@ class Sample:
             a, b = got[n], self.expected[n]
             if d.is_floating_point:
                 a, b = a.astype(np.float64), b.astype(np.float64)
-            rtol = {"float16": 2e-3, "bfloat16": 1.6e-2, "float64": 1e-12}.get(d.name, self.tolerance)
+            rtol = {"float16": 2e-3, "bfloat16": 1.6e-2, "float64": 1e-12}.get(
+                d.name, self.tolerance
+            )
             rtol = 0 if d.category < 2 else rtol
             message = f"{self.name} {note} output {n}"
             np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * 0.1, err_msg=message)
@@ -140,12 +148,19 @@ _NUMPY = {
 }  # fmt: skip
 for _name in ("exp expm1 log log1p log2 log10 exp2 sin cos tan sinh cosh tanh").split():
     _NUMPY[_name] = getattr(np, _name)
-for _name, _f in (("erf", math.erf), ("erfc", math.erfc), ("lgamma", math.lgamma), ("tgamma", math.gamma)):
+for _name, _f in (
+    ("erf", math.erf),
+    ("erfc", math.erfc),
+    ("lgamma", math.lgamma),
+    ("tgamma", math.gamma),
+):
     _NUMPY[_name] = np.vectorize(_f, otypes=[np.float64])
 
 
 def interpret(kernel: Kernel, arrays: list[np.ndarray], meta, scalars) -> list[np.ndarray]:
-    """Runs a kernel with NumPy over whole index grids; floats are computed in float64 where that helps."""
+    """Runs a kernel with NumPy over whole index grids; floats are computed in float64 where that
+    helps.
+    """
     where = meta_layout(kernel)
     sizes = [meta[p] for p in where.sizes]
     loops = np.ix_(*(np.arange(n) for n in sizes)) if sizes else ()
@@ -219,13 +234,17 @@ def interpret(kernel: Kernel, arrays: list[np.ndarray], meta, scalars) -> list[n
             full = np.broadcast_shapes(address.shape, tuple(shape))
             address, value = np.broadcast_to(address, full), np.broadcast_to(value, full)
             if stage.kind == "point" and inner_axes:
-                pick = tuple(slice(None) if d < kernel.outer else slice(0, 1) for d in range(len(sizes)))
+                pick = tuple(
+                    slice(None) if d < kernel.outer else slice(0, 1) for d in range(len(sizes))
+                )
                 address, value = address[pick], value[pick]
             flat[kernel.accesses[store.access].buffer][address] = value
     return arrays
 
 
-def _reduce(r: Reduce, values: list[Any], stage: Stage, shape: list[int], axes: tuple[int, ...]) -> Any:
+def _reduce(
+    r: Reduce, values: list[Any], stage: Stage, shape: list[int], axes: tuple[int, ...]
+) -> Any:
     d = stage.code[r.value].dtype
     v = np.broadcast_to(values[r.value], shape)
     wide = v.astype(np.float64) if d.is_floating_point else v
@@ -233,7 +252,9 @@ def _reduce(r: Reduce, values: list[Any], stage: Stage, shape: list[int], axes: 
         index = np.broadcast_to(values[r.index], shape)
         lead = tuple(shape[: len(shape) - len(axes)])
         flat, places = wide.reshape(*lead, -1), index.reshape(*lead, -1)
-        best = (np.argmax if r.op == "argmax" else np.argmin)(flat, axis=-1)  # NaN first, as the form
+        best = (np.argmax if r.op == "argmax" else np.argmin)(
+            flat, axis=-1
+        )  # NaN first, as the form
         picked = np.take_along_axis(places, best[..., None], -1)
         return picked.reshape(*lead, *(1 for _ in axes))
     f = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min}[r.op]

@@ -1,4 +1,6 @@
-"""The CUDA C dialect: every text compiles (NVRTC or nvcc, no GPU needed), plans choose what they should."""
+"""The CUDA C dialect: every text compiles (NVRTC or nvcc, no GPU needed), plans choose what they
+should.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from codegen.cuda_emulator import GXX, emulate
 from codegen.cuda_kernels import all_samples, gelu, layer_norm, moments, reduction, softmax
 from codegen.cuda_samples import Sample
-
 from cupola import dtypes as dt
 from cupola.codegen.cuda import Choice, entry, plan, source
 from cupola.codegen.cuda.variant import magic
@@ -49,7 +51,9 @@ def nvrtc() -> Callable[[str], str] | None:
     """A function from text to error log (empty: it compiled), where the NVRTC library is found."""
     names = [ctypes.util.find_library("nvrtc")]
     spec = importlib.util.find_spec("nvidia")
-    for folder in spec.submodule_search_locations if spec and spec.submodule_search_locations else ():
+    for folder in (
+        spec.submodule_search_locations if spec and spec.submodule_search_locations else ()
+    ):
         names += sorted(str(p) for p in Path(folder).glob("*/lib/libnvrtc.so.*"))
     for name in filter(None, names):
         try:
@@ -126,7 +130,9 @@ def test_vectors_follow_alignment() -> None:
     assert variant(gelu(1000, dt.float64))[0].lanes == 2
     assert variant(gelu(1003))[0].tail  # a length that is no multiple still has vectors
     shifted, _ = variant(gelu(1000, dt.float32, 1))
-    assert shifted.lanes == 4 and len(shifted.vectors) == 2  # the misaligned input alone is read singly
+    assert (
+        shifted.lanes == 4 and len(shifted.vectors) == 2
+    )  # the misaligned input alone is read singly
     assert variant(gelu(1000), 4)[0].lanes == 1
 
 

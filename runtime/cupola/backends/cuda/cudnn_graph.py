@@ -17,7 +17,7 @@ Dims = tuple[int, ...]
 
 
 class NoPlan(Exception):
-    """cuDNN is absent, or has no engine for a problem."""
+    """cuDNN is absent or switched off, or has no engine for a problem."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ def _handle(device: int) -> int:
     return int(module().create_handle())
 
 
-class _Plan:
-    """A built graph; operands are passed in the order of ``tensors``."""
+class Plan:
+    """A built graph. Called with the addresses of: first, second, result, then bias and residual
+    where there are any."""
 
     def __init__(self, graph: Any, tensors: list[Any], device: int) -> None:
         self.graph = graph
@@ -97,27 +98,20 @@ class _Plan:
 
 
 _lock = threading.Lock()
-_plans: dict[tuple[Problem, int], _Plan | None] = {}
+_plans: dict[tuple[Problem, int], Plan | None] = {}
 
 
-def run(problem: Problem, arrays: list[Any]) -> None:
-    """Computes ``problem``; arrays: first, second, result, then bias and residual where there are any.
-
-    Raises:
-        NoPlan: cuDNN is absent or cannot do it; nothing was written.
-    """
+def plan(problem: Problem) -> Plan | None:
+    """The plan for a problem on the current device, or None: cuDNN is absent or has no engine."""
     key = (problem, current())
     if key not in _plans:
         if len(_plans) >= 4096:
             _plans.clear()
         _plans[key] = _build(problem, key[1])
-    plan = _plans[key]
-    if plan is None:
-        raise NoPlan
-    plan([a.data.ptr for a in arrays])
+    return _plans[key]
 
 
-def _build(problem: Problem, device: int) -> _Plan | None:
+def _build(problem: Problem, device: int) -> Plan | None:
     cudnn = module()
     if cudnn is None:
         return None
@@ -141,7 +135,6 @@ def _build(problem: Problem, device: int) -> _Plan | None:
             "stride": list(problem.stride),
             "dilation": list(problem.dilation),
         }
-        tensors = [first, second]
         if problem.kind == "fprop":
             result = graph.conv_fprop(image=first, weight=second, **window)
         elif problem.kind == "dgrad":
@@ -176,7 +169,7 @@ def _build(problem: Problem, device: int) -> _Plan | None:
             graph.deselect_numeric_notes(unwanted)
         graph.check_support()
         graph.build_plans()
-        return _Plan(graph, [*tensors, result, *extra], device)
+        return Plan(graph, [first, second, result, *extra], device)
     except (cudnn.cudnnGraphNotSupportedError, RuntimeError, ValueError):
         # The frontend raises plain errors, too, where no engine takes the problem.
         return None

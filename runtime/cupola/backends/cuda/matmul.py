@@ -1,32 +1,19 @@
-"""Matrix products through cuBLAS: any layout that it can read is passed as it is, without a copy."""
+"""Matrix products through cuBLASLt: any layout that it can read is passed as it is, without a copy."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
-from cupola.backends.cuda.device import require
+from cupola.backends.cuda.cublaslt import EPILOGUES, KINDS, Operand, Product, Unavailable
+from cupola.backends.cuda.device import current, require
 from cupola.backends.cuda.flags import flags
-
-_KINDS = {"float16": 2, "bfloat16": 14, "float32": 0, "float64": 1, "complex64": 4, "complex128": 5}
-_COMPUTE = {"float64": 70, "complex128": 70}  # CUBLAS_COMPUTE_64F; all others CUBLAS_COMPUTE_32F
-_FP32, _TF32 = 68, 77
-
-
-@lru_cache(maxsize=16)
-def _factors(name: str) -> tuple[Any, int, int]:
-    """One and zero in host memory, in the type in which cuBLAS computes."""
-    kind = {"float64": np.float64, "complex64": np.complex64, "complex128": np.complex128}
-    both = np.array([1, 0], kind.get(name, np.float32))
-    return both, int(both.ctypes.data), int(both.ctypes.data) + both.itemsize
 
 
 def _layout(x: Any) -> tuple[int, int] | None:
-    """(operation, leading dimension) of the last two dimensions for column-major cuBLAS, or None: needs a copy.
+    """(operation, leading dimension) of the last two dimensions, or None: they need a copy.
 
-    Operation 0 reads a row-major array (its transpose, to cuBLAS), 1 its transpose.
+    To the column-major library a row-major array is its own transpose: operation 0 reads that,
+    operation 1 the transpose of a column-major array.
     """
     rows, columns = x.shape[-2:]
     size = x.dtype.itemsize
@@ -49,61 +36,97 @@ def _batch(x: Any) -> int | None:
         elif s != stride * span:
             return None
         span *= n
-    return stride // x.dtype.itemsize
+    return int(stride // x.dtype.itemsize)
 
 
-def matmul(a: Any, b: Any) -> Any:
-    """a (..., M, K) @ b (..., K, N) with equal leading dimensions.
+def _operand(operation: int, lead: int, rows: int, columns: int, stride: int) -> Operand:
+    """A row-major (rows, columns) operand as the library sees it."""
+    if operation == 0:
+        return Operand(0, columns, rows, lead, stride)
+    return Operand(1, rows, columns, lead, stride)
+
+
+class _Plan:
+    """What is to be done for operands of given shapes and strides."""
+
+    __slots__ = ("copy_a", "copy_b", "product", "shape", "trivial")
+
+    def __init__(self, a: Any, b: Any, align: int, bias: bool, activation: str) -> None:
+        xp = require()
+        m, k = a.shape[-2:]
+        n = b.shape[-1]
+        self.shape = (*a.shape[:-1], n)
+        self.copy_a = _layout(a) is None or _batch(a) is None
+        self.copy_b = _layout(b) is None or _batch(b) is None
+        self.product: Product | None = None
+        self.trivial = 0 in (*self.shape, k)
+        if self.trivial:
+            return
+        a = xp.ascontiguousarray(a) if self.copy_a else a
+        b = xp.ascontiguousarray(b) if self.copy_b else b
+        (ta, lda), (tb, ldb) = _layout(a), _layout(b)  # type: ignore[misc]
+        sa, sb = _batch(a) or 0, _batch(b) or 0
+        count = 1
+        for size in self.shape[:-2]:
+            count *= size
+        if count > 1 and sb == 0 and ta == 0 and sa == m * lda:
+            m, count = m * count, 1  # one matrix for all: a single tall product
+        # The library is column-major: it computes the transpose, with the operands exchanged.
+        self.product = Product(
+            a.dtype.name, _operand(tb, ldb, k, n, sb), _operand(ta, lda, m, k, sa), n, m, count,
+            align, flags.matmul_tf32, bias, activation,
+        )  # fmt: skip
+
+
+_plans: dict[Any, _Plan | None] = {}
+
+
+def matmul(a: Any, b: Any, bias: Any = None, activation: str = "") -> Any:
+    """activation(a (..., M, K) @ b (..., K, N) + bias), equal leading dimensions; bias (N,).
 
     Half types accumulate in float32; float32 uses TF32 only where ``flags.matmul_tf32`` is set.
+    activation: ``relu``, ``gelu_tanh`` or none. The result is C-contiguous.
     """
     xp = require()
-    name = a.dtype.name
-    shape = (*a.shape[:-1], b.shape[-1])
-    kind = _KINDS.get(name)
-    if kind is None:
-        return _other(xp, a, b, shape)
-    out = xp.empty(shape, a.dtype)
-    if out.size == 0:
-        return out
-    m, k = a.shape[-2:]
-    if k == 0:
-        out.fill(0)
-        return out
-    n = b.shape[-1]
-    if _layout(a) is None or _batch(a) is None:
-        a = xp.ascontiguousarray(a)
-    if _layout(b) is None or _batch(b) is None:
-        b = xp.ascontiguousarray(b)
-    (ta, lda), (tb, ldb) = _layout(a), _layout(b)  # type: ignore[misc]
-    sa, sb = _batch(a), _batch(b)
-    count = out.size // (m * n)
-    if (
-        count > 1 and sb == 0 and ta == 0 and sa == m * lda
-    ):  # one matrix for all: a single tall product
-        m, count = m * count, 1
-    compute = _COMPUTE.get(name, _FP32)
-    if name == "float32" and flags.matmul_tf32:
-        compute = _TF32
-    _, one, zero = _factors(name)
-    from cupy_backends.cuda.libs import cublas
-
-    handle = xp.cuda.device.get_cublas_handle()
-    # cuBLAS is column-major: it computes the transpose, with the operands exchanged.
-    sizes = (tb, ta, n, m, k, one)
-    second, first = (b.data.ptr, kind, ldb), (a.data.ptr, kind, lda)
-    if count == 1:
-        cublas.gemmEx(handle, *sizes, *second, *first, zero, out.data.ptr, kind, n, compute, -1)
-    else:
-        cublas.gemmStridedBatchedEx(
-            handle, *sizes, *second, sb, *first, sa, zero, out.data.ptr, kind, n, m * n, count,
-            compute, -1,
-        )  # fmt: skip
+    low = (a.data.ptr | b.data.ptr | (bias.data.ptr if bias is not None else 0)) & 255
+    key = (
+        a.shape, a.strides, b.shape, b.strides, a.dtype.num, low & -low, bias is None, activation,
+        flags.matmul_tf32, current(),
+    )  # fmt: skip
+    try:
+        plan = _plans[key]
+    except KeyError:
+        if len(_plans) >= 4096:
+            _plans.clear()
+        plan = _plans[key] = _planned(a, b, (low & -low) or 256, bias is not None, activation)
+    if plan is None:
+        return _other(xp, a, b, bias, activation)
+    if plan.product is None:
+        return _finish(xp, xp.zeros(plan.shape, a.dtype), bias, activation)
+    out = xp.empty(plan.shape, a.dtype)
+    a = xp.ascontiguousarray(a) if plan.copy_a else a
+    b = xp.ascontiguousarray(b) if plan.copy_b else b
+    plan.product(b.data.ptr, a.data.ptr, out.data.ptr, bias.data.ptr if bias is not None else 0)
     return out
 
 
-def _other(xp: Any, a: Any, b: Any, shape: tuple[int, ...]) -> Any:
-    """Integers and bools: CuPy's own kernel."""
+def _planned(a: Any, b: Any, align: int, bias: bool, activation: str) -> _Plan | None:
+    if a.dtype.name not in KINDS or activation not in EPILOGUES:
+        return None
+    try:
+        return _Plan(a, b, align, bias, activation)
+    except Unavailable:
+        return None
+
+
+def _other(xp: Any, a: Any, b: Any, bias: Any, activation: str) -> Any:
+    """Integers, bools and what cuBLASLt does not take: CuPy's own product."""
     if a.dtype == xp.bool_:
         return xp.matmul(a.astype(xp.int32), b.astype(xp.int32)) != 0
-    return xp.matmul(a, b).astype(a.dtype, copy=False).reshape(shape)
+    return _finish(xp, xp.matmul(a, b).astype(a.dtype, copy=False), bias, activation)
+
+
+def _finish(xp: Any, y: Any, bias: Any, activation: str) -> Any:
+    from cupola.backends.cuda.epilogue import finish
+
+    return finish(y, bias, None, activation, -1)

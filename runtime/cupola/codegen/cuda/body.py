@@ -6,7 +6,7 @@ from cupola import dtypes
 from cupola.codegen.cuda.expr import cast, expression
 from cupola.codegen.cuda.types import constant, memory_type, value_type
 from cupola.codegen.cuda.variant import Variant, layout
-from cupola.codegen.form import Affine, Inst, Kernel, Stage
+from cupola.codegen.form import Affine, Inst, Kernel, Reduce, Stage
 from cupola.dtypes import dtype
 
 
@@ -101,6 +101,25 @@ class Addresses:
         return loop < 0 or all(x.strides[loop] == 0 for x in (a.address, *a.guards))
 
 
+def _needs(stage: Stage, number: int) -> set[int]:
+    found, rest = set(), [number]
+    while rest:
+        n = rest.pop()
+        if n not in found:
+            found.add(n)
+            rest.extend(stage.code[n].args)
+    return found
+
+
+def by_position(stage: Stage, reduce: Reduce) -> bool:
+    """Whether an arg reduction may carry positions in the inner loops, of which the index is worked out at the end:
+    its index is then a function of the loop counters alone, taken to grow with them."""
+    return all(
+        stage.code[n].op in ("loop", "meta", "const", "add", "mul", "cast")
+        for n in _needs(stage, reduce.index)
+    )
+
+
 class Body:
     """Writes one stage; ``folds`` says how the value of each reduction reaches its accumulator."""
 
@@ -142,17 +161,33 @@ class Body:
         for k, reduce in enumerate(self.stage.reduces):
             c = self.start + k
             value = f"t{reduce.value}"
-            if reduce.op in ("argmax", "argmin"):
-                value = f"R{c}::pair({value}, t{reduce.index})"
+            # With lanes along the inner loop each lane has its own accumulator: shorter chains.
+            if reduce.op not in ("argmax", "argmin"):
+                inside.append(f"r{c}[j] = R{c}::fold(r{c}[j], R{c}::take({value}));")
+            elif by_position(self.stage, reduce):
+                at = f"f * {self.lanes} + j" if self.variant.mode == "row" else "f"
+                inside.append(f"r{c}[j] = R{c}::next(r{c}[j], {value}, {at});")
             else:
-                value = f"R{c}::take({value})"
-            # With lanes along the inner loop each lane has its own accumulator: shorter chains of additions.
-            inside.append(f"r{c}[j] = R{c}::fold(r{c}[j], {value});")
+                inside.append(
+                    f"r{c}[j] = R{c}::fold(r{c}[j], R{c}::pair({value}, t{reduce.index}));"
+                )
         out += self._over_lanes(inside)
         stores = self._stores()
         if stores:
             out += [f"if ({live}) {{", *stores, "}"] if live else stores
         return out
+
+    def index(self, reduce: Reduce) -> list[str]:
+        """The instructions that the index of an arg reduction by position needs."""
+        code, lines = self.stage.code, []
+        for n in sorted(_needs(self.stage, reduce.index)):
+            inst = code[n]
+            kinds = tuple(code[a].dtype for a in inst.args)
+            text = self._leaf(inst)
+            if text is None:
+                text = expression(inst, tuple(f"t{a}" for a in inst.args), kinds)
+            lines.append(f"const {value_type(inst.dtype)} t{n} = {text};")
+        return lines
 
     def _over_lanes(self, inside: list[str]) -> list[str]:
         return ["#pragma unroll", f"for (int j = 0; j < {self.lanes}; ++j) {{", *inside, "}"]

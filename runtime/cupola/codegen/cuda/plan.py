@@ -147,9 +147,15 @@ def _used(kernel: Kernel, kinds: tuple[str, ...]) -> list[int]:
 
 
 def _lanes(
-    sizes: _Sizes, loop: int, most: int, low: Sequence[int], used: Sequence[int], tail: bool = False
+    sizes: _Sizes,
+    loop: int,
+    width: int,
+    low: Sequence[int],
+    used: Sequence[int],
+    tail: bool = False,
+    most: int | None = None,
 ) -> tuple[int, tuple[int, ...]]:
-    """The widest lanes for which some access becomes a vector, and those accesses."""
+    """The widest lanes, of at most ``width`` bytes, for which some access becomes a vector, and those accesses."""
     kernel = sizes.kernel
     candidates = [
         kernel.buffers[kernel.accesses[a].buffer].itemsize
@@ -158,7 +164,7 @@ def _lanes(
     ]
     if not candidates:
         return 1, ()
-    lanes = min(most, max(1, 16 // max(candidates)))
+    lanes = min(8, most or max(1, width // max(candidates)))
     while lanes > 1:
         if tail or sizes.loops[loop] % lanes == 0:
             vectors = sizes.vectors(loop, lanes, low, used)
@@ -193,11 +199,13 @@ def _static(
 
 def _flat(sizes: _Sizes, low: Sequence[int], wide: bool, choice: Choice) -> Plan:
     kernel = sizes.kernel
-    lanes, vectors, tail = 1, (), False
+    lanes: int = 1
+    vectors: tuple[int, ...] = ()
+    tail = False
     if kernel.outer and choice.lanes != 1:
         single = kernel.outer == 1
         used = _used(kernel, ("point",))
-        lanes, vectors = _lanes(sizes, kernel.outer - 1, choice.lanes or 8, low, used, tail=single)
+        lanes, vectors = _lanes(sizes, kernel.outer - 1, 16, low, used, single, choice.lanes)
         tail = single and lanes > 1
     variant = Variant("flat", wide=wide, lanes=lanes, vectors=vectors, tail=tail)
     groups = sizes.outer
@@ -223,12 +231,15 @@ def _mode(sizes: _Sizes) -> str:
         return "row"
     inner, outer = kernel.outer + kernel.inner - 1, kernel.outer - 1
     row = col = 0
-    for a in _used(kernel, ("reduce", "map")):
+    used = _used(kernel, ("reduce", "map"))
+    for a in used:
         _, strides = sizes.address(a)
         size = kernel.buffers[kernel.accesses[a].buffer].itemsize
         row += min(abs(strides[inner]) * size, 32) if sizes.loops[inner] > 1 else 0
         col += min(abs(strides[outer]) * size, 32) if sizes.loops[outer] > 1 else 0
-    return "col" if col < row or (sizes.inner <= 4 and sizes.outer >= 4096) else "row"
+    if sizes.inner <= 64 and sizes.outer >= 2**14 and col <= 16 * len(used):
+        return "col"  # a thread an iteration keeps the device busy: windows, small sums
+    return "col" if col < row else "row"
 
 
 def _team(sizes: _Sizes, low: Sequence[int], wide: bool, processors: int, choice: Choice) -> Plan:
@@ -236,23 +247,24 @@ def _team(sizes: _Sizes, low: Sequence[int], wide: bool, processors: int, choice
     mode = choice.mode or (_mode(sizes) if kernel.inner else "col")
     loop = kernel.outer + kernel.inner - 1 if mode == "row" else kernel.outer - 1
     used = _used(kernel, ("reduce", "map") if mode == "row" else ("reduce", "map", "point"))
-    lanes, vectors = 1, ()
+    lanes: int = 1
+    vectors: tuple[int, ...] = ()
     if loop >= 0 and choice.lanes != 1:
-        lanes, vectors = _lanes(sizes, loop, choice.lanes or (8 if mode == "row" else 4), low, used)
-    if mode == "row":  # points have one lane there
-        vectors = tuple(a for a in vectors if a not in _used(kernel, ("point",)))
-        lanes = lanes if vectors else 1
+        # Columns share their loads with neighbours in the warp: wide ones would only cost threads.
+        width = 16 if mode == "row" else 4
+        lanes, vectors = _lanes(sizes, loop, width, low, used, most=choice.lanes)
     variant = Variant(mode, wide=wide, lanes=lanes, vectors=vectors)
     outer = sizes.outer // variant.outer_lanes
     inner = sizes.inner // variant.inner_lanes
     full = processors * 1024
     if mode == "row":
-        team = _power(-(-inner // 2)) if inner > 1 else 1
-        team = choice.team or min(team, 512)
+        team = choice.team or _row_team(outer, inner, full)
         across = max(1, 256 // team) if team <= 32 else 1
     else:
         across = min(32, _power(outer))
         team = choice.team or min(_power(inner // 8 + 1) if inner >= 8 else 1, 16)
+        while choice.team is None and team > 1 and outer * team > 4 * full:
+            team //= 2
         while across * team < 128 and across < 256 and team < 4:
             across *= 2
         across = max(across, -(-32 // team))  # whole warps
@@ -260,6 +272,14 @@ def _team(sizes: _Sizes, low: Sequence[int], wide: bool, processors: int, choice
     if parts > 1 and _can_split(kernel):
         return _split(sizes, variant, across, team, parts)
     return Plan((_step(sizes, variant, outer, across, team),), 0)
+
+
+def _row_team(outer: int, inner: int, full: int) -> int:
+    """Threads a row: four groups of lanes for each, so that loads are in flight together."""
+    team = min(_power(-(-inner // 4)), 1024)
+    if team == 1024 and (outer * 512 >= 2 * full or outer * 1024 < full):
+        return 512
+    return team
 
 
 def _parts(kernel: Kernel, outer: int, inner: int, team: int, full: int) -> int:

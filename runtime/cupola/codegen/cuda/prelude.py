@@ -98,11 +98,19 @@ DEV bool operator!=(NAME a, NAME b) { return !(a == b); }
 """
 
 REDUCE = r"""
-template<class T> struct best { T v; long long i; };
-template<class T, bool MAX> DEV best<T> better(best<T> a, best<T> b) {
-  bool an = a.v != a.v, bn = b.v != b.v, tie = an ? bn : a.v == b.v;
-  bool first = tie ? a.i <= b.i : an || (!bn && (MAX ? a.v > b.v : a.v < b.v));
-  return first ? a : b;
+template<class T, class I> struct best { T v; I i; };  // i = -1: nothing yet
+template<class T, bool MAX> DEV bool beats(T a, T b) { return MAX ? a > b : a < b; }
+template<bool MAX, class T, class I> DEV best<T, I> better(best<T, I> a, best<T, I> b) {
+  const bool an = a.v != a.v, bn = b.v != b.v, tie = an ? bn : a.v == b.v;
+  const bool early = (unsigned long long)a.i <= (unsigned long long)b.i;
+  return (tie ? early : an || (!bn && beats<T, MAX>(a.v, b.v))) ? a : b;
+}
+// For positions that grow from call to call: ties keep the earlier one.
+template<bool MAX, class T, class I> DEV best<T, I> step(best<T, I> a, T v, I i) {
+  const bool win = beats<T, MAX>(v, a.v) || (v != v && a.v == a.v) || a.i < 0;
+  a.v = win ? v : a.v;
+  a.i = win ? i : a.i;
+  return a;
 }
 template<class T> DEV T lane_xor(T v, int m) {
   union { T t; int w[(sizeof(T) + 3) / 4]; } u;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cupola import dtypes
-from cupola.codegen.cuda.body import Addresses, Body
+from cupola.codegen.cuda.body import Addresses, Body, by_position
 from cupola.codegen.cuda.prelude import prelude
 from cupola.codegen.cuda.types import (
     NARROW,
@@ -98,11 +98,14 @@ class _Writer:
         if reduce.op in ("argmax", "argmin"):
             most = reduce.op == "argmax"
             start = lowest(d) if most else highest(d)
+            position = self.addresses.index if by_position(stage, reduce) else "long long"
+            best = str(most).lower()
             body = [
-                f"typedef best<{work}> T;",
-                f"DEV T start() {{ T r = {{{start}, 9223372036854775807LL}}; return r; }}",
-                f"DEV T pair({value} a, long long i) {{ T r = {{{take}, i}}; return r; }}",
-                f"DEV T fold(T a, T b) {{ return better<{work}, {str(most).lower()}>(a, b); }}",
+                f"typedef best<{work}, {position}> T;",
+                f"DEV T start() {{ T r = {{{start}, -1}}; return r; }}",
+                f"DEV T pair({value} a, {position} i) {{ T r = {{{take}, i}}; return r; }}",
+                f"DEV T next(T r, {value} a, {position} i) {{ return step<{best}>(r, ({work}){take}, i); }}",
+                f"DEV T fold(T a, T b) {{ return better<{best}>(a, b); }}",
                 "DEV long long give(T a) { return a.i; }",
             ]
         else:
@@ -283,14 +286,14 @@ class _Writer:
         else:
             out += ["#pragma unroll 4", f"for ({self._range()}) {{", *self._inner("f")]
             out += [*body.lines("live"), "}"]
-        for c in carries:
-            out += self._finish(c, first, lanes)
+        for c, reduce in zip(carries, stage.reduces):
+            out += self._finish(c, first, lanes, body, reduce)
         return out
 
     def _range(self) -> str:
         return f"{self.addresses.index} f = from + lane; f < to; f += team"
 
-    def _finish(self, c: int, first: int, lanes: int) -> list[str]:
+    def _finish(self, c: int, first: int, lanes: int, body: Body, reduce: Reduce) -> list[str]:
         """Folds the accumulators of a team into the carry, or into the part's place in scratch memory."""
         v = self.variant
         out = []
@@ -305,7 +308,24 @@ class _Writer:
             return out + self._lanes(f"const R{c}::T whole = {team}; {store}")
         value = value_type(self.carries[c])
         out.append(f"{value} c{c}[{v.outer_lanes}];")
-        out += self._lanes(f"c{c}[j] = R{c}::give({team});")
+        if reduce.op in ("argmax", "argmin") and by_position(body.stage, reduce):
+            out += self._index(c, team, body, reduce)
+        else:
+            out += self._lanes(f"c{c}[j] = R{c}::give({team});")
         if v.task == "join":
             out += self._lanes(f"if (live && lane == 0) *({value}*){self._slot(c)} = c{c}[j];")
         return out
+
+    def _index(self, c: int, team: str, body: Body, reduce: Reduce) -> list[str]:
+        """The index at the position that an arg reduction has found."""
+        index, lanes = self.addresses.index, self.variant.inner_lanes
+        own = f"const int j = (int)(at - ag * {lanes});" if self.variant.mode == "row" else ""
+        return [
+            *("#pragma unroll", f"for (int j = 0; j < {self.variant.outer_lanes}; ++j) {{"),
+            f"const {index} at = {team}.i, ag = at / {lanes};",
+            *(f"long long& out = c{c}[j];", "{", own),
+            *self._inner("ag"),
+            *body.index(reduce),
+            f"out = t{reduce.index};",
+            "} }",
+        ]
