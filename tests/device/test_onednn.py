@@ -119,6 +119,9 @@ def test_convolution_and_gradients_match_torch(ops, case, layout):
     into = residual.copy(order="K")
     got = ops.convolution(x, weight, bias, *numbers, residual=into, out=into, activation="relu")
     assert got is into and error(into, want) < 2e-6
+    into = residual.copy(order="K")
+    ops.convolution(x, weight, bias, *numbers, residual=into[:], out=into, activation="relu")
+    assert error(into, want) < 2e-6
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.int32, np.int64])

@@ -14,6 +14,7 @@ import os
 import platform
 import sysconfig
 import threading
+from collections.abc import Callable
 from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_uint, c_void_p
 from pathlib import Path
 
@@ -121,6 +122,9 @@ class Library:
 
     Each function of `_PROTOTYPES` as an attribute, without the `dnnl_` prefix.
     """
+
+    primitive_execute: Callable[..., int]
+    memory_set_data_handle: Callable[..., int]
 
     def __init__(self, path: Path) -> None:
         # One OpenMP runtime for the process: whoever loaded libgomp.so.1 first (SciPy, torch in a

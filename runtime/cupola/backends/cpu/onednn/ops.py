@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
@@ -23,9 +24,11 @@ from cupola.backends.cpu.onednn.library import UNIMPLEMENTED, OneDNNError, load
 from cupola.backends.cpu.onednn.operation import Operation
 from cupola.backends.cpu.onednn.plan import Plan, Store
 from cupola.backends.cpu.onednn.primitive import DATA_TYPES, F32
-from cupola.backends.cpu.onednn.workspace import Threads
+from cupola.backends.cpu.onednn.workspace import Threads, address
 
-_SMALL = 4096  # multiply-adds below which np.matmul ends before oneDNN has begun
+# Multiply-adds up to which np.matmul, one-threaded there, ends before oneDNN has begun: without and
+# with an epilogue.
+_SMALL, _SMALL_FUSED = 1 << 16, 1 << 12
 
 # (data type to compute in, inputs, array like the result) -> operation, activation left to do
 Made = tuple[Operation, Activation]
@@ -68,6 +71,9 @@ class OneDNNOps:
         weight_key: Hashable | None = None,
     ) -> np.ndarray:
         numbers = (tuple(stride), tuple(padding), tuple(dilation), groups)
+        if residual is not None and out is not None and np.may_share_memory(residual, out):
+            same = address(residual) == address(out) and residual.strides == out.strides
+            residual = out if same else residual.copy()
         key = (
             *("forward", _key(x), _key(weight), _key(bias), _key(residual), _key(out)),
             *(numbers, activation, residual is out, channels_last),
@@ -204,7 +210,8 @@ class OneDNNOps:
             shape = (*batch, a.shape[-2], b.shape[-1])
             if bias is not None and bias.shape != shape[-1:]:
                 raise ValueError(f"bias has shape {bias.shape}, the product needs {shape[-1:]}")
-            if a.dtype == np.float32 and np.prod(shape, dtype=float) * a.shape[-1] <= _SMALL:
+            small = _SMALL if bias is None and activation is None else _SMALL_FUSED
+            if a.dtype == np.float32 and math.prod(shape) * a.shape[-1] <= small:
                 return None
 
             def make(data_type: int, used: Sequence[np.ndarray], target: np.ndarray) -> Made:

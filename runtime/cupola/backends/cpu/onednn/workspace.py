@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from ctypes import c_void_p
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class ThreadState(threading.local):
     """Made once; its attributes are each thread's own."""
 
     library: Library | None = None
-    stream: Handle | None = None
+    stream: Any = None
     generation = -1
     buffer = Buffer(0)
 
