@@ -1,4 +1,6 @@
-"""Computes kernels in the loop form with NumPy, one whole array an instruction: what generated code must agree with."""
+"""Computes kernels in the loop form with NumPy, one whole array an instruction: what generated code
+must agree with.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,10 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy import special
+
 from cupola import dtypes as D
 from cupola.codegen.form import Access, Affine, Inst, Kernel, Reduce, Stage, Store, meta_layout
-from scipy import special
 
 HALF = (D.float16, D.bfloat16)
 
@@ -26,10 +29,16 @@ def _trunc_div(x: Any, y: Any) -> Any:
 
 def _wrap(x: Any, dtype: np.dtype) -> Any:
     bits = 8 * dtype.itemsize
+
     def one(v: int) -> int:
         v &= (1 << bits) - 1
         return v - (1 << bits) if dtype.kind == "i" and v >> (bits - 1) else v
-    return np.vectorize(one, otypes=[dtype])(np.asarray(x, object)) if np.size(x) else np.empty(0, dtype)
+
+    return (
+        np.vectorize(one, otypes=[dtype])(np.asarray(x, object))
+        if np.size(x)
+        else np.empty(0, dtype)
+    )
 
 
 def _lgamma(x: Any) -> Any:
@@ -42,23 +51,26 @@ def _tgamma(x: Any) -> Any:
 
 
 FUNCTIONS: dict[str, Any] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "abs": np.abs,
-    "max": np.maximum, "min": np.minimum, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.rint,
-    "sqrt": np.sqrt, "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "log2": np.log2,
-    "log10": np.log10, "exp2": np.exp2, "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin,
-    "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh,
-    "acosh": np.arccosh, "atanh": np.arctanh, "erf": special.erf, "erfc": np.vectorize(math.erfc, otypes=[np.float64]), "lgamma": _lgamma,
-    "tgamma": _tgamma, "pow": np.power, "atan2": np.arctan2, "fmod": np.fmod, "copysign": np.copysign,
-    "nextafter": np.nextafter, "hypot": np.hypot, "eq": np.equal, "ne": np.not_equal, "lt": np.less,
-    "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "isnan": np.isnan, "and": np.bitwise_and,
-    "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert, "where": np.where,
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
+    "abs": np.abs, "max": np.maximum, "min": np.minimum, "floor": np.floor, "ceil": np.ceil,
+    "trunc": np.trunc, "round": np.rint, "sqrt": np.sqrt, "exp": np.exp, "expm1": np.expm1,
+    "log": np.log, "log1p": np.log1p, "log2": np.log2, "log10": np.log10, "exp2": np.exp2,
+    "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
+    "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh,
+    "acosh": np.arccosh, "atanh": np.arctanh, "erf": special.erf,
+    "erfc": np.vectorize(math.erfc, otypes=[np.float64]), "lgamma": _lgamma, "tgamma": _tgamma,
+    "pow": np.power, "atan2": np.arctan2, "fmod": np.fmod, "copysign": np.copysign,
+    "nextafter": np.nextafter, "hypot": np.hypot, "eq": np.equal, "ne": np.not_equal,
+    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+    "isnan": np.isnan, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
+    "not": np.invert, "where": np.where,
 }  # fmt: skip
 
 # Functions whose exact value is computed in double and then rounded.
 PRECISE = {
-    *("exp expm1 log log1p log2 log10 exp2 sin cos tan asin acos atan sinh cosh tanh asinh acosh").split(),
-    *("atanh erf erfc lgamma tgamma pow atan2 hypot").split(),
-}  # fmt: skip
+    *"exp expm1 log log1p log2 log10 exp2 sin cos tan asin acos atan sinh cosh tanh".split(),
+    *"asinh acosh atanh erf erfc lgamma tgamma pow atan2 hypot".split(),
+}
 
 
 def cast(x: np.ndarray, source: D.dtype, to: D.dtype) -> np.ndarray:
@@ -70,7 +82,10 @@ def cast(x: np.ndarray, source: D.dtype, to: D.dtype) -> np.ndarray:
             low, high = 0, 2**64 - 1
         else:
             low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-        exact = [0 if v != v else low if v < low else high if v > high else int(v) for v in x.ravel().astype(object)]
+        exact = [
+            0 if v != v else low if v < low else high if v > high else int(v)
+            for v in x.ravel().astype(object)
+        ]
         return _wrap(exact, to.np).reshape(x.shape)
     with np.errstate(all="ignore"):
         if to in HALF:
@@ -96,7 +111,11 @@ def compute(op: str, d: D.dtype, source: D.dtype, args: list[np.ndarray]) -> np.
         out = []
         for x, y in zip(*(np.broadcast_arrays(*args)[i].ravel().astype(object) for i in (0, 1))):
             fits = 0 <= y < bits
-            out.append((x << y if fits else 0) if op == "shl" else (x >> y if fits else (-1 if x < 0 else 0)))
+            out.append(
+                (x << y if fits else 0)
+                if op == "shl"
+                else (x >> y if fits else (-1 if x < 0 else 0))
+            )
         return _wrap(out, dtype).reshape(args[0].shape)
     if dtype == np.bool_ and op in ("add", "sub", "mul"):
         op = {"add": "or", "sub": "xor", "mul": "and"}[op]
@@ -110,7 +129,10 @@ def compute(op: str, d: D.dtype, source: D.dtype, args: list[np.ndarray]) -> np.
 
 
 def interpret(
-    kernel: Kernel, arrays: list[np.ndarray], meta: list[int], scalars: list[float] | tuple[float, ...] = ()
+    kernel: Kernel,
+    arrays: list[np.ndarray],
+    meta: list[int],
+    scalars: list[float] | tuple[float, ...] = (),
 ) -> None:
     """Runs a kernel on flat arrays."""
     layout = meta_layout(kernel)
@@ -125,7 +147,9 @@ def interpret(
         take = (..., *([0] * kernel.inner)) if kernel.inner else ...
         return [grid[i][take] for i in range(kernel.outer)]
 
-    def affine(a: Affine, const: int, places: tuple[int, ...], loops: list[np.ndarray], shape: Any) -> np.ndarray:
+    def affine(
+        a: Affine, const: int, places: tuple[int, ...], loops: list[np.ndarray], shape: Any
+    ) -> np.ndarray:
         total = np.full(shape, meta[const], np.int64)
         for loop, stride, place in zip(loops, a.strides, places):
             total = total + loop * (meta[place] if stride is None else stride)
@@ -137,16 +161,38 @@ def interpret(
         shape = tuple(sizes) if within else outer_sizes
         values: list[np.ndarray] = []
         for inst in stage.code:
-            values.append(_value(kernel, inst, values, stage, loops, shape, arrays, meta, scalars, layout, carries, affine, within))
+            values.append(
+                _value(
+                    kernel,
+                    inst,
+                    values,
+                    stage,
+                    loops,
+                    shape,
+                    arrays,
+                    meta,
+                    scalars,
+                    layout,
+                    carries,
+                    affine,
+                    within,
+                )
+            )
         for r in stage.reduces:
             source = stage.code[r.value].dtype
             flat = values[r.value].reshape(*outer_sizes, -1)
-            carries.append(_reduce(r, flat, None if r.index < 0 else values[r.index].reshape(flat.shape), source))
+            carries.append(
+                _reduce(
+                    r, flat, None if r.index < 0 else values[r.index].reshape(flat.shape), source
+                )
+            )
         for s in stage.stores:
             access = kernel.accesses[s.access]
             place = layout.accesses[s.access]
             at = affine(access.address, place.const, place.strides, loops, shape)
-            arrays[access.buffer].reshape(-1)[at] = values[s.value].astype(arrays[access.buffer].dtype)
+            arrays[access.buffer].reshape(-1)[at] = values[s.value].astype(
+                arrays[access.buffer].dtype
+            )
     del inner_sizes
 
 
@@ -164,8 +210,8 @@ def _reduce(r: Reduce, flat: np.ndarray, index: np.ndarray | None, source: D.dty
 
 
 def _value(
-    kernel: Kernel, inst: Inst, values: list[np.ndarray], stage: Stage, loops: Any, shape: Any, arrays: Any,
-    meta: Any, scalars: Any, layout: Any, carries: Any, affine: Any, within: bool,
+    kernel: Kernel, inst: Inst, values: list[np.ndarray], stage: Stage, loops: Any, shape: Any,
+    arrays: Any, meta: Any, scalars: Any, layout: Any, carries: Any, affine: Any, within: bool,
 ) -> np.ndarray:  # fmt: skip
     d = inst.dtype
     k: Any = inst.extra
@@ -182,9 +228,15 @@ def _value(
         out = source[np.where(present, at, 0)].astype(register(d))
         return np.where(present, out, np.array(access.fill).astype(register(d)))
     if inst.op == "const":
-        return np.full(shape, cast(np.array(k).astype(register(d)), d, d) if d in HALF else k, register(d))
+        return np.full(
+            shape, cast(np.array(k).astype(register(d)), d, d) if d in HALF else k, register(d)
+        )
     if inst.op == "scalar":
-        return cast(np.full(shape, scalars[k], register(d)), D.float32, d) if d in HALF else np.full(shape, scalars[k], d.np)
+        return (
+            cast(np.full(shape, scalars[k], register(d)), D.float32, d)
+            if d in HALF
+            else np.full(shape, scalars[k], d.np)
+        )
     if inst.op == "loop":
         return loops[k]
     if inst.op == "meta":
@@ -220,7 +272,13 @@ class Maker:
         return len(self.buffers) - 1
 
     def access(
-        self, buffer: int, strides: tuple[int, ...], const: int = 0, guards: Any = (), fill: Any = 0, indirect: Any = ()
+        self,
+        buffer: int,
+        strides: tuple[int, ...],
+        const: int = 0,
+        guards: Any = (),
+        fill: Any = 0,
+        indirect: Any = (),
     ) -> int:
         """``guards``: (const, bound, strides) each; ``indirect``: strides of index values."""
 
@@ -240,14 +298,19 @@ class Maker:
 
     def stage(self, kind: str, code: list[Inst], reduces: Any = (), stores: Any = ()) -> None:
         self.stages.append(
-            Stage(kind, tuple(code), tuple(Reduce(*r) for r in reduces), tuple(Store(*s) for s in stores))
+            Stage(
+                kind,
+                tuple(code),
+                tuple(Reduce(*r) for r in reduces),
+                tuple(Store(*s) for s in stores),
+            )
         )
 
     @property
     def kernel(self) -> Kernel:
         return Kernel(
-            len(self.outer), len(self.inner), tuple(self.buffers), tuple(self.scalars), len(self.integers),
-            tuple(self.accesses), tuple(self.stages),
+            len(self.outer), len(self.inner), tuple(self.buffers), tuple(self.scalars),
+            len(self.integers), tuple(self.accesses), tuple(self.stages),
         )  # fmt: skip
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from codegen.oracle import Maker
 from cupola import dtypes as D
 from cupola.backends.cache import DiskCache, cache_folder

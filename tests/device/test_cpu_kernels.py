@@ -12,6 +12,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+
 from codegen.oracle import HALF, Maker, compute, interpret, register, strides_of
 from cupola import dtypes as D
 from cupola.backends.cache import DiskCache
@@ -27,7 +28,25 @@ FLOATS = [D.float32, D.float64, D.float16, D.bfloat16]
 INTEGERS = [D.uint8, D.int8, D.uint16, D.int16, D.uint32, D.int32, D.uint64, D.int64]
 ALL = [D.bool, *INTEGERS, *FLOATS]
 SIZES = [1, 7, 8, 9, 31, 33, 1000]
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, 3.5, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1e30, -1e30, 88.8, -104.0]
+SPECIAL = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    2.5,
+    3.5,
+    np.inf,
+    -np.inf,
+    np.nan,
+    1e-40,
+    -1e-40,
+    1e30,
+    -1e30,
+    88.8,
+    -104.0,
+]
 
 
 def sample(d: D.dtype, shape: Any, seed: int = 0) -> np.ndarray:
@@ -53,7 +72,9 @@ def sample(d: D.dtype, shape: Any, seed: int = 0) -> np.ndarray:
 
 
 def same(got: np.ndarray, want: np.ndarray, ulps: float = 0, what: str = "") -> None:
-    """Equal, or (``ulps``) within that many units in the last place; NaN equals NaN, infinities must agree."""
+    """Equal, or (``ulps``) within that many units in the last place; NaN equals NaN, infinities
+    must agree.
+    """
     assert got.shape == want.shape and got.dtype == want.dtype
     if got.dtype.kind in "biu":
         np.testing.assert_array_equal(got, want, err_msg=what)
@@ -62,18 +83,30 @@ def same(got: np.ndarray, want: np.ndarray, ulps: float = 0, what: str = "") -> 
     fine = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52}[got.dtype.itemsize]
     if got.dtype == D.bfloat16.np:
         fine = 2.0**-7
-    tiny = {2: 2.0**-24, 4: 2.0**-149, 8: 5e-324}[got.dtype.itemsize] if got.dtype != D.bfloat16.np else 2.0**-133
+    tiny = (
+        {2: 2.0**-24, 4: 2.0**-149, 8: 5e-324}[got.dtype.itemsize]
+        if got.dtype != D.bfloat16.np
+        else 2.0**-133
+    )
     g, w = got.astype(wide), want.astype(wide)
     equal = (g == w) | (np.isnan(g) & np.isnan(w))
     with np.errstate(all="ignore"):
-        close = np.isfinite(g) & np.isfinite(w) & (np.abs(g - w) <= ulps * np.maximum(np.abs(w) * fine, tiny))
+        close = (
+            np.isfinite(g)
+            & np.isfinite(w)
+            & (np.abs(g - w) <= ulps * np.maximum(np.abs(w) * fine, tiny))
+        )
     bad = ~(equal | close)
     if bad.any():
         i = tuple(np.argwhere(bad)[0])
-        raise AssertionError(f"{what}: {bad.sum()} of {bad.size} differ, first at {i}: {g[i]!r}, not {w[i]!r}")
+        raise AssertionError(
+            f"{what}: {bad.sum()} of {bad.size} differ, first at {i}: {g[i]!r}, not {w[i]!r}"
+        )
 
 
-def launch(maker: Maker, arrays: list[np.ndarray], scalars: Any = (), ulps: float = 0, what: str = "") -> list[np.ndarray]:
+def launch(
+    maker: Maker, arrays: list[np.ndarray], scalars: Any = (), ulps: float = 0, what: str = ""
+) -> list[np.ndarray]:
     """Runs a kernel and the oracle on copies of the arrays, and compares all of them."""
     kernel = maker.kernel
     got = [a.copy() for a in arrays]
@@ -106,17 +139,25 @@ def many(ops: list[tuple[str, D.dtype]], d: D.dtype, n: int, count: int) -> None
     operands = [a.astype(register(d)) for a in arrays[:count]]
     for (op, result), g in zip(ops, got[count:]):
         w = compute(op, result, d, operands).astype(result.np)
-        same(g, w, ULPS.get(op, 0) if d not in HALF else min(1, ULPS.get(op, 0)), f"{op} of {d.name}, n={n}")
+        same(
+            g,
+            w,
+            ULPS.get(op, 0) if d not in HALF else min(1, ULPS.get(op, 0)),
+            f"{op} of {d.name}, n={n}",
+        )
 
 
-ULPS = {
-    op: 4.0 for op in "exp expm1 log log1p log2 log10 exp2 sin cos tan asin acos atan sinh cosh tanh asinh acosh "
-    "atanh erf erfc pow atan2 hypot".split()
-} | {"lgamma": 1e4, "tgamma": 8.0}  # fmt: skip
+ULPS = dict.fromkeys(
+    [
+        *"exp expm1 log log1p log2 log10 exp2 sin cos tan asin acos atan sinh cosh tanh".split(),
+        *"asinh acosh atanh erf erfc pow atan2 hypot".split(),
+    ],
+    4.0,
+) | {"lgamma": 1e4, "tgamma": 8.0}
 UNARY = ["neg", "abs", "floor", "ceil", "trunc", "round", "sqrt"]
 FUNCTIONS = [
-    *("exp expm1 log log1p log2 log10 exp2 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh").split(),
-    *("erf erfc lgamma tgamma").split(),
+    *"exp expm1 log log1p log2 log10 exp2 sin cos tan asin acos atan sinh cosh tanh".split(),
+    *"asinh acosh atanh erf erfc lgamma tgamma".split(),
 ]
 COMPARE = ["eq", "ne", "lt", "le", "gt", "ge"]
 
@@ -151,7 +192,12 @@ def test_integer_arithmetic(d: D.dtype, n: int) -> None:
 @pytest.mark.parametrize("n", [1, 9, 33])
 def test_bool_arithmetic(n: int) -> None:
     many([("not", D.bool)], D.bool, n, 1)
-    many([(op, D.bool) for op in ("and", "or", "xor", "max", "min", "add", "mul", *COMPARE)], D.bool, n, 2)
+    many(
+        [(op, D.bool) for op in ("and", "or", "xor", "max", "min", "add", "mul", *COMPARE)],
+        D.bool,
+        n,
+        2,
+    )
 
 
 @pytest.mark.parametrize("d", ALL, ids=lambda d: d.name)
@@ -166,7 +212,11 @@ def test_every_half_number_converts() -> None:
         x = bits.view(d.np)
         m = Maker((65536,))
         a, b, c = m.buffer(d), m.buffer(D.float32), m.buffer(d)
-        code = [Inst("load", d, (), m.access(a, (1,))), Inst("cast", D.float32, (0,)), Inst("cast", d, (1,))]
+        code = [
+            Inst("load", d, (), m.access(a, (1,))),
+            Inst("cast", D.float32, (0,)),
+            Inst("cast", d, (1,)),
+        ]
         m.stage("point", code, stores=[(m.access(b, (1,)), 1), (m.access(c, (1,)), 2)])
         launch(m, [x, np.zeros(65536, np.float32), np.zeros(65536, d.np)], what=d.name)
 
@@ -188,7 +238,9 @@ def test_bitcast() -> None:
 
 
 def test_where_scalar_const_loop_and_meta() -> None:
-    for d, n in itertools.product((D.float32, D.int32, D.float16, D.bool, D.int64, D.uint8), (1, 9, 40)):
+    for d, n in itertools.product(
+        (D.float32, D.int32, D.float16, D.bool, D.int64, D.uint8), (1, 9, 40)
+    ):
         m = Maker((3, n))
         c, x, y, z, w = (m.buffer(t) for t in (D.bool, d, d, d, D.int64))
         m.scalars = [d]
@@ -212,7 +264,13 @@ def test_where_scalar_const_loop_and_meta() -> None:
         ]
         m.stage("point", code, stores=[(m.access(z, row), 8), (m.access(w, row), 13)])
         shape = (3, n)
-        arrays = [sample(D.bool, shape), sample(d, shape, 1), sample(d, n, 2), np.zeros(shape, d.np), np.zeros(shape, np.int64)]
+        arrays = [
+            sample(D.bool, shape),
+            sample(d, shape, 1),
+            sample(d, n, 2),
+            np.zeros(shape, d.np),
+            np.zeros(shape, np.int64),
+        ]
         launch(m, arrays, (1.1 if d.is_floating_point else 1,), what=d.name)
 
 
@@ -227,7 +285,9 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("d", [D.float32, D.float64, D.uint8, D.bool, D.float16], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "d", [D.float32, D.float64, D.uint8, D.bool, D.float16], ids=lambda d: d.name
+)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_strides(layout: str, d: D.dtype) -> None:
     for shape in ((1, 1), (5, 33), (33, 5), (40, 41)):
@@ -245,11 +305,15 @@ def test_strides(layout: str, d: D.dtype) -> None:
             np.testing.assert_array_equal(target, view)
 
 
-@pytest.mark.parametrize("d", [D.float32, D.float64, D.uint8, D.bool, D.float16, D.int64], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "d", [D.float32, D.float64, D.uint8, D.bool, D.float16, D.int64], ids=lambda d: d.name
+)
 @pytest.mark.parametrize("fill", [0, 1])
 def test_guards(d: D.dtype, fill: int) -> None:
     """Padding: what lies outside yields the fill and is never read."""
-    for (h, w), (top, left), step in itertools.product(((1, 1), (5, 9), (7, 40)), ((0, 0), (2, 3)), (1, 2)):
+    for (h, w), (top, left), step in itertools.product(
+        ((1, 1), (5, 9), (7, 40)), ((0, 0), (2, 3)), (1, 2)
+    ):
         outer = (h + 2 * top, (w + 2 * left) // step + 1)
         m = Maker(outer)
         x, y = m.buffer(d), m.buffer(d)
@@ -286,12 +350,14 @@ def test_indirect() -> None:
 
 REDUCE_SHAPES = [
     # outer sizes, inner sizes, and for each loop its place in the input's dimensions
-    ((1,), (1,)), ((1,), (1000,)), ((5,), (33,)), ((33,), (5,)), ((3, 40), (9,)), ((2,), (3, 17)), ((40,), (2, 3)),
-    ((9,), (7, 5, 2)), ((1,), (20011,)), ((2,), (9000,)),
+    ((1,), (1,)), ((1,), (1000,)), ((5,), (33,)), ((33,), (5,)), ((3, 40), (9,)), ((2,), (3, 17)),
+    ((40,), (2, 3)), ((9,), (7, 5, 2)), ((1,), (20011,)), ((2,), (9000,)),
 ]  # fmt: skip
 
 
-def reduction(outer: Any, inner: Any, d: D.dtype, ops: list[str], order: str) -> tuple[Maker, tuple[int, ...]]:
+def reduction(
+    outer: Any, inner: Any, d: D.dtype, ops: list[str], order: str
+) -> tuple[Maker, tuple[int, ...]]:
     """Reduces an array whose dimensions are (outer, inner) or (inner, outer) in memory."""
     shape = (*outer, *inner) if order == "rows" else (*inner, *outer)
     steps = strides_of(shape)
@@ -325,9 +391,15 @@ def reduction(outer: Any, inner: Any, d: D.dtype, ops: list[str], order: str) ->
 
 
 @pytest.mark.parametrize("order", ["rows", "columns"])
-@pytest.mark.parametrize("d", [D.float32, D.float64, D.float16, D.int32, D.int64, D.uint8, D.bool], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "d", [D.float32, D.float64, D.float16, D.int32, D.int64, D.uint8, D.bool], ids=lambda d: d.name
+)
 def test_reductions(d: D.dtype, order: str) -> None:
-    ops = ["sum", "prod", "max", "min", "argmax", "argmin"] if d is not D.bool else ["max", "min", "argmax", "argmin"]
+    ops = (
+        ["sum", "prod", "max", "min", "argmax", "argmin"]
+        if d is not D.bool
+        else ["max", "min", "argmax", "argmin"]
+    )
     for (outer, inner), special in itertools.product(REDUCE_SHAPES, (False, True)):
         if special and not d.is_floating_point:
             continue
@@ -360,7 +432,12 @@ def test_long_sums_are_accurate() -> None:
     for order in ("rows", "columns"):
         for outer, inner in (((1,), (3_000_001,)), ((3,), (700_000,)), ((64,), (30_000,))):
             m, shape = reduction(outer, inner, D.float32, ["sum"], order)
-            launch(m, [rng.random(shape, np.float32), np.zeros(outer, np.float32)], ulps=4, what=f"{order} {outer} {inner}")
+            launch(
+                m,
+                [rng.random(shape, np.float32), np.zeros(outer, np.float32)],
+                ulps=4,
+                what=f"{order} {outer} {inner}",
+            )
 
 
 def softmax(outer: Any, inner: Any, order: str) -> tuple[Maker, tuple[int, ...]]:
@@ -393,19 +470,33 @@ def test_layer_norm_is_one_kernel() -> None:
     for n, c in ((1, 1), (5, 33), (33, 768)):
         m = Maker((n,), (c,))
         x, w, y, mean = m.buffer(f), m.buffer(f), m.buffer(f), m.buffer(f)
-        ax, aw, ay, am = m.access(x, (c, 1)), m.access(w, (0, 1)), m.access(y, (c, 1)), m.access(mean, (1, 0))
+        ax, aw, ay, am = (
+            m.access(x, (c, 1)),
+            m.access(w, (0, 1)),
+            m.access(y, (c, 1)),
+            m.access(mean, (1, 0)),
+        )
         m.scalars = [f, f]
-        load, average = Inst("load", f, (), ax), [Inst("carry", f, (), 0), Inst("scalar", f, (), 0), Inst("mul", f, (1, 2))]
+        load, average = (
+            Inst("load", f, (), ax),
+            [Inst("carry", f, (), 0), Inst("scalar", f, (), 0), Inst("mul", f, (1, 2))],
+        )
         m.stage("reduce", [load], reduces=[("sum", 0)])
         centred = [load, *average, Inst("sub", f, (0, 3))]
         m.stage("reduce", [*centred, Inst("mul", f, (4, 4))], reduces=[("sum", 5)])
         scale = [
-            Inst("carry", f, (), 1), Inst("mul", f, (5, 2)), Inst("scalar", f, (), 1), Inst("add", f, (6, 7)),
-            Inst("sqrt", f, (8,)), Inst("div", f, (4, 9)), Inst("load", f, (), aw), Inst("mul", f, (10, 11)),
+            Inst("carry", f, (), 1), Inst("mul", f, (5, 2)), Inst("scalar", f, (), 1),
+            Inst("add", f, (6, 7)), Inst("sqrt", f, (8,)), Inst("div", f, (4, 9)),
+            Inst("load", f, (), aw), Inst("mul", f, (10, 11)),
         ]  # fmt: skip
         m.stage("map", [*centred, *scale], stores=[(ay, 12)])
         m.stage("point", [Inst("carry", f, (), 0)], stores=[(am, 0)])
-        arrays = [np.random.default_rng(2).standard_normal((n, c)).astype("f"), np.ones(c, "f"), np.zeros((n, c), "f"), np.zeros(n, "f")]
+        arrays = [
+            np.random.default_rng(2).standard_normal((n, c)).astype("f"),
+            np.ones(c, "f"),
+            np.zeros((n, c), "f"),
+            np.zeros(n, "f"),
+        ]
         got = launch(m, arrays, (1 / c, 1e-5), ulps=1e9)
         z = arrays[0].astype("d")
         want = (z - z.mean(1, keepdims=True)) / np.sqrt(z.var(1, keepdims=True) + 1e-5)
@@ -427,7 +518,12 @@ def test_results_do_not_depend_on_threads() -> None:
     before = threads.count
     rng = np.random.default_rng(5)
     cases: list[tuple[Maker, tuple[int, ...]]] = []
-    for outer, inner in (((1,), (3_000_001,)), ((400,), (3001,)), ((3,), (70_000,)), ((5,), (3, 40_000))):
+    for outer, inner in (
+        ((1,), (3_000_001,)),
+        ((400,), (3001,)),
+        ((3,), (70_000,)),
+        ((5,), (3, 40_000)),
+    ):
         for order in ("rows", "columns"):
             m, shape = reduction(outer, inner, D.float32, ["sum", "argmax"], order)
             cases.append((m, shape))
@@ -457,7 +553,9 @@ def test_types_without_generated_code_say_so() -> None:
 
 @pytest.fixture
 def oldest(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """Code for the first 64-bit x86 processors: 16-byte vectors, no fused products, no half conversion, no rounding."""
+    """Code for the first 64-bit x86 processors: 16-byte vectors, no fused products, no half
+    conversion, no rounding.
+    """
     if platform.machine() != "x86_64":
         pytest.skip("an x86-64 processor")
     target = target_from_features("x86_64-unknown-linux-gnu", "x86-64", {})
@@ -485,13 +583,19 @@ def test_oldest_processor(oldest: None) -> None:
 @pytest.mark.parametrize(
     "triple, cpu, features",
     [
-        ("x86_64-unknown-linux-gnu", "skylake-avx512", "fma avx2 f16c avx512f avx512vl avx512dq avx512bw"),
+        (
+            "x86_64-unknown-linux-gnu",
+            "skylake-avx512",
+            "fma avx2 f16c avx512f avx512vl avx512dq avx512bw",
+        ),
         ("x86_64-unknown-linux-gnu", "haswell", "fma avx2 f16c"),
         ("aarch64-unknown-linux-gnu", "neoverse-n1", "neon"),
     ],
 )
 def test_other_processors_compile(triple: str, cpu: str, features: str) -> None:
-    """Code for processors that this machine is not: LLVM accepts it and has instructions for all of it."""
+    """Code for processors that this machine is not: LLVM accepts it and has instructions for all of
+    it.
+    """
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = target_from_features(triple, cpu, dict.fromkeys(features.split(), True))

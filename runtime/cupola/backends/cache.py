@@ -1,9 +1,10 @@
 """Compiled kernels on disk, shared by all processes of one user.
 
-An entry is a file named by the SHA-256 of everything it was made from (source, target, compiler version). It is
-written to a temporary file and renamed, so that no reader sees half of one, and begins with a checksum, so
-that a damaged one is dropped and built again. Since entries are machine code, the folder must belong to the user
-and be writable by nobody else; otherwise nothing is read or written there.
+An entry is a file named by the SHA-256 of everything it was made from (source, target, compiler
+version). It is written to a temporary file and renamed, so that no reader sees half of one, and
+begins with a checksum, so that a damaged one is dropped and built again. Since entries are machine
+code, the folder must belong to the user and be writable by nobody else; otherwise nothing is read
+or written there.
 """
 
 from __future__ import annotations
@@ -143,7 +144,9 @@ class DiskCache:
 
 
 def _prepare(folder: Path) -> str:
-    """Creates a folder for the user alone; says what is wrong if it exists and others may write it."""
+    """Creates a folder for the user alone; says what is wrong if it exists and others may write
+    it.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not hasattr(os, "getuid"):
         return ""

@@ -1,4 +1,6 @@
-"""Plain NumPy: every primitive through its reference. The oracle that tests compare the other backends with."""
+"""Plain NumPy: every primitive through its reference. The oracle that tests compare the other
+backends with.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ from cupola.dtypes import dtype
 
 
 class CPUBackend(Backend):
-    """Runs generated kernels on NumPy arrays. LLVM and the libraries are loaded when first needed."""
+    """Runs generated kernels on NumPy arrays. LLVM and the libraries are loaded when first
+    needed.
+    """
 
     name = "cpu"
 
@@ -34,9 +36,15 @@ class CPUBackend(Backend):
         return self.pool.empty(shape, dtype.np)
 
     def from_numpy(self, array: Any, index: int = 0) -> Array:
-        """The array itself, or a copy if its memory cannot be addressed in whole elements of native byte order."""
+        """The array itself, or a copy if its memory cannot be addressed in whole elements of native
+        byte order.
+        """
         array = np.asarray(array)
-        if not array.flags.aligned or not array.dtype.isnative or any(s % array.itemsize for s in array.strides):
+        if (
+            not array.flags.aligned
+            or not array.dtype.isnative
+            or any(s % array.itemsize for s in array.strides)
+        ):
             return array.astype(array.dtype.newbyteorder("="), order="C")
         return array
 
@@ -65,5 +73,3 @@ class CPUBackend(Backend):
             return function(*arrays, **attrs)
         with np.errstate(all="ignore"):
             return op.reference(np, *arrays, **attrs)
-
-

@@ -34,7 +34,12 @@ class Jit:
         self.target = _host() if target is None else target
         self.cache = DiskCache("cpu") if cache is None else cache
         self._machine = llvm.Target.from_triple(self.target.triple).create_target_machine(
-            cpu=self.target.cpu, features=self.target.features, opt=2, reloc="default", codemodel="jitdefault", jit=True
+            cpu=self.target.cpu,
+            features=self.target.features,
+            opt=2,
+            reloc="default",
+            codemodel="jitdefault",
+            jit=True,
         )
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._machine)
         self._lock = threading.Lock()
@@ -43,7 +48,9 @@ class Jit:
         _add_libm()
 
     def compile(self, text: str, needs: Mapping[str, tuple[str, str, int]] | None = None) -> int:
-        """Address of the function named ``kernel`` in the module text; ``needs`` as in ``Program``."""
+        """Address of the function named ``kernel`` in the module text; ``needs`` as in
+        ``Program``.
+        """
         digest = self._digest(text)
         with self._lock:
             found = self._addresses.get(digest)

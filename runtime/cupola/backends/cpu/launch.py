@@ -1,6 +1,7 @@
 """From a kernel to a callable: compiles it, divides its work among threads, and calls it cheaply.
 
-What depends on sizes only (vector axis, division into tasks) is decided once for each meta array and kept.
+What depends on sizes only (vector axis, division into tasks) is decided once for each meta array
+and kept.
 """
 
 from __future__ import annotations
@@ -32,15 +33,19 @@ class Launcher:
 
     def __init__(self, jit: Jit) -> None:
         self.jit = jit
-        self.native = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)(jit.compile(driver()))
+        self.native = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)(
+            jit.compile(driver())
+        )
         library = ctypes.CDLL(None)
         self.memory = [
-            ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in ("malloc", "free")
+            ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+            for name in ("malloc", "free")
         ]
         self.address_of = id if _objects_hold_pointers() else _Pointers().address
 
     def launch(self, kernel: Kernel) -> Launch:
-        """The callable for a kernel. Code is generated at its first call, for the sizes that it sees.
+        """The callable for a kernel. Code is generated at its first call, for the sizes that it
+        sees.
 
         Raises:
             NotImplementedError: an element type that generated code does not handle.
@@ -74,7 +79,9 @@ class Launcher:
             plans[meta] = 0 if words is None else words[-1].ctypes.data
             return plans[meta]
 
-        def launch(buffers: Sequence[Any], meta: Sequence[int], scalars: Sequence[float | int] = ()) -> None:
+        def launch(
+            buffers: Sequence[Any], meta: Sequence[int], scalars: Sequence[float | int] = ()
+        ) -> None:
             if type(meta) is not tuple:
                 meta = tuple(meta)
             plan = plans.get(meta)
@@ -85,8 +92,12 @@ class Launcher:
 
         return launch
 
-    def plan(self, kernel: Kernel, program: Program, body: int, meta: tuple[int, ...]) -> list[Any] | None:
-        """Arrays whose last one is the driver's plan; the others are what it points to. None: nothing to do."""
+    def plan(
+        self, kernel: Kernel, program: Program, body: int, meta: tuple[int, ...]
+    ) -> list[Any] | None:
+        """Arrays whose last one is the driver's plan; the others are what it points to. None:
+        nothing to do.
+        """
         phases = divide(kernel, program, meta, threads.count)
         if not phases:
             return None
@@ -103,7 +114,8 @@ Task = tuple[int, int, int, int, int, int, int, int, int]
 
 
 def divide(kernel: Kernel, program: Program, meta: Sequence[int], most: int) -> list[list[Task]]:
-    """The phases of a launch, each a list of tasks: rectangles of rows and columns (see ``llvm.nest.TASK``).
+    """The phases of a launch, each a list of tasks: rectangles of rows and columns (see
+    ``llvm.nest.TASK``).
 
     A reduction with few results is split inside, in a way that depends on sizes alone.
     """
@@ -124,7 +136,8 @@ def divide(kernel: Kernel, program: Program, meta: Sequence[int], most: int) -> 
     chunks = min(first, _CHUNKS, work // GRAIN // 2)
     if program.parts and units < _FEW and chunks > 1:
         partial = [
-            (1, 0, rows, 0, columns, a, z, j, cells) for j, (a, z) in enumerate(_cut(first, chunks, 1))
+            (1, 0, rows, 0, columns, a, z, j, cells)
+            for j, (a, z) in enumerate(_cut(first, chunks, 1))
         ]
         return [partial, [(2, 0, rows, 0, columns, 0, 0, len(partial), cells)]]
     count = max(1, min(most, work // GRAIN))
@@ -134,7 +147,9 @@ def divide(kernel: Kernel, program: Program, meta: Sequence[int], most: int) -> 
 
 
 def _cut(total: int, parts: int, unit: int) -> list[tuple[int, int]]:
-    """Splits ``range(total)`` into at most ``parts`` ranges of about equal length, multiples of ``unit``."""
+    """Splits ``range(total)`` into at most ``parts`` ranges of about equal length, multiples of
+    ``unit``.
+    """
     units = -(-total // unit)
     parts = min(parts, units)
     marks = [min(total, units * k // parts * unit) for k in range(parts + 1)]

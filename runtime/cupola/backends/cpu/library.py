@@ -12,7 +12,9 @@ def calls() -> dict[str, Callable[..., Any]]:
     """``name -> function(*arrays, **attrs)``; results need not be contiguous."""
     heavy = heavy_ops()
 
-    def convolution(x: Any, w: Any, *, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    def convolution(
+        x: Any, w: Any, *, stride: Any, padding: Any, dilation: Any, groups: int
+    ) -> Any:
         return heavy.convolution(x, w, None, stride, padding, dilation, groups)
 
     def input_grad(

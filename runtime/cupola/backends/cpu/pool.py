@@ -1,7 +1,8 @@
 """A caching allocator for array memory.
 
-Fresh memory costs a page fault for every 4 KiB, several times what most kernels cost, so that large blocks are
-kept when their arrays die and handed out again. Blocks of 2 MiB and more ask for huge pages.
+Fresh memory costs a page fault for every 4 KiB, several times what most kernels cost, so that large
+blocks are kept when their arrays die and handed out again. Blocks of 2 MiB and more ask for huge
+pages.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Pool:
             address = self._allocate(alignment, size)
             if not address:
                 raise MemoryError(
-                    f"cannot allocate {size / 2**20:.0f} MiB for an array ({self.live / 2**20:.0f} MiB are in use); "
+                    f"cannot allocate {size / 2**20:.0f} MiB for an array "
+                    f"({self.live / 2**20:.0f} MiB are in use); "
                     "free tensors or use a smaller batch"
                 )
         if size >= HUGE and self._advise is not None:
@@ -117,7 +119,9 @@ class Pool:
 
 
 def size_class(size: int) -> int:
-    """Rounds up to an eighth of a power of two, so that similar sizes share blocks and little is wasted."""
+    """Rounds up to an eighth of a power of two, so that similar sizes share blocks and little is
+    wasted.
+    """
     step = max(64, 1 << (size.bit_length() - 4))
     if size >= HUGE:
         step = max(step, HUGE)

@@ -12,7 +12,8 @@ class Threads:
     Attributes:
         count: the most threads that one kernel uses.
         generation: goes up when ``count`` changes; plans made before are out of date.
-        addresses: GOMP_parallel, omp_get_thread_num, omp_get_num_threads; zeros where there is no GNU OpenMP.
+        addresses: GOMP_parallel, omp_get_thread_num, omp_get_num_threads; zeros where there is no
+            GNU OpenMP.
     """
 
     def __init__(self) -> None:
@@ -55,5 +56,6 @@ def _initial() -> int:
 threads = Threads()
 
 if hasattr(os, "register_at_fork"):
-    # The team's threads do not live in a forked child (a data loader's worker): waiting for them would never end.
+    # The team's threads do not live in a forked child (a data loader's worker): waiting for them
+    # would never end.
     os.register_at_fork(after_in_child=lambda: threads.set(1))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cupola.codegen.form import Kernel
-from cupola.codegen.llvm.library import library_function
 from cupola.codegen.llvm.libm import SYMBOLS
+from cupola.codegen.llvm.library import library_function
 from cupola.codegen.llvm.nest import POINTER_OFFSET, TASK, Nest, Program, lanes
 from cupola.codegen.llvm.target import Target, target_from_features
 from cupola.codegen.llvm.types import supported
 
 __all__ = [
-    "POINTER_OFFSET", "SYMBOLS", "TASK", "Program", "Target", "axis_for", "default_axis", "generate", "supported",
-    "library_function", "target_from_features",
+    "POINTER_OFFSET", "SYMBOLS", "TASK", "Program", "Target", "axis_for", "default_axis",
+    "generate", "supported", "library_function", "target_from_features",
 ]  # fmt: skip
 
 
@@ -27,15 +27,18 @@ def generate(kernel: Kernel, target: Target, axis: int | None = None) -> Program
 
 
 def default_axis(kernel: Kernel) -> int:
-    """The loop to run over lanes where sizes are unknown: the last inner one, else the last outer one."""
+    """The loop to run over lanes where sizes are unknown: the last inner one, else the last outer
+    one.
+    """
     return kernel.outer + kernel.inner - 1
 
 
 def axis_for(kernel: Kernel, target: Target, meta: Sequence[int]) -> int:
     """The loop to run over lanes for given sizes: the one that costs least by a rough count.
 
-    Candidates are the outer loops and the last inner one. A contiguous access costs one operation a vector, a
-    strided one an operation and more a lane; lanes that do not fill a vector run one by one.
+    Candidates are the outer loops and the last inner one. A contiguous access costs one operation a
+    vector, a strided one an operation and more a lane; lanes that do not fill a vector run one by
+    one.
     """
     width = lanes(kernel, target)
     best, lowest = -1, float("inf")

@@ -13,8 +13,10 @@ class Addresses:
 
     Attributes:
         loops: the scalar loop counters that exist at the moment, by loop number.
-        vector_loop: number of the loop that runs over lanes, -1 when there is none around the current code.
-        width: lanes of the code being emitted; the vector loop's counter in ``loops`` is that of lane 0.
+        vector_loop: number of the loop that runs over lanes, -1 when there is none around the
+            current code.
+        width: lanes of the code being emitted; the vector loop's counter in ``loops`` is that of
+            lane 0.
     """
 
     def __init__(self, b: Builder, kernel: Kernel) -> None:
@@ -141,11 +143,14 @@ class Addresses:
         if condition is not None:
             p = b.select(condition, p, Val("%zeros", "ptr"))
         if mask is None:
-            return b.put(f"load {wide}, ptr {p.name}, align {size}", memory, self.width, p.level, once=False)
+            return b.put(
+                f"load {wide}, ptr {p.name}, align {size}", memory, self.width, p.level, once=False
+            )
         name = f"@llvm.masked.load.{suffix(memory, self.width)}.p0"
         bits = vector("i1", self.width)
         b.declare(f"declare {wide} {name}(ptr, i32, {bits}, {wide})")
-        text = f"call {wide} {name}(ptr {p.name}, i32 {size}, {bits} {mask.name}, {wide} zeroinitializer)"
+        passed = f"ptr {p.name}, i32 {size}, {bits} {mask.name}, {wide} zeroinitializer"
+        text = f"call {wide} {name}({passed})"
         return b.put(text, memory, self.width, max(p.level, mask.level), once=False)
 
     def _by_lane(

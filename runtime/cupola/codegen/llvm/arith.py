@@ -13,7 +13,8 @@ from cupola.dtypes import dtype
 _FLOAT_BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _INTEGER_BINARY = {"add": "add", "sub": "sub", "mul": "mul"}
 _FLOAT_UNARY = {
-    "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "roundeven", "sqrt": "sqrt", "abs": "fabs",
+    "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "roundeven", "sqrt": "sqrt",
+    "abs": "fabs",
 }  # fmt: skip
 _COMPARE = {
     "eq": ("oeq", "eq", "eq"), "ne": ("une", "ne", "ne"), "lt": ("olt", "slt", "ult"),
@@ -35,7 +36,9 @@ def arithmetic(b: Builder, op: str, d: dtype, args: list[Val], source: dtype) ->
     if op in _FLOAT_BINARY and floating:
         result = b.binary(_FLOAT_BINARY[op], *args)
     elif op in _INTEGER_BINARY:
-        result = _boolean(b, op, args) if args[0].type == "i1" else b.binary(_INTEGER_BINARY[op], *args)
+        result = (
+            _boolean(b, op, args) if args[0].type == "i1" else b.binary(_INTEGER_BINARY[op], *args)
+        )
     elif op in _FLOAT_UNARY and floating:
         result = b.intrinsic(_FLOAT_UNARY[op], *args)
     elif op in _OTHERS:
@@ -93,13 +96,16 @@ def _extreme(b: Builder, d: dtype, args: list[Val], real: str, signed: str, unsi
     if not is_float(x.type):
         order = signed if d.is_signed and x.type != "i1" else unsigned
         return b.select(b.compare(f"icmp {order}", x, y), x, y)
-    # An ordered comparison is false for NaN and so keeps y; what is left is to keep x when x is NaN.
+    # An ordered comparison is false for NaN and so keeps y; what is left is to keep x when x is
+    # NaN.
     kept = b.select(b.compare(f"fcmp {real}", x, y), x, y)
     return b.select(b.compare("fcmp uno", x, x), x, kept)
 
 
 def _divide(b: Builder, d: dtype, args: list[Val]) -> Val:
-    """Toward zero. Division by zero gives 0, and the most negative number by -1 itself: neither may trap."""
+    """Toward zero. Division by zero gives 0, and the most negative number by -1 itself: neither may
+    trap.
+    """
     x, y = args
     if d.name == "bool":
         return b.binary("and", x, y)
@@ -178,9 +184,11 @@ _OTHERS: dict[str, Callable[[Builder, dtype, list[Val]], Val]] = {
     "or": lambda b, d, args: b.binary("or", *args),
     "xor": lambda b, d, args: b.binary("xor", *args),
     "where": lambda b, d, args: b.select(*args),
-    "fma": lambda b, d, args: b.intrinsic("fma", *args)
-    if is_float(args[0].type)
-    else b.binary("add", b.binary("mul", args[0], args[1]), args[2]),
+    "fma": lambda b, d, args: (
+        b.intrinsic("fma", *args)
+        if is_float(args[0].type)
+        else b.binary("add", b.binary("mul", args[0], args[1]), args[2])
+    ),
     "floor": _same,
     "ceil": _same,
     "trunc": _same,

@@ -1,9 +1,9 @@
 """Writes LLVM instructions into the loop level that they depend on.
 
-Code is kept per loop level (0: once per call, 1: once per row, then the inner loops, last the vector loop). An
-operation lands in the deepest level of its operands, so that what does not change in a loop is computed outside
-it, and an operation written twice is emitted once. LLVM's own passes that would do this are skipped: they
-cost more than all the rest of the compilation.
+Code is kept per loop level (0: once per call, 1: once per row, then the inner loops, last the
+vector loop). An operation lands in the deepest level of its operands, so that what does not change
+in a loop is computed outside it, and an operation written twice is emitted once. LLVM's own passes
+that would do this are skipped: they cost more than all the rest of the compilation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from cupola.codegen.llvm.target import Target
 from cupola.codegen.llvm.types import literal, suffix, vector
-
 
 _LEVELS = 80  # more than the loops that a kernel can have
 
@@ -146,7 +145,9 @@ class Builder:
         return result
 
     def call_library(self, op: str, *args: Val) -> Val:
-        """Calls a function of cupola's own library (see ``library``), which is compiled apart, once."""
+        """Calls a function of cupola's own library (see ``library``), which is compiled apart,
+        once.
+        """
         lanes, level, texts = self.operands(*args)
         type_ = args[0].type
         name, wide = f"cupola_{op}_{type_}_{lanes}", vector(type_, lanes)
@@ -173,13 +174,17 @@ class Builder:
         return self.put(text, v.type, len(lanes), v.level)
 
     def rarely(self, condition: Val, usual: Val, slow: Callable[[], Val]) -> Val:
-        """``usual``, but where the condition holds in any lane: ``slow()``, in a branch of its own."""
+        """``usual``, but where the condition holds in any lane: ``slow()``, in a branch of its
+        own.
+        """
         level, label = condition.level, self.fresh("rare")
         test = condition.name
         if condition.lanes > 1:
             name = f"llvm.vector.reduce.or.v{condition.lanes}i1"
             self.declare(f"declare i1 @{name}(<{condition.lanes} x i1>)")
-            test = self.put(f"call i1 @{name}(<{condition.lanes} x i1> {test})", "i1", 1, level).name
+            test = self.put(
+                f"call i1 @{name}(<{condition.lanes} x i1> {test})", "i1", 1, level
+            ).name
         self.code[level] += [
             f"br label %{label}.pre",
             f"{label}.pre:",

@@ -56,9 +56,7 @@ def _half_to_float(b: Builder, v: Val) -> Val:
     wide = b.convert("zext", v, "i32")
     sign = b.binary("shl", b.binary("and", wide, b.const("i32", 0x8000)), b.const("i32", 16))
     shifted = b.binary("shl", b.binary("and", wide, b.const("i32", 0x7FFF)), b.const("i32", 13))
-    scaled = b.binary(
-        "fmul", b.convert("bitcast", shifted, "float"), b.const("float", 2.0**112)
-    )
+    scaled = b.binary("fmul", b.convert("bitcast", shifted, "float"), b.const("float", 2.0**112))
     special = b.compare("icmp uge", shifted, b.const("i32", 0x7C00 << 13))
     kept = b.binary("or", shifted, b.const("i32", 0x7F800000))
     bits = b.select(special, kept, b.convert("bitcast", scaled, "i32"))
@@ -87,8 +85,8 @@ def _float_to_half(b: Builder, v: Val) -> Val:
 def cast(b: Builder, v: Val, source: dtype, to: dtype) -> Val:
     """Value of type ``source`` as ``to``.
 
-    Floats to integers truncate and saturate; to 8- and 16-bit integers they go through int32, whose low bits
-    remain, as C compilers and PyTorch do it on x86.
+    Floats to integers truncate and saturate; to 8- and 16-bit integers they go through int32, whose
+    low bits remain, as C compilers and PyTorch do it on x86.
     """
     if source is to:
         return v

@@ -1,6 +1,8 @@
-"""The function that runs a plan: its tasks in order, or shared among threads by GNU OpenMP's runtime.
+"""The function that runs a plan: its tasks in order, or shared among threads by GNU OpenMP's
+runtime.
 
-A plan is an array of 64-bit words, made once for a kernel and a set of sizes (see ``backends/cpu/launch.py``):
+A plan is an array of 64-bit words, made once for a kernel and a set of sizes (see
+``backends/cpu/launch.py``):
 
     body, meta, scratch bytes, GOMP_parallel, omp_get_thread_num, omp_get_num_threads, malloc, free,
     number of phases, then for each phase: tasks, number of tasks, threads

@@ -1,8 +1,9 @@
-"""Elementary functions as vector code: 1 to 3 units in the last place, right at zeros, infinities, NaN, subnormals.
+"""Elementary functions as vector code: 1 to 3 units in the last place, right at zeros, infinities,
+NaN, subnormals.
 
-Arguments are reduced in the usual way (Muller, Elementary Functions: Algorithms and Implementation, 3rd ed., ch. 11);
-the polynomials are Chebyshev fits of the remaining functions, computed in 40 digits. What is not here, or not for
-a type, is called from the C library lane by lane.
+Arguments are reduced in the usual way (Muller, Elementary Functions: Algorithms and Implementation,
+3rd ed., ch. 11); the polynomials are Chebyshev fits of the remaining functions, computed in 40
+digits. What is not here, or not for a type, is called from the C library lane by lane.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ class _Format:
     bias: int
     magic: float  # 1.5 * 2^mantissa: adding it rounds to an integer, which its low bits then hold
     magic_bits: int
-    ln2: tuple[float, float]  # the first with so many trailing zeros that its product with an exponent is exact
+    ln2: tuple[
+        float, float
+    ]  # the first with so many trailing zeros that its product with an exponent is exact
     sqrt_half: int
     exp: tuple[float, ...]  # (exp(r) - 1 - r) / r^2 on [-ln2/2, ln2/2]
     exp_range: tuple[float, float]
@@ -39,12 +42,12 @@ _FLOAT = _Format(
     (-105.0, 89.5), (-20.0, 89.0), 10.0, 87.0,
 )  # fmt: skip
 _DOUBLE = _Format(
-    "i64", 52, 1023, 6755399441055744.0, 0x4338000000000000, (0.6931471805592082, 7.371002565167799e-13),
-    0x3FE6A09E667F3BCD,
+    "i64", 52, 1023, 6755399441055744.0, 0x4338000000000000,
+    (0.6931471805592082, 7.371002565167799e-13), 0x3FE6A09E667F3BCD,
     (
-        2.5100472505694996e-08, 2.7620201591031547e-07, 2.7557268276905696e-06, 2.4801521057868204e-05,
-        0.00019841269863171557, 0.0013888888917367081, 0.008333333333330039, 0.041666666666623824,
-        0.16666666666666669, 0.5000000000000001,
+        2.5100472505694996e-08, 2.7620201591031547e-07, 2.7557268276905696e-06,
+        2.4801521057868204e-05, 0.00019841269863171557, 0.0013888888917367081,
+        0.008333333333330039, 0.041666666666623824, 0.16666666666666669, 0.5000000000000001,
     ),
     (-750.0, 711.0), (-40.0, 710.0), 20.0, 708.0,
 )  # fmt: skip
@@ -53,26 +56,36 @@ _LOG2E = 1.4426950408889634
 
 # (log(1+f) - f + f^2/2) / f^3 on [sqrt(1/2) - 1, sqrt(2) - 1]
 _LOG_FLOAT = (
-    0.06971611827611923, -0.11479733884334564, 0.11685419827699661, -0.12425687164068222, 0.14249058067798615,
-    -0.1666780263185501, 0.20000715553760529, -0.2499999701976776, 0.3333333134651184,
+    0.06971611827611923, -0.11479733884334564, 0.11685419827699661, -0.12425687164068222,
+    0.14249058067798615, -0.1666780263185501, 0.20000715553760529, -0.2499999701976776,
+    0.3333333134651184,
 )  # fmt: skip
 # (2 atanh(s) - 2 s) / s^3 in s^2, s = f / (2 + f)
 _LOG_DOUBLE = (
-    0.14616576421644387, 0.15331711346672997, 0.18182889433757515, 0.22222211130560726, 0.28571428626001427,
-    0.3999999999989945, 0.666666666666667,
+    0.14616576421644387, 0.15331711346672997, 0.18182889433757515, 0.22222211130560726,
+    0.28571428626001427, 0.3999999999989945, 0.666666666666667,
 )  # fmt: skip
-_SIN = (-0.00019587387214414775, 0.008332746103405952, -0.166666641831398)  # (sin(r) - r) / r^3 in r^2
-_COS = (2.4547436623834074e-05, -0.0013888300163671374, 0.0416666641831398)  # (cos(r) - 1 + r^2/2) / r^4
+_SIN = (
+    -0.00019587387214414775,
+    0.008332746103405952,
+    -0.166666641831398,
+)  # (sin(r) - r) / r^3 in r^2
+_COS = (
+    2.4547436623834074e-05,
+    -0.0013888300163671374,
+    0.0416666641831398,
+)  # (cos(r) - 1 + r^2/2) / r^4
 _HALF_PI = (1.5707963267948966, 6.123233995736766e-17)
 _ERF_END, _ERF_SPLIT = 3.95, 0.92
 # erf(x)/x - 1 in x^2 on [0, 0.92^2], and -log(erfc(x)) on [0.92, 3.95]
 _ERF_SMALL = (
-    -0.0006012556259520352, 0.004997642245143652, -0.02676982991397381, 0.1128191128373146, -0.3761250376701355,
-    0.12837915122509003,
+    -0.0006012556259520352, 0.004997642245143652, -0.02676982991397381, 0.1128191128373146,
+    -0.3761250376701355, 0.12837915122509003,
 )  # fmt: skip
 _ERF_LARGE = (
-    -1.6605963537585922e-06, 4.649336187867448e-05, -0.0006002250011079013, 0.004774377681314945, -0.02645941451191902,
-    0.11014056205749512, 0.6317695379257202, 1.130261778831482, -0.0003259053628426045,
+    -1.6605963537585922e-06, 4.649336187867448e-05, -0.0006002250011079013, 0.004774377681314945,
+    -0.02645941451191902, 0.11014056205749512, 0.6317695379257202, 1.130261778831482,
+    -0.0003259053628426045,
 )  # fmt: skip
 
 
@@ -114,7 +127,9 @@ def _expm1_reduced(b: Builder, r: Val) -> Val:
 
 def exp(b: Builder, x: Val) -> Val:
     """Inline: leaves arguments whose result is not a normal number to the library."""
-    outside = b.compare("fcmp uge", b.intrinsic("fabs", x), b.const(x.type, _FORMATS[x.type].exp_normal))
+    outside = b.compare(
+        "fcmp uge", b.intrinsic("fabs", x), b.const(x.type, _FORMATS[x.type].exp_normal)
+    )
     return b.rarely(outside, _exp_of_moderate(b, x), lambda: b.call_library("exp", x))
 
 
@@ -241,7 +256,9 @@ def log10(b: Builder, x: Val) -> Val:
 
 
 def log1p(b: Builder, x: Val) -> Val:
-    """log(u) + (x - (u - 1)) / u with u = 1 + x rounded: the second term is what the rounding lost."""
+    """log(u) + (x - (u - 1)) / u with u = 1 + x rounded: the second term is what the rounding
+    lost.
+    """
     t = x.type
     u = b.binary("fadd", x, b.const(t, 1.0))
     lost = b.binary("fsub", x, b.binary("fsub", u, b.const(t, 1.0)))
@@ -258,7 +275,9 @@ def cos(b: Builder, x: Val) -> Val:
 
 
 def _sincos(b: Builder, x: Val, quarter: int, slow: str) -> Val:
-    """float32; the argument is reduced in double, with fused products exactly up to 2^45, else by the C library."""
+    """float32; the argument is reduced in double, with fused products exactly up to 2^45, else by
+    the C library.
+    """
     if not b.target.fma:
         return b.call_scalar(slow, x)
     d, t = "double", "float"
@@ -272,7 +291,9 @@ def _sincos(b: Builder, x: Val, quarter: int, slow: str) -> Val:
         n = b.binary("add", n, b.const("i32", quarter))
     z = b.binary("fmul", r, r)
     sine = b.fma(b.binary("fmul", r, z), b.horner(z, _SIN), r)
-    cosine = b.fma(b.binary("fmul", z, z), b.horner(z, _COS), b.fma(z, b.const(t, -0.5), b.const(t, 1.0)))
+    cosine = b.fma(
+        b.binary("fmul", z, z), b.horner(z, _COS), b.fma(z, b.const(t, -0.5), b.const(t, 1.0))
+    )
     odd = b.compare("icmp ne", b.binary("and", n, b.const("i32", 1)), b.const("i32", 0))
     y = b.convert("bitcast", b.select(odd, cosine, sine), "i32")
     sign = b.binary("shl", b.binary("and", n, b.const("i32", 2)), b.const("i32", 30))
@@ -331,7 +352,8 @@ FUNCTIONS: dict[str, dict[str, Callable[..., Val]]] = {
     "double": _BOTH,
 }
 
-# Short and frequent enough to be copied into kernels; the others are calls, which keeps compilation fast.
+# Short and frequent enough to be copied into kernels; the others are calls, which keeps compilation
+# fast.
 _INLINE: dict[str, dict[str, Callable[..., Val]]] = {
     "float": {"exp": exp, "log": log, "tanh": tanh, "erf": erf},
     "double": {"exp": exp},
@@ -339,7 +361,9 @@ _INLINE: dict[str, dict[str, Callable[..., Val]]] = {
 
 
 def call(b: Builder, op: str, args: list[Val]) -> Val:
-    """An elementary function in a kernel: inline in vector loops, a call in what is left of them."""
+    """An elementary function in a kernel: inline in vector loops, a call in what is left of
+    them.
+    """
     inline = _INLINE[args[0].type].get(op)
     if inline is not None and max(a.lanes for a in args) > 1:
         return inline(b, *args)

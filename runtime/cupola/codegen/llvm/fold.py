@@ -1,7 +1,8 @@
 """Reductions: accumulators, their steps, and how partial results combine.
 
-Float sums and products are folded in the element's own type for at most ``BLOCK`` elements and then in double, which
-bounds the error better than pairwise summation does. Everything else folds exactly.
+Float sums and products are folded in the element's own type for at most ``BLOCK`` elements and then
+in double, which bounds the error better than pairwise summation does. Everything else folds
+exactly.
 """
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ class Fold:
         if self.bit:
             return b.compare("icmp ne", total[0], b.const("i8", 0))
         if self.blocked:
-            return round_to(b, b.convert("fptrunc", total[0], REGISTER[self.dtype.name]), self.dtype)
+            return round_to(
+                b, b.convert("fptrunc", total[0], REGISTER[self.dtype.name]), self.dtype
+            )
         return total[0]
 
     def _combine(self, b: Builder, x: Val, y: Val) -> Val:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cupola.codegen.llvm.builder import Builder, Val
 
-_UNARY = (
-    "exp expm1 log log1p log2 log10 exp2 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
-    "erf erfc lgamma tgamma"
-).split()
+_UNARY = [
+    *"exp expm1 log log1p log2 log10 exp2 sin cos tan asin acos atan".split(),
+    *"sinh cosh tanh asinh acosh atanh erf erfc lgamma tgamma".split(),
+]
 _BINARY = "pow atan2 fmod nextafter hypot".split()
 
 NAMES = frozenset(_UNARY + _BINARY)

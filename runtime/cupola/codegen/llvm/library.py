@@ -1,4 +1,6 @@
-"""Functions that kernels call instead of containing them; each is a module of its own, compiled when first needed."""
+"""Functions that kernels call instead of containing them; each is a module of its own, compiled
+when first needed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ _BINARY = ("pow",)
 
 
 def library_function(target: Target, symbol: str, op: str, type_: str, lanes: int) -> str:
-    """LLVM module that defines ``symbol``: an elementary function of one vector (or number) a parameter."""
+    """LLVM module that defines ``symbol``: an elementary function of one vector (or number) a
+    parameter.
+    """
     b = Builder(target)
     names = ["%x", "%y"] if op in _BINARY else ["%x"]
     result = elementary.FUNCTIONS[type_][op](b, *(Val(n, type_, lanes) for n in names))

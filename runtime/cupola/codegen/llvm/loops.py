@@ -1,4 +1,6 @@
-"""Loops in LLVM's terms: counted loops around code, and the innermost loop with its vector and scalar parts."""
+"""Loops in LLVM's terms: counted loops around code, and the innermost loop with its vector and
+scalar parts.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,8 @@ class Loops:
         self, level: int, loop: int, low: str, high: str, emit: Emit, folds: list[Fold],
         unroll: int = 1, scalar: bool = False,
     ) -> tuple[list[str], States]:  # fmt: skip
-        """The innermost loop: whole vectors (several at a time if ``unroll``), then the rest one by one.
+        """The innermost loop: whole vectors (several at a time if ``unroll``), then the rest one by
+        one.
 
         Returns also the accumulators at its end.
         """
@@ -109,7 +112,9 @@ class Loops:
 def _accumulators(
     b: Builder, label: str, folds: list[Fold], state: States, width: int, copies: int, level: int
 ) -> tuple[list[States], list[States]]:
-    """Initial values and phi names, for each copy. Only the first copy goes on from what came before."""
+    """Initial values and phi names, for each copy. Only the first copy goes on from what came
+    before.
+    """
     first, names = [], []
     for k in range(copies):
         fresh: States = [[b.const(t, v) for t, v in zip(f.parts, f.identity())] for f in folds]
@@ -130,8 +135,9 @@ def _phis(
     for starts, phis, finals in zip(first, names, ends):
         for start, phi, final in zip(starts, phis, finals):
             for s, p, e in zip(start, phi, final):
+                before, after = b.spread(s, width), b.spread(e, width)
                 lines.append(
-                    f"{p.name} = phi {vector(p.type, width)} [ {b.spread(s, width)}, %{label}.pre ], "
-                    f"[ {b.spread(e, width)}, %{label}.latch ]"
+                    f"{p.name} = phi {vector(p.type, width)} "
+                    f"[ {before}, %{label}.pre ], [ {after}, %{label}.latch ]"
                 )
     return lines

@@ -1,8 +1,10 @@
 """The loop nest around a kernel's code.
 
-One loop runs over vector lanes: its *axis*. If it is an outer loop, the axis is cut into columns: inner loops run
-outside the column loop and reductions keep one accumulator a column, in memory on the stack. If it is the last
-inner loop, reductions keep their accumulators in registers. All other outer loops are flattened into rows.
+One loop runs over vector lanes: its *axis*. If it is an outer loop, the axis is cut into columns:
+    inner loops run
+outside the column loop and reductions keep one accumulator a column, in memory on the stack. If it
+is the last inner loop, reductions keep their accumulators in registers. All other outer loops are
+flattened into rows.
 
 The generated function computes a rectangle of rows and columns, named by its task (see ``plan``):
 
@@ -42,7 +44,8 @@ class Program:
         axis: the loop that runs over lanes, -1 for none.
         columns: whether the axis is an outer loop.
         width: lanes.
-        parts: 8-byte cells that one partial reduction needs; 0 if the kernel cannot be split inside.
+        parts: 8-byte cells that one partial reduction needs; 0 if the kernel cannot be split
+            inside.
         weight: rough cost of one innermost iteration, in simple operations.
         needs: library functions that the code calls, by symbol: operation, type, lanes.
     """
@@ -87,14 +90,24 @@ class Nest:
         else:
             body = [*body, "br label %row.latch"]
         entry = self._entry()
-        text = [f"define void @{NAME}(ptr %head, ptr %meta, ptr %task, ptr %scratch) #0 {{", "entry:"]
+        text = [
+            f"define void @{NAME}(ptr %head, ptr %meta, ptr %task, ptr %scratch) #0 {{",
+            "entry:",
+        ]
         text += entry + self.reductions.allocas + b.code[0] + ["br label %row.start"]
         text += rows + body + latch + ["exit:", "ret void", "}"]
         text += [f"@zeros = internal constant [{64 * 8} x i8] zeroinitializer, align 64"]
         text += list(b.declarations) + [attributes(b.target), ""]
         weight = max((_weight(s) for s in kernel.stages), default=1)
         return Program(
-            "\n".join(text), NAME, self.axis, self.columns, self.width, self.reductions.parts, weight, b.needs
+            "\n".join(text),
+            NAME,
+            self.axis,
+            self.columns,
+            self.width,
+            self.reductions.parts,
+            weight,
+            b.needs,
         )
 
     # The frame: arguments, rows, strips of columns.
@@ -117,13 +130,19 @@ class Nest:
         return lines
 
     def _rows(self) -> tuple[list[str], list[str]]:
-        """Head and latch of the loop over flattened rows, whose loop counters advance like an odometer."""
-        b, a = self.b, self.a
+        """Head and latch of the loop over flattened rows, whose loop counters advance like an
+        odometer.
+        """
+        a = self.a
         if not self.rows:
             lines = ["row.start:", "%r = add i64 %t.row, 0", "br label %row.body", "row.body:"]
             return lines, ["row.latch:", "br label %exit"]
         start = ["row.start:"]
-        head = ["br label %row.head", "row.head:", "%r = phi i64 [ %t.row, %row.start ], [ %r.next, %row.latch ]"]
+        head = [
+            "br label %row.head",
+            "row.head:",
+            "%r = phi i64 [ %t.row, %row.start ], [ %r.next, %row.latch ]",
+        ]
         latch = ["row.latch:", "%r.next = add i64 %r, 1"]
         rest, carry = "%t.row", "true"
         for d in reversed(self.rows):
@@ -142,7 +161,11 @@ class Nest:
             ]
             carry = f"%x{d}.over"
             a.loops[d] = Val(f"%x{d}", "i64", 1, 1)
-        head += ["%r.more = icmp slt i64 %r, %t.row_end", "br i1 %r.more, label %row.body, label %exit", "row.body:"]
+        head += [
+            "%r.more = icmp slt i64 %r, %t.row_end",
+            "br i1 %r.more, label %row.body, label %exit",
+            "row.body:",
+        ]
         return start + head, [*latch, "br label %row.head"]
 
     def _strips(self, body: list[str]) -> list[str]:
@@ -204,8 +227,8 @@ class Nest:
     def evaluate(self, stage: Stage, copy: int = 0) -> list[Val]:
         """Emits a stage's code at the current place.
 
-        What the innermost loop does not change is computed once for its vector and its scalar part; ``copy`` tells
-        apart unrolled iterations of the loop around it.
+        What the innermost loop does not change is computed once for its vector and its scalar part;
+        ``copy`` tells apart unrolled iterations of the loop around it.
         """
         values: list[Val] = []
         for n, inst in enumerate(stage.code):
@@ -251,7 +274,11 @@ class Nest:
             v = b.put(f"load double, ptr {at.name}, align 8", "double", 1, 0)
             return round_to(b, b.convert("fptrunc", v, type_), d)
         v = b.put(f"load i64, ptr {at.name}, align 8", "i64", 1, 0)
-        return b.convert("trunc", v, type_) if type_ != "i1" else b.compare("icmp ne", v, b.const("i64", 0))
+        return (
+            b.convert("trunc", v, type_)
+            if type_ != "i1"
+            else b.compare("icmp ne", v, b.const("i64", 0))
+        )
 
 
 def lanes(kernel: Kernel, target: Target) -> int:

@@ -1,9 +1,10 @@
 """Reduce stages: where accumulators live, and how a reduction is split among threads.
 
-Totals live on the stack: one cell for a row, or one for each column of a strip. A kernel whose only reduction comes
-first can be *split*: partial tasks reduce chunks of the first inner loop and leave their totals in scratch memory, and
-a finishing task combines them in the order of the chunks. Chunks do not depend on the number of threads, so neither
-do results.
+Totals live on the stack: one cell for a row, or one for each column of a strip. A kernel whose only
+    reduction comes
+first can be *split*: partial tasks reduce chunks of the first inner loop and leave their totals in
+scratch memory, and a finishing task combines them in the order of the chunks. Chunks do not depend
+on the number of threads, so neither do results.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from cupola.codegen.llvm.loops import Loops, States, loop_head, loop_latch
 from cupola.codegen.llvm.types import BITS, vector
 
 STRIP = 1024  # columns whose accumulators are kept at a time
-_LIGHT = 6  # instructions up to which a reduction is bound by its accumulator's latency, and so unrolled
+_LIGHT = (
+    6  # instructions up to which a reduction is bound by its accumulator's latency, and so unrolled
+)
 
 
 class _Evaluator(Protocol):
@@ -36,7 +39,13 @@ class Reductions:
     """
 
     def __init__(
-        self, kernel: Kernel, b: Builder, a: Addresses, loops: Loops, axis: int, evaluator: _Evaluator
+        self,
+        kernel: Kernel,
+        b: Builder,
+        a: Addresses,
+        loops: Loops,
+        axis: int,
+        evaluator: _Evaluator,
     ) -> None:
         self.kernel, self.b, self.a, self.loops, self.axis = kernel, b, a, loops, axis
         self.evaluator = evaluator
@@ -65,7 +74,8 @@ class Reductions:
         for k, fold in enumerate(self.folds[first:], first):
             count = STRIP if self.columns else 1
             self.allocas += [
-                f"%total{k}.{p} = alloca {t}, i64 {count}, align 64" for p, t in enumerate(fold.totals)
+                f"%total{k}.{p} = alloca {t}, i64 {count}, align 64"
+                for p, t in enumerate(fold.totals)
             ]
         reduce = self._by_column(stage, first) if self.columns else self._by_lane(stage, first)
         lines = self.b.code[1]
@@ -208,12 +218,16 @@ class Reductions:
             for count in (copies, 1) if copies > 1 else (1,):
                 label = b.fresh("rows")
                 self.evaluator.restart()
-                body = self._over_columns(level + 1, lambda deep, n=count, name=label: fold(deep, name, n))
+                body = self._over_columns(
+                    level + 1, lambda deep, n=count, name=label: fold(deep, name, n)
+                )
                 stop = high
                 if count > 1:
                     stop = f"%{label}.stop"
                     lines.append(f"{stop} = sub i64 {high}, {count - 1}")
-                lines += loop_head(label, start, stop) + b.code[level] + body + loop_latch(label, count)
+                lines += (
+                    loop_head(label, start, stop) + b.code[level] + body + loop_latch(label, count)
+                )
                 b.code[level], b.memo[level] = [], {}
                 start = f"%{label}.i"
             del self.a.loops[last]
@@ -225,7 +239,9 @@ class Reductions:
     # Splitting.
 
     def _cell(self, chunk: str, k: int, p: int, level: int) -> str:
-        """Where scratch memory holds component ``p`` of reduction ``k`` for the current row and column."""
+        """Where scratch memory holds component ``p`` of reduction ``k`` for the current row and
+        column.
+        """
         b = self.b
         number = sum(len(f.totals) for f in self.folds[:k]) + p
         row = Val("%r", "i64", 1, 1)
@@ -243,7 +259,8 @@ class Reductions:
         def keep(level: int) -> None:
             for k, f in enumerate(self.folds):
                 for p, v in enumerate(self._totals(k, f, level)):
-                    b.line(level, f"store {v.type} {v.name}, ptr {self._cell('%t.slot', k, p, level)}, align 8")
+                    at = self._cell("%t.slot", k, p, level)
+                    b.line(level, f"store {v.type} {v.name}, ptr {at}, align 8")
 
         def combine(level: int) -> None:
             for k, f in enumerate(self.folds):
