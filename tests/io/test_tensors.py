@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import cupola
 from checkpoint_files import same, to_numpy, torch_bytes
 from cupola import dtypes, engine
 from cupola.errors import UnsupportedError
@@ -239,3 +240,57 @@ def test_safetensors_between_cupola_and_its_own_package(tmp_path: Path) -> None:
     assert type(ours["a"]) is Tensor and ours["a"].dtype is dtypes.bfloat16
     safetensors.save_file(ours, tmp_path / "n.safetensors", {"format": "pt"})
     assert (tmp_path / "n.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_a_module_and_its_torch_original_exchange_weights(tmp_path: Path) -> None:
+    def build(nn: Any) -> Any:
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)
+        )
+
+    theirs, ours = build(torch.nn).eval(), build(cupola.nn).eval()
+    path = tmp_path / "model.pt"
+    torch.save(theirs.state_dict(), path)
+    ours.load_state_dict(cupola.load(path), strict=True)
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8), np.float32)
+    expected = theirs(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(ours(from_numpy(x)).detach().numpy(), expected, atol=1e-5)
+    cupola.save(ours.state_dict(), path)
+    again = build(torch.nn)
+    state = torch.load(path, weights_only=True)
+    again.load_state_dict(state, strict=True)
+    assert state._metadata == theirs.state_dict()._metadata
+    same(to_numpy(state), to_numpy(theirs.state_dict()))
+    with pytest.raises(TypeError, match="Sequential.*state_dict"):
+        cupola.save(ours, path)
+
+
+def test_an_optimizer_and_its_torch_original_exchange_states(tmp_path: Path) -> None:
+    from cupola import optim
+
+    weight = np.random.default_rng(0).standard_normal((3, 2), np.float32)
+    theirs, ours = torch.nn.Linear(2, 3), cupola.nn.Linear(2, 3)
+    for module, make in ((theirs, torch.from_numpy), (ours, from_numpy)):
+        module.load_state_dict({"weight": make(weight), "bias": make(weight[:, 0].copy())})
+    first = torch.optim.Adam(theirs.parameters(), lr=0.1)
+    second = optim.Adam(ours.parameters(), lr=0.1)
+
+    def step(module: Any, optimizer: Any, make: Any) -> None:
+        optimizer.zero_grad()
+        module(make(weight[:, :2])).sum().backward()
+        optimizer.step()
+
+    path = tmp_path / "state.pt"
+    step(theirs, first, torch.from_numpy)
+    torch.save([theirs.state_dict(), first.state_dict()], path)
+    weights, state = cupola.load(path)
+    ours.load_state_dict(weights)
+    second.load_state_dict(state)
+    for module, optimizer, make in ((theirs, first, torch.from_numpy), (ours, second, from_numpy)):
+        step(module, optimizer, make)
+    np.testing.assert_allclose(values(ours.weight), theirs.weight.detach().numpy(), rtol=1e-5)
+    cupola.save([ours.state_dict(), second.state_dict()], path)
+    weights, state = torch.load(path, weights_only=True)
+    theirs.load_state_dict(weights, strict=True)
+    first.load_state_dict(state)
+    assert first.state_dict()["state"][0]["step"] == 2
