@@ -1,6 +1,4 @@
-"""Computes kernels in the loop form with NumPy, one whole array an instruction: what generated code
-must agree with.
-"""
+"""Computes kernels in the loop form with NumPy: what generated code must agree with."""
 
 from __future__ import annotations
 

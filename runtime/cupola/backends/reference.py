@@ -1,6 +1,4 @@
-"""Plain NumPy: every primitive through its reference. The oracle that tests compare the other
-backends with.
-"""
+"""Plain NumPy, every primitive through its reference: the oracle for the other backends."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The function that runs a plan: its tasks in order, or shared among threads by GNU OpenMP's
-runtime.
+"""The function that runs a plan: its tasks in order, or shared among OpenMP's threads.
 
 A plan is an array of 64-bit words, made once for a kernel and a set of sizes (see
 ``backends/cpu/launch.py``):

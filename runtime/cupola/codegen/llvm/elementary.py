@@ -1,9 +1,9 @@
-"""Elementary functions as vector code: 1 to 3 units in the last place, right at zeros, infinities,
-NaN, subnormals.
+"""Elementary functions as vector code, to 1 to 3 units in the last place.
 
-Arguments are reduced in the usual way (Muller, Elementary Functions: Algorithms and Implementation,
-3rd ed., ch. 11); the polynomials are Chebyshev fits of the remaining functions, computed in 40
-digits. What is not here, or not for a type, is called from the C library lane by lane.
+They are right at zeros, infinities, NaN and subnormals. Arguments are reduced in the usual way
+(Muller, Elementary Functions: Algorithms and Implementation, 3rd ed., ch. 11); the polynomials are
+Chebyshev fits of the remaining functions, computed in 40 digits. What is not here, or not for a
+type, is called from the C library lane by lane.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Functions that kernels call instead of containing them; each is a module of its own, compiled
-when first needed.
-"""
+"""Functions that kernels call instead of containing them: modules compiled when first needed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Loops in LLVM's terms: counted loops around code, and the innermost loop with its vector and
-scalar parts.
-"""
+"""Counted loops around code, and the innermost loop with its vector and scalar parts."""
 
 from __future__ import annotations
 

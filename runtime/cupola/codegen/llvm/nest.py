@@ -1,10 +1,9 @@
 """The loop nest around a kernel's code.
 
 One loop runs over vector lanes: its *axis*. If it is an outer loop, the axis is cut into columns:
-    inner loops run
-outside the column loop and reductions keep one accumulator a column, in memory on the stack. If it
-is the last inner loop, reductions keep their accumulators in registers. All other outer loops are
-flattened into rows.
+inner loops run outside the column loop, and reductions keep one accumulator a column, in memory on
+the stack. If it is the last inner loop, reductions keep their accumulators in registers. All other
+outer loops are flattened into rows.
 
 The generated function computes a rectangle of rows and columns, named by its task (see ``plan``):
 

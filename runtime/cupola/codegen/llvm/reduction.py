@@ -1,10 +1,9 @@
 """Reduce stages: where accumulators live, and how a reduction is split among threads.
 
 Totals live on the stack: one cell for a row, or one for each column of a strip. A kernel whose only
-    reduction comes
-first can be *split*: partial tasks reduce chunks of the first inner loop and leave their totals in
-scratch memory, and a finishing task combines them in the order of the chunks. Chunks do not depend
-on the number of threads, so neither do results.
+reduction comes first can be *split*: partial tasks reduce chunks of the first inner loop and leave
+their totals in scratch memory, and a finishing task combines them in the order of the chunks.
+Chunks do not depend on the number of threads, so neither do results.
 """
 
 from __future__ import annotations
