@@ -113,6 +113,6 @@ def pack(builder: KernelBuilder, loops: Loops, stages: tuple[form.Stage, ...]) -
         integers=len(integers),
         accesses=tuple(accesses),
         stages=stages,
-        name=items[builder.root].op.name,
+        name=f"fused_{items[builder.root].op.name}",  # never the name of a C function
     )
     return Lowered(kernel, tuple(inputs), builder.root, tuple(meta), tuple(builder.scalars))
