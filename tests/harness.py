@@ -110,7 +110,7 @@ def convert(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
 
 
 def load(folder: pathlib.Path, name: str, alias: str | None = None) -> types.ModuleType:
-    """Imports `folder/name.py` under `alias`: an original and its conversion can be loaded together."""
+    """Imports `folder/name.py` under `alias`: an original and its copy can then both be loaded."""
     alias = alias or f"{folder.name}_{name}"
     spec = importlib.util.spec_from_file_location(alias, folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)

@@ -10,6 +10,7 @@ normalisation of each block at zero (`settle`), where torch's own error is below
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import pathlib
 
 import numpy as np
@@ -71,7 +72,7 @@ class Side:
 
     def build(self, model: Model, like=None, *, seed: int = 0, dtype: str = "float32"):
         """Returns the model with the weights of `like`, or as initialised by manual_seed(seed)."""
-        framework = self.training.torch if not self.converted else self.training.cupola
+        framework = importlib.import_module("cupola" if self.converted else "torch")
         framework.manual_seed(seed)
         module = getattr(self.load(model.file), model.builder)(**dict(model.arguments))
         if like is not None:

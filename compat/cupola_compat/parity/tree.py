@@ -34,7 +34,9 @@ class Tree:
             del sys.modules[name]
 
     def _mine(self, module: Any) -> bool:
-        places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+        # Read from __dict__: some modules of torch answer any attribute with an object of their own.
+        known = getattr(module, "__dict__", {})
+        places = [known.get("__file__"), *(known.get("__path__") or ())]
         return any(place and pathlib.Path(place).is_relative_to(self.root) for place in places)
 
     def entry(self, name: str) -> Any:
