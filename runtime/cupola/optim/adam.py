@@ -1,0 +1,117 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cupola.functional._register import write_into
+from cupola.functional.pointwise import maximum
+from cupola.optim.optimizer import Optimizer, check_betas, check_range, number
+from cupola.tensor import Tensor
+
+__all__ = ["Adam", "AdamW"]
+
+
+class Adam(Optimizer):
+    """Adaptive moments (Kingma and Ba, 2015); decoupled decay as in AdamW on demand."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        check_range("learning rate", lr)
+        check_range("epsilon value", eps)
+        check_betas(betas)
+        check_range("weight_decay value", weight_decay)
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        super().__init__(params, defaults)
+
+    def _init_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        state: dict[str, Any] = {"step": 0.0}
+        state["exp_avg"] = param.new_zeros(param.shape)
+        state["exp_avg_sq"] = param.new_zeros(param.shape)
+        if group["amsgrad"]:
+            state["max_exp_avg_sq"] = param.new_zeros(param.shape)
+        return state
+
+    def _update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]
+    ) -> None:
+        state["step"] += 1.0
+        step, lr = state["step"], number(group["lr"])
+        beta1, beta2 = number(group["betas"][0]), number(group["betas"][1])
+        value: Tensor = param
+        if group["weight_decay"] != 0:
+            if group["decoupled_weight_decay"]:
+                value = value * (1 - lr * group["weight_decay"])
+            else:
+                grad = grad + param * group["weight_decay"]
+        average = state["exp_avg"]
+        write_into(average, average + (grad - average) * (1 - beta1))
+        square = state["exp_avg_sq"]
+        write_into(square, square * beta2 + grad * grad * (1 - beta2))
+        if group["amsgrad"]:
+            largest = state["max_exp_avg_sq"]
+            square = write_into(largest, maximum(largest, square))
+        size = lr / (1 - beta1**step)
+        scale = (1 - beta2**step) ** 0.5
+        denominator = square.sqrt() / scale + group["eps"]
+        write_into(param, value - average * size / denominator)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=True,
+        )
