@@ -38,7 +38,7 @@ globals().update(_legacy.CPU)
 for _name, _type in _legacy.CUDA.items():
     setattr(cuda, _name, _type)
 
-from cupola import nn  # noqa: E402
+from cupola import nn, optim, utils  # noqa: E402
 from cupola.threads import get_num_threads, set_default_device, set_num_threads  # noqa: E402
 
 asarray = as_tensor

@@ -28,3 +28,13 @@ def converted(tmp_path_factory):
 
     target = tmp_path_factory.mktemp("converted") / "models"
     return seven.Side(harness.convert(harness.FIXTURES / "models", target), device="cuda")
+
+
+@pytest.fixture(autouse=True)
+def exact_float32():
+    """Comparisons are made in float32: convolutions may not round to TF32, as they may by default."""
+    import cupola
+
+    cupola.backends.cudnn.allow_tf32 = False
+    yield
+    cupola.backends.cudnn.allow_tf32 = True

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cupola import dtypes
+from cupola import dtypes, engine
 from cupola.dtypes import dtype as DType
 from cupola.ir import source
 from cupola.ir.node import Node
@@ -168,6 +168,11 @@ def to_float(x: Tensor) -> Node:
     """The node of a tensor, integers and bools as the default dtype."""
     node = x.node
     return node if node.dtype.category >= 2 else cast_node(node, dtypes.get_default_dtype())
+
+
+def host(x: Tensor) -> Any:
+    """The value as a NumPy array in host memory, wherever the tensor lives."""
+    return engine.to_numpy(x.node)
 
 
 def as_operand(x: Any, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cupola import dtypes, engine
-from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, wrap_dim
+from cupola.functional._convert import host, broadcast_shapes, cast_node, expand_node, wrap_dim
 from cupola.functional._register import PUBLIC, operator, write_into
 from cupola.functional.shape import sliced
 from cupola.ir import source
@@ -464,7 +464,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     from cupola.tensor.create import of_array
 
     counts = np.bincount(
-        input.detach().numpy(), None if weights is None else weights.detach().numpy().astype(np.float64), minlength
+        host(input), None if weights is None else host(weights).astype(np.float64), minlength
     )
     out = of_array(counts, input.device)
     return out if weights is None else out.to(weights.dtype if weights.dtype.category >= 2 else dtypes.float64)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from cupola import dtypes
-from cupola.functional._convert import broadcast_shapes, expand_node
+from cupola.functional._convert import host, broadcast_shapes, expand_node
 from cupola.functional._register import operator
 from cupola.ops import movement as mv
 from cupola.ops.matmul import matmul as product
@@ -305,7 +305,7 @@ def svdvals(x: Tensor) -> Tensor:
 
     from cupola.tensor.create import of_array
 
-    return of_array(np.linalg.svd(x.detach().numpy(), compute_uv=False), x.device)
+    return of_array(np.linalg.svd(host(x), compute_uv=False), x.device)
 
 
 __all__ = ["dtypes", "einsum", "matmul", "mm", "wrap"]

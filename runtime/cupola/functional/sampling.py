@@ -11,6 +11,7 @@ import numpy as np
 
 from cupola import dtypes, random
 from cupola.dtypes import dtype as DType
+from cupola.functional._convert import host
 from cupola.functional._register import PUBLIC, operator
 from cupola.functional.creation import sizes
 from cupola.functional.shape import strides
@@ -160,7 +161,7 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Any = None
     """Normal numbers with given means and standard deviations (torch.normal)."""
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         place = (mean if isinstance(mean, Tensor) else std).device
-        arrays = [x.detach().cpu().numpy() if isinstance(x, Tensor) else x for x in (mean, std)]
+        arrays = [host(x) if isinstance(x, Tensor) else x for x in (mean, std)]
         return _made(random.normal_like(*arrays, generator=generator), place, False, out)
     return _made(random.normal(sizes((size,)), _floating(dtype), mean, std, generator=generator), device, requires_grad, out)
 
@@ -168,33 +169,29 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Any = None
 PUBLIC["normal"] = normal
 
 
-def _host(x: Tensor) -> Any:
-    return x.detach().cpu().numpy()
-
-
 @operator(out=True)
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that the input (or ``p``) gives, else 0 (torch.bernoulli)."""
-    chance = _host(input) if p is None else p
+    chance = host(input) if p is None else p
     return of_array(random.bernoulli(input._n.shape, chance, input.dtype, generator=generator), input.device)
 
 
 @operator(out=True)
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Positions drawn with the probabilities in each row (torch.multinomial)."""
-    return of_array(random.multinomial(_host(input), num_samples, replacement, generator=generator), input.device)
+    return of_array(random.multinomial(host(input), num_samples, replacement, generator=generator), input.device)
 
 
 @operator
 def poisson(input: Tensor, generator: Any = None) -> Tensor:
     """Poisson counts with the rates in the input (torch.poisson)."""
-    return of_array(random.poisson(_host(input), generator=generator), input.device)
+    return of_array(random.poisson(host(input), generator=generator), input.device)
 
 
 @operator(method=False)
 def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
     """Binomial counts (torch.binomial)."""
-    return of_array(random.binomial(_host(count), _host(prob), generator=generator), count.device)
+    return of_array(random.binomial(host(count), host(prob), generator=generator), count.device)
 
 
 def _fill(name: str, draw: Any, doc: str, defaults: tuple[tuple[str, Any], ...]) -> None:
@@ -258,7 +255,7 @@ def random_(self: Tensor, *args: Any, generator: Any = None, **kw: Any) -> Tenso
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills with 1 with probability ``p``, else 0."""
-    chance = _host(p) if isinstance(p, Tensor) else p
+    chance = host(p) if isinstance(p, Tensor) else p
     array = random.bernoulli(self._n.shape, chance, self.dtype, strides=_layout(self), generator=generator)
     return self.assign(_constant(array, self))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cupola import dtypes
-from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, wrap_dim
+from cupola.functional._convert import host, broadcast_shapes, cast_node, expand_node, wrap_dim
 from cupola.functional._register import PUBLIC, operator
 from cupola.ir import source
 from cupola.ops import elementwise as ew
@@ -154,7 +154,7 @@ def _view_dtype(x: Tensor, dtype: dtypes.dtype) -> Tensor:
         return wrap(ew.bitcast(x.node, dtype=dtype))
     from cupola.tensor.create import of_array
 
-    return of_array(x.detach().numpy().view(dtype.np), x.device)
+    return of_array(host(x).view(dtype.np), x.device)
 
 
 Tensor.view = _view  # type: ignore[attr-defined]
@@ -353,7 +353,7 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
 def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
     """Repeats elements next to each other (torch.repeat_interleave)."""
     if repeats is None:
-        counts = input.detach().numpy()
+        counts = host(input)
         from cupola.tensor.create import of_array
 
         return of_array(np.repeat(np.arange(len(counts)), counts), input.device)
@@ -367,7 +367,7 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
         return wide.reshape(*n[:d], n[d] * k, *n[d + 1 :])
     from cupola.tensor.create import of_array
 
-    where = of_array(np.repeat(np.arange(n[d]), repeats.detach().numpy()), input.device)
+    where = of_array(np.repeat(np.arange(n[d]), host(repeats)), input.device)
     return input.index_select(d, where)
 
 

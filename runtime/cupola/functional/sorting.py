@@ -8,7 +8,7 @@ import numpy as np
 
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
-from cupola.functional._convert import cast_node, wrap_dim
+from cupola.functional._convert import host, cast_node, wrap_dim
 from cupola.functional._register import operator
 from cupola.functional.reduction import named
 from cupola.functional.shape import sliced
@@ -179,7 +179,7 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     """Distinct values in order; optionally where each input went and how many there were (torch.unique)."""
     from cupola.tensor.create import of_array
 
-    array = input.detach().numpy()
+    array = host(input)
     found = np.unique(array, return_inverse=True, return_counts=True, axis=dim)
     out = [of_array(np.ascontiguousarray(found[0]), input.device)]
     if return_inverse:
@@ -195,7 +195,7 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     """Values with consecutive repetitions removed (torch.unique_consecutive)."""
     from cupola.tensor.create import of_array
 
-    array = input.detach().numpy()
+    array = host(input)
     rows = array.reshape(-1) if dim is None else np.moveaxis(array, dim, 0)
     fresh = np.ones(len(rows), bool)
     if len(rows):
@@ -217,7 +217,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     """Histogram over equal bins (torch.histc)."""
     from cupola.tensor.create import of_array
 
-    array = input.detach().numpy()
+    array = host(input)
     low, high = (float(array.min()), float(array.max())) if min == max == 0 and array.size else (min, max)
     if low == high:
         low, high = low - 1, high + 1
@@ -232,4 +232,4 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     from cupola.tensor.create import of_array
 
     a, b = as_tensor(elements), as_tensor(test_elements)
-    return of_array(np.isin(a.detach().numpy(), b.detach().numpy(), invert=invert), a.device)
+    return of_array(np.isin(host(a), host(b), invert=invert), a.device)
