@@ -25,9 +25,9 @@ SLOT = 16
 
 
 def entry(kernel: Kernel, variant: Variant) -> str:
-    """Name of the function: the kernel's own, made a C name, with the task where it is a part of the work."""
-    name = re.sub(r"\W", "_", kernel.name) or "kernel"
-    name = name if not name[0].isdigit() else f"k{name}"
+    """Name of the function: the kernel's own made a C name that no device function has, with the
+    task where it is a part of the work."""
+    name = "kernel_" + re.sub(r"\W", "_", kernel.name)
     return name if variant.task == "whole" else f"{name}_{variant.task}{variant.first}"
 
 
