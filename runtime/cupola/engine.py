@@ -127,6 +127,7 @@ def _describe(node: Node, index: dict[int, int]) -> tuple[Any, ...]:
 from cupola.ir.op import PRIMITIVES  # noqa: E402
 from cupola.ir.source import BUFFER as _BUFFER  # noqa: E402
 from cupola.ir.source import CONST as _CONST  # noqa: E402
+from cupola.ir.source import LEAF as _LEAF  # noqa: E402
 
 _REALIZED_TUPLE = _BUFFER
 
@@ -197,7 +198,8 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
         order[i].value = values[place[i]]
     for node in order:
         if node.value is not None:
-            if not node.requires_grad or node.freed:
+            if not node.requires_grad or node.freed or node.op is _LEAF:
+                # No gradient flows through a leaf: keeping its source would keep every earlier step of training.
                 node.srcs = ()
             elif node.srcs:
                 for s in node.srcs:
