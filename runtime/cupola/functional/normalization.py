@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cupola.functional._register import operator
+from cupola.functional._effects import note
+from cupola.functional._register import operator, write_into
 from cupola.functional.pooling import avg_pool1d
 from cupola.tensor import Tensor, no_grad
 
@@ -30,7 +31,9 @@ def _check_channels(input: Tensor, count: int, **values: Tensor | None) -> None:
 
 def _update(running: Tensor, value: Tensor, momentum: float) -> None:
     """Move a running statistic towards ``value``."""
-    running.copy_(running * (1 - momentum) + value.to(running.dtype) * momentum)
+    value = value if value.dtype is running.dtype else value.to(running.dtype)
+    write_into(running, running * (1 - momentum) + value * momentum)
+    note(running)
 
 
 def batch_norm(

@@ -76,13 +76,13 @@ class CyclicLR(LRScheduler):
             self.scale_mode = "iterations" if mode == "exp_range" else "cycle"
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
-            self._momentum_key = _momentum_key(optimizer)
-            self.use_beta1 = self._momentum_key == "betas"
+            key = _momentum_key(optimizer)
+            self.use_beta1 = key == "betas"
             self.base_momentums = _per_group(optimizer, base_momentum, "base_momentum")
             self.max_momentums = _per_group(optimizer, max_momentum, "max_momentum")
             if last_epoch == -1:
                 for m, group in zip(self.max_momentums, optimizer.param_groups, strict=True):
-                    _set_momentum(group, self._momentum_key, m)
+                    _set_momentum(group, key, m)
         super().__init__(optimizer, last_epoch)
         self.base_lrs = base_lrs
 
@@ -115,7 +115,7 @@ class CyclicLR(LRScheduler):
                 self.base_momentums, self.max_momentums, self.optimizer.param_groups, strict=True
             ):
                 momentum = top - (top - base) * height * height_scale
-                _set_momentum(group, self._momentum_key, momentum)
+                _set_momentum(group, "betas" if self.use_beta1 else "momentum", momentum)
         return lrs
 
     def state_dict(self) -> dict[str, Any]:

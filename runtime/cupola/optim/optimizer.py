@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import cupola.dtypes as dtypes
+from cupola.functional._effects import start
 from cupola.tensor import Tensor, enable_grad, no_grad, tensor
 from cupola.utils.hooks import RemovableHandle
 
@@ -397,6 +398,14 @@ class Optimizer:
 
     def _run(self) -> None:
         """Start the recorded work: a step is where training loops pause."""
+        tensors = []
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    tensors.append(param)
+                    state = self.state.get(param, {})
+                    tensors += [value for value in state.values() if isinstance(value, Tensor)]
+        start(tensors)
 
     step = _with_hooks(step)
 
