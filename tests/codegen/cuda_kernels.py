@@ -379,8 +379,8 @@ def reread() -> Sample:
 SMALL_TYPES = (dt.uint8, dt.int8, dt.int16, dt.uint16, dt.int32, dt.uint32, dt.int64, dt.uint64)
 HALVES = (dt.float16, dt.bfloat16)
 UNARY = (
-    "exp expm1 log log1p log2 log10 exp2 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc "
-    "lgamma tgamma sqrt floor ceil trunc round"
+    "exp expm1 log log1p log2 log10 exp2 sin cos tan asin acos atan sinh cosh tanh asinh acosh "
+    "atanh erf erfc lgamma tgamma sqrt floor ceil trunc round"
 ).split()
 
 
@@ -390,7 +390,8 @@ def samples() -> list[Callable[[], Sample]]:
         gelu, lambda: gelu(1000, D), lambda: gelu(1001, F, 1), lambda: gelu(1000, F, 4), broadcast,
         lambda: broadcast((4, 3, 7)), lambda: broadcast((3, 4, 16), dt.int64), padded,
         lambda: padded(dt.int8), row_guard, gather, logic, bits, complex_product,
-        lambda: complex_product(dt.complex128), softmax, lambda: softmax(3, 3000), lambda: softmax(40, 9),
+        lambda: complex_product(dt.complex128), softmax, lambda: softmax(3, 3000),
+        lambda: softmax(40, 9),
         lambda: softmax(36, 50, F, 2), lambda: softmax(4, 64, dt.bfloat16), layer_norm,
         lambda: layer_norm(3, 47), lambda: layer_norm(2, 128, dt.float16), moments,
         lambda: moments(50, 6, False), pool, scalar_result, reread,

@@ -56,8 +56,9 @@ class Builder:
 
     def sample(self, name: str, tolerance: float = 1e-5) -> Sample:
         kernel = Kernel(
-            len(self.outer), len(self.inner), tuple(self.buffers), tuple(d for d, _ in self.scalars),
-            len(self.integers), tuple(self.accesses), tuple(self.stages), name,
+            len(self.outer), len(self.inner), tuple(self.buffers),
+            tuple(d for d, _ in self.scalars), len(self.integers), tuple(self.accesses),
+            tuple(self.stages), name,
         )  # fmt: skip
         meta = [*self.outer, *self.inner, *(n for m in self.numbers for n in m), *self.integers]
         assert len(meta) == meta_layout(kernel).length
@@ -143,7 +144,8 @@ _NUMPY = {
     "nextafter": np.nextafter, "hypot": np.hypot, "fmod": np.fmod, "shl": np.left_shift,
     "shr": np.right_shift, "idiv": lambda a, b: np.trunc(a / b), "imod": np.fmod,
     "fma": lambda a, b, c: a * b + c, "and": np.bitwise_and, "or": np.bitwise_or,
-    "xor": np.bitwise_xor, "not": np.invert, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
+    "xor": np.bitwise_xor, "not": np.invert, "asin": np.arcsin,
+    "acos": np.arccos, "atan": np.arctan,
     "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
 }  # fmt: skip
 for _name in ("exp expm1 log log1p log2 log10 exp2 sin cos tan sinh cosh tanh").split():

@@ -1,7 +1,8 @@
-"""Times generated kernels and library calls on a GPU and prints a table: run it by hand, it is no test.
+"""Times generated kernels and library calls on a GPU and prints a table: run it by hand, it is no
+test.
 
-Every figure is the median over replays of a CUDA graph of many launches, which rotate among buffers larger than the
-second-level cache. Usage: python tests/gpu/cuda_timing.py [--sweep] [--torch]
+Every figure is the median over replays of a CUDA graph of many launches, which rotate among buffers
+larger than the second-level cache. Usage: python tests/gpu/cuda_timing.py [--sweep] [--torch]
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cupy
@@ -17,7 +19,6 @@ import numpy as np
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "runtime")]
 
 from codegen import cuda_kernels as k  # noqa: E402
-
 from cupola import dtypes as dt  # noqa: E402
 from cupola.backends.cuda import convolution as conv  # noqa: E402
 from cupola.backends.cuda.launch import KernelLaunch  # noqa: E402
@@ -191,16 +192,49 @@ def conv_times(torch: dict[str, float]) -> None:
                 cupy.cuda.Device().synchronize()
                 built = time.perf_counter() - began
                 g = y
-                t = [time_graph([lambda: conv.convolution(x, w, *window)])]
-                t.append(time_graph([lambda: conv.input_grad(g, w, xs, *window)]))
-                t.append(time_graph([lambda: conv.weight_grad(g, x, ws, *window)]))
+                t = [time_graph([partial(conv.convolution, x, w, *window)])]
+                t.append(time_graph([partial(conv.input_grad, g, w, xs, *window)]))
+                t.append(time_graph([partial(conv.weight_grad, g, x, ws, *window)]))
                 flop = 2 * y.size * ws[1] * ws[2] * ws[3]
                 key = f"conv {label} {name} {'nhwc' if last else 'nchw'}"
                 other = f"{torch[key] * 1e6:9.1f}" if key in torch else "        -"
                 print(
                     f"{key:42} {t[0] * 1e6:9.1f} us {flop / t[0] / 1e12:7.1f} TF/s  torch {other}"
-                    f"  dgrad {t[1] * 1e6:8.1f} wgrad {t[2] * 1e6:8.1f}  first call {built * 1e3:.0f} ms"
+                    f"  dgrad {t[1] * 1e6:8.1f} wgrad {t[2] * 1e6:8.1f}"
+                    f"  first call {built * 1e3:.0f} ms"
                 )
+
+
+def cudnn_calls() -> None:
+    """Compares the ways to call a cuDNN plan."""
+    from cupola.backends.cuda import cudnn_graph
+    from cupola.backends.cuda.scratch import scratch
+
+    x = cupy.random.standard_normal((2, 8, 16, 16), dtype=cupy.float32)
+    w = cupy.random.standard_normal((8, 8, 3, 3), dtype=cupy.float32)
+    y = conv.convolution(x, w, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    plan = next(p for p in cudnn_graph._plans.values() if p is not None)
+    room = scratch.address(plan.workspace) if plan.workspace else 0
+    pointers = dict(zip(plan.ids, [x.data.ptr, w.data.ptr, y.data.ptr]))
+    ways = {"dict": lambda: plan.graph._execute(pointers, room, plan.handle)}
+    if hasattr(plan.graph, "_prepare_variant_pack_template"):
+        plan.graph._prepare_variant_pack_template()
+        order = plan.graph._get_variant_pack_uids_sorted()
+        print("cudnn uids", plan.ids, order)
+        if set(order) == set(plan.ids):
+            some = [pointers[i] for i in order]
+            ways["list"] = lambda: plan.graph._execute_with_ptrs(some, room, plan.handle)
+    for name, way in ways.items():
+        want = y.copy()
+        y.fill(0)
+        way()
+        same = bool((want == y).all())
+        began = time.perf_counter()
+        for _ in range(300):
+            way()
+        span = (time.perf_counter() - began) / 300
+        cupy.cuda.Device().synchronize()
+        print(f"cudnn by {name}: {span * 1e6:.1f} us, right: {same}")
 
 
 def host_times() -> None:
@@ -230,16 +264,19 @@ def host_times() -> None:
 
 
 SWEEPS = {
-    "softmax 4096x1024": [Choice(team=t) for t in (32, 64, 128, 256, 512)] + [Choice(lanes=1, team=256)],
-    "softmax 256x65536": [Choice(team=t) for t in (256, 512, 1024)] + [Choice(parts=p) for p in (2, 4, 8)],
+    "softmax 4096x1024": [Choice(team=t) for t in (32, 64, 128, 256, 512)],
+    "softmax 256x65536": [Choice(team=t) for t in (256, 512, 1024)],
     "layer norm 4096": [Choice(team=t) for t in (32, 64, 128, 256)],
     "softmax 100000": [Choice(team=t) for t in (4, 8, 16, 32)],
     "sum axis 1": [Choice(team=t) for t in (64, 128, 256, 512)],
     "sum axis 0": [
-        Choice(lanes=n, team=t, parts=p) for n in (1, 2, 4) for t in (8, 16, 32) for p in (1, 4, 8, 16)
+        Choice(lanes=n, team=t, parts=p)
+        for n in (1, 2, 4) for t in (8, 16, 32) for p in (1, 4, 8, 16)
     ],
     "sum all": [Choice(team=t, parts=p) for t in (256, 512) for p in (264, 528, 1056)],
-    "moments nhwc": [Choice(lanes=n, team=t, parts=p) for n in (1, 4) for t in (8, 16) for p in (66, 132, 264)],
+    "moments nhwc": [
+        Choice(lanes=n, team=t, parts=p) for n in (1, 4) for t in (8, 16) for p in (66, 132, 264)
+    ],
     "moments nchw": [Choice(team=t, parts=p) for t in (256, 512) for p in (4, 8, 16)],
 }  # fmt: skip
 
@@ -255,7 +292,7 @@ def main() -> None:
     )
     other = torch_times() if "--torch" in sys.argv else {}
     source, target = cupy.empty(1 << 28, np.uint8), cupy.empty(1 << 28, np.uint8)
-    seconds = time_graph([lambda: cupy.copyto(target, source)])
+    seconds = time_graph([partial(cupy.copyto, target, source)])
     print(f"copy of 256 MiB: {2 * source.nbytes / seconds / 1e9:.0f} GB/s")
     del source, target
     sweep = "--sweep" in sys.argv
@@ -275,10 +312,11 @@ def main() -> None:
                     )
         del sets
         cupy.get_default_memory_pool().free_all_blocks()
+    cudnn_calls()
     host_times()
     for n, name in ((8192, "float16"), (8192, "float32")):
         a = cupy.random.standard_normal((n, n), dtype=cupy.float32).astype(name)
-        t = time_graph([lambda: matmul(a, a)], 5)
+        t = time_graph([partial(matmul, a, a)], 5)
         print(f"matmul {n}^3 {name}: {2 * n**3 / t / 1e12:.0f} TFLOP/s")
     conv_times(other)
 

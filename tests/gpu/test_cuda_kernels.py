@@ -1,12 +1,14 @@
-"""Generated kernels on a real GPU against the NumPy interpreter of the loop form, in every forced variant."""
+"""Generated kernels on a real GPU against the NumPy interpreter of the loop form, in every forced
+variant.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from codegen.cuda_kernels import UNARY, gelu, reduction, samples, softmax, unary
 from codegen.cuda_samples import Sample
-
 from cupola import dtypes as dt
 from cupola.backends.cuda import available
 from cupola.codegen.cuda import Choice
@@ -15,8 +17,9 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not available(), reason="needs
 
 FORCED = (
     Choice(wide=True), Choice(lanes=1), Choice(lanes=2), Choice(mode="row"), Choice(mode="col"),
-    Choice(parts=3), Choice(mode="col", parts=3, team=4), Choice(mode="row", team=32, parts=2, wide=True),
-    Choice(mode="row", team=128), Choice(mode="col", team=8, lanes=1),
+    Choice(parts=3), Choice(mode="col", parts=3, team=4),
+    Choice(mode="row", team=32, parts=2, wide=True), Choice(mode="row", team=128),
+    Choice(mode="col", team=8, lanes=1),
 )  # fmt: skip
 
 
@@ -50,9 +53,12 @@ def test_unary(op: str, d: dt.dtype) -> None:
     "make",
     [
         lambda: gelu(1 << 20), lambda: gelu((1 << 20) + 3, dt.bfloat16), lambda: softmax(300, 1024),
-        lambda: softmax(2, 200_000), lambda: softmax(3, 5000, dt.float16), lambda: softmax(1000, 300, dt.float32, 2),
-        lambda: reduction("sum", (1,), (1 << 21,), (0, 1)), lambda: reduction("argmax", (1,), (1 << 20,), (0, 1)),
-        lambda: reduction("sum", (2048,), (1024,), (1, 2048)), lambda: reduction("max", (2048,), (600,), (600, 1)),
+        lambda: softmax(2, 200_000), lambda: softmax(3, 5000, dt.float16),
+        lambda: softmax(1000, 300, dt.float32, 2),
+        lambda: reduction("sum", (1,), (1 << 21,), (0, 1)),
+        lambda: reduction("argmax", (1,), (1 << 20,), (0, 1)),
+        lambda: reduction("sum", (2048,), (1024,), (1, 2048), dt.float64),
+        lambda: reduction("max", (2048,), (600,), (600, 1)),
         lambda: reduction("argmin", (64,), (40, 200), (200, 12800, 1), nan=True),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs: generated CUDA C through NVRTC, cuBLAS and cuDNN for the heavy operators, CuPy for memory and the rest.
+"""NVIDIA GPUs: generated CUDA C through NVRTC, vendor libraries, CuPy for memory and the rest.
 
 Importing this package needs neither CuPy nor a GPU; making a ``CUDABackend`` does.
 """

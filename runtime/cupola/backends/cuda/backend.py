@@ -41,7 +41,8 @@ class CUDABackend(Backend):
         """
         if not 0 <= index < device_count():
             raise BackendError(
-                f"device cuda:{index} was asked for, but this machine has {device_count()} (cuda:0 is the first)"
+                f"device cuda:{index} was asked for, but this machine has {device_count()} GPUs "
+                "(cuda:0 is the first)"
             )
         return self._xp.cuda.Device(index)
 

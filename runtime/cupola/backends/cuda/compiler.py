@@ -26,7 +26,7 @@ def _nvrtc() -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
 
 
 def target(device: int) -> str:
-    """NVRTC's architecture option: machine code for this device, or PTX for one newer than the compiler."""
+    """NVRTC's target: machine code for the device, or PTX if it is newer than NVRTC."""
     have, known = capability(device), _nvrtc()[2]
     return f"sm_{have}" if have in known else f"compute_{max(k for k in known if k <= have)}"
 
@@ -62,7 +62,7 @@ _functions: dict[tuple[str, int], tuple[Any, int]] = {}
 
 
 def function(text: str, name: str) -> int:
-    """The driver's handle of function ``name`` of a translation unit, loaded on the current device."""
+    """The driver's handle of a function of a translation unit, on the current device."""
     device = current()
     found = _functions.get((text, device))
     if found is None:

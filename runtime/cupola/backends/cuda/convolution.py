@@ -84,7 +84,7 @@ def _pad(x: Any, pairs: Any) -> Any:
 
 
 class _Solved:
-    """How a problem is put to cuDNN: its plan, and whether operands are brought to channels-last."""
+    """How a problem is put to cuDNN: its plan, and which operands are copied first."""
 
     __slots__ = ("copies", "plan", "seen_last", "solved_last")
 

@@ -1,6 +1,7 @@
-"""Matrix products of cuBLASLt through ctypes: CuPy's own binding refuses to be captured into a CUDA graph.
+"""Matrix products of cuBLASLt through ctypes: CuPy's own cuBLAS cannot be captured into a graph.
 
-The numbers are those of ``cublasLt.h`` and ``library_types.h``, which NVIDIA keeps stable between major versions.
+The numbers are those of ``cublasLt.h`` and ``library_types.h``, which NVIDIA keeps stable between
+major versions.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _factors(name: str) -> Any:
 
 
 class Product:
-    """out = activation(first @ second + bias), prepared; column-major, ``out`` (rows, columns) densely packed.
+    """out = activation(first @ second + bias), prepared; column-major, ``out`` dense.
 
     Raises:
         Unavailable: cuBLASLt has no algorithm for it.
@@ -194,8 +195,8 @@ class Product:
                 self._set(function, self._work, _BIAS, pointer(bias))
             target = pointer(out)
             status = self._library.cublasLtMatmul(
-                self._handle, self._work, self._one, pointer(first), a, pointer(second), b, self._zero,
-                target, c, target, c, ctypes.byref(self._algo), pointer(room),
+                self._handle, self._work, self._one, pointer(first), a, pointer(second), b,
+                self._zero, target, c, target, c, ctypes.byref(self._algo), pointer(room),
                 ctypes.c_size_t(self._room), pointer(stream()),
             )  # fmt: skip
         if status:

@@ -1,13 +1,14 @@
-"""Convolutions as cuDNN graphs through its frontend package: plans are built once a problem and kept.
+"""Convolutions as cuDNN graphs through its frontend package: a plan a problem, built once.
 
-A problem is everything that a plan depends on: shapes, strides, types, window, epilogue and the numerical switches.
+A problem is everything that a plan depends on: shapes, strides, types, window, epilogue and the
+numerical switches.
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from cupola.backends.cuda.device import current, stream
@@ -33,13 +34,15 @@ class Problem:
     """One convolution, or one of its adjoints.
 
     Attributes:
-        kind: ``fprop`` (x, w -> y), ``dgrad`` (y's gradient, w -> x's) or ``wgrad`` (x, y's gradient -> w's).
+        kind: ``fprop`` (x, w -> y), ``dgrad`` (y's gradient, w -> x's) or ``wgrad`` (x, y's
+            gradient -> w's).
         dtype: NumPy name of the element type.
         first, second, result: the two operands in the order above and the result.
         padding: the same on both sides of a dimension.
         bias: added to each channel of the result (fprop only).
         residual: layout of an array added after the bias.
-        activation: ``relu``, ``gelu``, ``gelu_tanh``, ``silu``, ``sigmoid``, ``tanh`` or empty; applied last.
+        activation: ``relu``, ``gelu``, ``gelu_tanh``, ``silu``, ``sigmoid``, ``tanh`` or empty;
+            applied last.
     """
 
     kind: str
@@ -75,14 +78,13 @@ def module() -> Any:
     return cudnn
 
 
-@lru_cache(maxsize=None)
+@cache
 def _handle(device: int) -> int:
     return int(module().create_handle())
 
 
 class Plan:
-    """A built graph. Called with the addresses of: first, second, result, then bias and residual
-    where there are any."""
+    """A built graph; called with addresses: first, second, result, then bias, residual if any."""
 
     def __init__(self, graph: Any, tensors: list[Any], device: int) -> None:
         self.graph = graph

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from cupola.errors import BackendError
@@ -18,8 +18,8 @@ def _found() -> tuple[Any, int, str]:
             None,
             0,
             (
-                f"CUDA was asked for, but CuPy cannot be imported ({error}). Install it with the runtime: "
-                "pip install 'cupola[cuda13]' (for drivers of CUDA 12: 'cupola[cuda12]')."
+                f"CUDA was asked for, but CuPy cannot be imported ({error}). Install it with the "
+                "runtime: pip install 'cupola[cuda13]' (for drivers of CUDA 12: 'cupola[cuda12]')."
             ),
         )
     try:
@@ -29,9 +29,10 @@ def _found() -> tuple[Any, int, str]:
             cupy,
             0,
             (
-                f"CUDA was asked for, but CuPy {cupy.__version__} cannot reach a GPU ({error}). Check that `nvidia-smi` "
-                "lists one and that its driver is at least as new as the CUDA version of the CuPy package; "
-                "pip install 'cupola[cuda13]' or 'cupola[cuda12]' chooses it."
+                f"CUDA was asked for, but CuPy {cupy.__version__} cannot reach a GPU ({error}). "
+                "Check that `nvidia-smi` lists one and that its driver is at least as new as the "
+                "CUDA version of the CuPy package; pip install 'cupola[cuda13]' or "
+                "'cupola[cuda12]' chooses it."
             ),
         )
     if count == 0:
@@ -65,13 +66,13 @@ def require() -> Any:
     return cupy
 
 
-@lru_cache(maxsize=None)
+@cache
 def processors(index: int) -> int:
     """Multiprocessors of a device."""
     return int(require().cuda.runtime.getDeviceProperties(index)["multiProcessorCount"])
 
 
-@lru_cache(maxsize=None)
+@cache
 def capability(index: int) -> int:
     """Compute capability, such as 90."""
     return int(require().cuda.Device(index).compute_capability)

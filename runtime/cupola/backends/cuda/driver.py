@@ -1,4 +1,4 @@
-"""Launching kernels through the driver's C interface: a third of the host time of CuPy's own launch."""
+"""Launching kernels through the driver's C interface, which costs less than CuPy's launch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_CONTEXT = (201, 3, 400)  # a thread that has not used CUDA yet
 
 @lru_cache(maxsize=1)
 def library() -> Any:
-    """The driver; loaded so that calls keep the interpreter's lock, which is cheaper for calls this short.
+    """The driver, loaded so that calls keep the interpreter's lock: cheaper for short ones.
 
     Raises:
         BackendError: the NVIDIA driver is not installed.
@@ -56,7 +56,8 @@ class Call:
         """Queues the kernel on a stream.
 
         Raises:
-            RuntimeError: the driver refused; asynchronous faults surface at a later call, as always with CUDA.
+            RuntimeError: the driver refused; asynchronous faults surface at a later call, as always
+                with CUDA.
         """
         code = self._launch(*self._before, _handle(stream), self._values, None)
         if code in _NO_CONTEXT:

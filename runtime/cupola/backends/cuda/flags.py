@@ -12,12 +12,13 @@ class Flags:
     Attributes:
         matmul_tf32: float32 matrix products may round their operands to TF32
             (torch.backends.cuda.matmul.allow_tf32).
-        cudnn_tf32: float32 convolutions may (torch.backends.cudnn.allow_tf32, on by default there too).
+        cudnn_tf32: float32 convolutions may (torch.backends.cudnn.allow_tf32, on by default there
+            too).
         deterministic: only algorithms that give the same bits every time
             (torch.backends.cudnn.deterministic).
         cudnn: use cuDNN at all (torch.backends.cudnn.enabled).
-        check_indices: gather and scatter wait for the device and raise IndexError for positions out of bounds;
-            without it such positions are undefined.
+        check_indices: gather and scatter wait for the device and raise IndexError for positions out
+            of bounds; without it such positions are undefined.
     """
 
     matmul_tf32: bool = False

@@ -1,6 +1,7 @@
-"""Convolution by unfolding windows into a matrix: for element types and shapes that cuDNN does not take.
+"""Convolution by unfolding windows into a matrix: for what cuDNN does not take.
 
-``x`` (N, C, *space), ``w`` (O, C / groups, *kernel); padding has been applied already; any number of dimensions.
+``x`` (N, C, *space), ``w`` (O, C / groups, *kernel); padding has been applied already; any number
+of dimensions.
 """
 
 from __future__ import annotations

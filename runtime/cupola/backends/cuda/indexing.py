@@ -1,4 +1,4 @@
-"""Reading and writing at computed positions with CuPy, without waiting for the device to check the positions."""
+"""Reading and writing at computed positions with CuPy, without waiting to check them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def _add(out: Any, where: Any, values: Any) -> None:
         xp.add.at(wide, where, values.astype(xp.int32))
         out[...] = wide != 0
     elif out.dtype.itemsize < 4 or out.dtype == xp.int64:
-        # Atomic additions exist for 32- and 64-bit floats and for 32-bit and unsigned 64-bit integers.
+        # Atomic additions exist for 32- and 64-bit floats and for 32-bit and unsigned 64-bit
+        # integers.
         kind = (
             xp.uint64
             if out.dtype == xp.int64
@@ -55,7 +56,7 @@ def index_rows(x: Any, idx: Any) -> Any:
 
 
 def gather(x: Any, index: Any, dim: int) -> Any:
-    """The element of ``x`` at ``index`` along ``dim``; other dimensions of ``index`` may be shorter than x's."""
+    """Elements of ``x`` at ``index`` along ``dim``; other dimensions may be shorter than x's."""
     _check(index, x.shape[dim])
     return x[_along(index, dim)]
 

@@ -19,7 +19,7 @@ Ready = tuple[tuple[Call, ...], int]
 
 
 class KernelLaunch:
-    """``launch(buffers, meta, scalars)`` for one kernel; CuPy arrays in the order of ``Kernel.buffers``.
+    """``launch(buffers, meta, scalars)`` of one kernel, for CuPy arrays.
 
     Works on the current stream and can be captured into a CUDA graph.
     """

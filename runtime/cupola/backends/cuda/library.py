@@ -1,4 +1,4 @@
-"""Library calls: a table by primitive name, then the primitive's reference on CuPy, then on the host."""
+"""Library calls: a table by name, then the primitive's reference on CuPy, then on the host."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _on_host: set[str] = set()
 
 
 def call(op: Any, arrays: Sequence[Any], attrs: dict[str, Any], like: Any) -> Any:
-    """Runs one primitive; arrays of the device in, arrays of the device out (a tuple where the primitive has several).
+    """Runs one primitive on arrays of the device; a tuple where it has several results.
 
     Raises:
         Exception: what the reference raises on the host, for wrong arguments.
@@ -44,7 +44,8 @@ def call(op: Any, arrays: Sequence[Any], attrs: dict[str, Any], like: Any) -> An
         except (IndexError, cupy.cuda.memory.OutOfMemoryError):
             raise
         except Exception:
-            # CuPy lacks a function, a dtype or an argument. If the arguments are wrong, NumPy says so below.
+            # CuPy lacks a function, a dtype or an argument. If the arguments are wrong, NumPy says
+            # so below.
             result = _host(op, arrays, attrs)
             _on_host.add(op.name)
             return result

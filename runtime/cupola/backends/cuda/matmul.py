@@ -1,4 +1,4 @@
-"""Matrix products through cuBLASLt: any layout that it can read is passed as it is, without a copy."""
+"""Matrix products through cuBLASLt: a layout that it can read is passed on without a copy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Device memory that lives only during one operation: partial sums, library workspaces.
 
-It is kept, not returned to the pool: work captured into a CUDA graph goes on using the address. Operations on one
-stream follow each other, so they can share it; every stream has its own.
+It is kept, not returned to the pool: work captured into a CUDA graph goes on using the address.
+Operations on one stream follow each other, so they can share it; every stream has its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _LEAST = 1 << 20
 
 
 class Scratch:
-    """Scratch memory by device and stream; grows, and keeps outgrown blocks alive for captured graphs."""
+    """Scratch memory by device and stream; outgrown blocks stay alive for captured graphs."""
 
     def __init__(self) -> None:
         self._blocks: dict[tuple[int, int], tuple[int, int]] = {}

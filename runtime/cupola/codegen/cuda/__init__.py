@@ -1,7 +1,7 @@
 """The CUDA C dialect: a kernel of the loop form as source text, and the launches that run it.
 
-``plan`` chooses, from the sizes alone, the variants and launch shapes; ``source`` writes the text of a variant.
-Neither needs a GPU.
+``plan`` chooses, from the sizes alone, the variants and launch shapes; ``source`` writes the text
+of a variant. Neither needs a GPU.
 """
 
 from cupola.codegen.cuda.plan import Choice, Plan, Step, plan

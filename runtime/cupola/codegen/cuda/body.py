@@ -13,8 +13,8 @@ from cupola.dtypes import dtype
 class Addresses:
     """Writes addresses and guards as C text.
 
-    The part that the outer loops give is computed once (``outer``), the rest in the inner loops (``inner``); the term
-    of the lane ``j`` is added where an element is touched.
+    The part that the outer loops give is computed once (``outer``), the rest in the inner loops
+    (``inner``); the term of the lane ``j`` is added where an element is touched.
     """
 
     def __init__(self, kernel: Kernel, variant: Variant) -> None:
@@ -112,8 +112,11 @@ def _needs(stage: Stage, number: int) -> set[int]:
 
 
 def by_position(stage: Stage, reduce: Reduce) -> bool:
-    """Whether an arg reduction may carry positions in the inner loops, of which the index is worked out at the end:
-    its index is then a function of the loop counters alone, taken to grow with them."""
+    """Whether an arg reduction may carry positions, of which the index is worked out at the end.
+
+    Its index is then a function of the loop counters alone, taken to grow with
+    them.
+    """
     return all(
         stage.code[n].op in ("loop", "meta", "const", "add", "mul", "cast")
         for n in _needs(stage, reduce.index)

@@ -11,9 +11,9 @@ _BINARY = {"add": "+", "sub": "-", "mul": "*", "div": "/", "idiv": "/", "imod": 
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _BITS = {"and": "&", "or": "|", "xor": "^", "shl": "<<", "shr": ">>"}
 _UNARY_MATH = {
-    "floor", "ceil", "trunc", "sqrt", "exp", "expm1", "log", "log1p", "log2", "log10", "exp2", "sin", "cos",
-    "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma",
-    "tgamma",
+    "floor", "ceil", "trunc", "sqrt", "exp", "expm1", "log", "log1p", "log2", "log10", "exp2",
+    "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+    "erf", "erfc", "lgamma", "tgamma",
 }  # fmt: skip
 _BINARY_MATH = {"pow", "atan2", "fmod", "copysign", "nextafter", "hypot"}
 

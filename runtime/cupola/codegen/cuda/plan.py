@@ -1,8 +1,8 @@
-"""How a kernel is launched for given sizes: which variant, how many threads, whether the work is split.
+"""How a kernel is launched for given sizes: variant, threads, whether the work is split.
 
-Pure arithmetic on the meta array; the results are remembered by the launcher, so that none of it runs twice for
-the same sizes. Every rule here only chooses among forms that give the same result, and sums are folded in an order
-that depends on the sizes alone, so that results repeat bit by bit.
+Pure arithmetic on the meta array; the results are remembered by the launcher, so that none of it
+runs twice for the same sizes. Every rule here only chooses among forms that give the same result,
+and sums are folded in an order that depends on the sizes alone, so that results repeat bit by bit.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _lanes(
     tail: bool = False,
     most: int | None = None,
 ) -> tuple[int, tuple[int, ...]]:
-    """The widest lanes, of at most ``width`` bytes, for which some access becomes a vector, and those accesses."""
+    """The widest lanes up to ``width`` bytes that make vectors, and the accesses they make so."""
     kernel = sizes.kernel
     candidates = [
         kernel.buffers[kernel.accesses[a].buffer].itemsize

@@ -1,4 +1,4 @@
-"""Device functions that generated kernels call, as CUDA C text: only what a kernel needs is included."""
+"""Device functions that generated kernels call, as CUDA C text; each kernel gets what it needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ template<class A, class B> DEV A bit_cast(B b) {
   u.b = b;
   return u.a;
 }
-DEV int magic(int n, int m, int s) { return (int)((__umulhi((unsigned)n, (unsigned)m) + (unsigned)n) >> s); }
+DEV int magic(int n, int m, int s) {
+  return (int)((__umulhi((unsigned)n, (unsigned)m) + (unsigned)n) >> s);
+}
 """
 # magic: n / d for 0 <= n < 2**31 by a multiplication with numbers worked out at launch.
 
@@ -60,7 +62,9 @@ template<> __device__ __forceinline__ bf16 from_float<bf16>(float a) {
 EIGHT = r"""
 struct f8e4 { unsigned char x; };
 struct f8e5 { unsigned char x; };
-DEV float half_bits(unsigned short x) { float r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(x)); return r; }
+DEV float half_bits(unsigned short x) {
+  float r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(x)); return r;
+}
 DEV float to_float(f8e5 a) { return half_bits((unsigned short)(a.x << 8)); }
 DEV float to_float(f8e4 a) {
   if ((a.x & 0x7f) == 0x7f) return __int_as_float(0x7fc00000);
@@ -76,8 +80,12 @@ template<int E, int M> DEV unsigned char eight(float a, unsigned char top, unsig
     q = ((size + (1 << (22 - M)) - 1 + ((size >> (23 - M)) & 1)) >> (23 - M)) - ((127 - bias) << M);
   return (unsigned char)(sign | (q > top ? over : q));
 }
-template<> __device__ __forceinline__ f8e4 from_float<f8e4>(float a) { f8e4 r; r.x = eight<4, 3>(a, 0x7e, 0x7f); return r; }
-template<> __device__ __forceinline__ f8e5 from_float<f8e5>(float a) { f8e5 r; r.x = eight<5, 2>(a, 0x7b, 0x7c); return r; }
+template<> __device__ __forceinline__ f8e4 from_float<f8e4>(float a) {
+  f8e4 r; r.x = eight<4, 3>(a, 0x7e, 0x7f); return r;
+}
+template<> __device__ __forceinline__ f8e5 from_float<f8e5>(float a) {
+  f8e5 r; r.x = eight<5, 2>(a, 0x7b, 0x7c); return r;
+}
 """
 
 COMPLEX = r"""
@@ -85,12 +93,14 @@ struct NAME { REAL x, y; };
 DEV NAME operator+(NAME a, NAME b) { NAME r = {a.x + b.x, a.y + b.y}; return r; }
 DEV NAME operator-(NAME a, NAME b) { NAME r = {a.x - b.x, a.y - b.y}; return r; }
 DEV NAME operator-(NAME a) { NAME r = {-a.x, -a.y}; return r; }
-DEV NAME operator*(NAME a, NAME b) { NAME r = {a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x}; return r; }
+DEV NAME operator*(NAME a, NAME b) {
+  NAME r = {a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x};
+  return r;
+}
 DEV NAME operator/(NAME a, NAME b) {
-  REAL s = FABS(b.x) > FABS(b.y) ? b.y / b.x : b.x / b.y;  // scaled, so that the squares do not overflow
-  if (FABS(b.x) > FABS(b.y)) { REAL d = b.x + b.y * s; NAME r = {(a.x + a.y * s) / d, (a.y - a.x * s) / d}; return r; }
-  REAL d = b.x * s + b.y;
-  NAME r = {(a.x * s + a.y) / d, (a.y * s - a.x) / d};
+  const bool wide = FABS(b.x) > FABS(b.y);  // scaled, so that the squares do not overflow
+  const REAL s = wide ? b.y / b.x : b.x / b.y, d = wide ? b.x + b.y * s : b.x * s + b.y;
+  NAME r = {(wide ? a.x + a.y * s : a.x * s + a.y) / d, (wide ? a.y - a.x * s : a.y * s - a.x) / d};
   return r;
 }
 DEV bool operator==(NAME a, NAME b) { return a.x == b.x && a.y == b.y; }
@@ -117,10 +127,12 @@ template<class T> DEV T lane_xor(T v, int m) {
   u.w[0] = 0;
   u.t = v;
   #pragma unroll
-  for (int k = 0; k < (int)(sizeof(T) + 3) / 4; ++k) u.w[k] = __shfl_xor_sync(0xffffffffu, u.w[k], m);
+  for (int k = 0; k < (int)(sizeof(T) + 3) / 4; ++k)
+    u.w[k] = __shfl_xor_sync(0xffffffffu, u.w[k], m);
   return u.t;
 }
-// A team of blockDim.x consecutive threads (a power of two; above a warp it is the whole block): all get the result.
+// A team of blockDim.x consecutive threads (a power of two; above a warp it is the whole block):
+// all get the result.
 template<class R> DEV typename R::T team_row(typename R::T v, char* shared) {
   const int team = blockDim.x;
   for (int m = (team < 32 ? team : 32) >> 1; m; m >>= 1) v = R::fold(v, lane_xor(v, m));

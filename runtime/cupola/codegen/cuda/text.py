@@ -25,8 +25,7 @@ SLOT = 16
 
 
 def entry(kernel: Kernel, variant: Variant) -> str:
-    """Name of the function: the kernel's own made a C name that no device function has, with the
-    task where it is a part of the work."""
+    """Name of the function: the kernel's, as a C name that no device function has."""
     name = "kernel_" + re.sub(r"\W", "_", kernel.name)
     return name if variant.task == "whole" else f"{name}_{variant.task}{variant.first}"
 
@@ -41,7 +40,7 @@ def carry_types(kernel: Kernel) -> list[dtype]:
 
 
 def source(kernel: Kernel, variant: Variant) -> str:
-    """A self-contained CUDA C translation unit with one ``extern "C"`` function of one by-value parameter struct.
+    """A self-contained CUDA C translation unit: one function with one by-value parameter.
 
     Raises:
         NotImplementedError: an operation or element type that the dialect lacks.
@@ -75,7 +74,8 @@ class _Writer:
                 self._reduction(self.starts[n] + m, r, stage) for m, r in enumerate(stage.reduces)
             ]
         bound = 256 if self.variant.mode == "flat" else 1024
-        head = f'extern "C" __global__ void __launch_bounds__({bound}) {entry(k, self.variant)}(const P p)'
+        name = entry(k, self.variant)
+        head = f'extern "C" __global__ void __launch_bounds__({bound}) {name}(const P p)'
         lines = self._flat() if self.variant.mode == "flat" else self._team()
         return "\n".join([*parts, f"{head} {{", *lines, "}", ""])
 
@@ -104,7 +104,8 @@ class _Writer:
                 f"typedef best<{work}, {position}> T;",
                 f"DEV T start() {{ T r = {{{start}, -1}}; return r; }}",
                 f"DEV T pair({value} a, {position} i) {{ T r = {{{take}, i}}; return r; }}",
-                f"DEV T next(T r, {value} a, {position} i) {{ return step<{best}>(r, ({work}){take}, i); }}",
+                f"DEV T next(T r, {value} a, {position} i) {{",
+                f"return step<{best}>(r, ({work}){take}, i); }}",
                 f"DEV T fold(T a, T b) {{ return better<{best}>(a, b); }}",
                 "DEV long long give(T a) { return a.i; }",
             ]
@@ -210,7 +211,8 @@ class _Writer:
             "extern __shared__ __align__(16) char shared[];",
             f"const {index} lane = threadIdx.{lane}, team = blockDim.{lane};",
             f"{index} of = ({index})blockIdx.x * blockDim.{across} + threadIdx.{across};",
-            # Threads past the end repeat the last iteration without storing: all reach every barrier.
+            # Threads past the end repeat the last iteration without storing: all reach every
+            # barrier.
             f"const bool live = of < p.v[{w.outer}];",
             f"if (!live) of = p.v[{w.outer}] - 1;",
             f"const long long all = (long long)p.v[{w.outer}] * {v.outer_lanes};",
@@ -255,7 +257,8 @@ class _Writer:
         ]
 
     def _slot(self, carry: int) -> str:
-        return f"(p.scratch + {SLOT} * ({carry} * all + (long long)of * {self.variant.outer_lanes} + j))"
+        place = f"{carry} * all + (long long)of * {self.variant.outer_lanes} + j"
+        return f"(p.scratch + {SLOT} * ({place}))"
 
     def _part(self, carry: int, first: int, part: str) -> str:
         row = f"{len(self.carries)} + {carry - first} * (long long)p.v[{self.words.parts}] + {part}"
@@ -294,7 +297,7 @@ class _Writer:
         return f"{self.addresses.index} f = from + lane; f < to; f += team"
 
     def _finish(self, c: int, first: int, lanes: int, body: Body, reduce: Reduce) -> list[str]:
-        """Folds the accumulators of a team into the carry, or into the part's place in scratch memory."""
+        """Folds a team's accumulators into the carry, or into the part's place in scratch."""
         v = self.variant
         out = []
         if v.mode == "row" and lanes > 1:

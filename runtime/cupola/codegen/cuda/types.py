@@ -1,8 +1,8 @@
 """C spellings of element types and constants, and the device functions that a kernel may need.
 
-A type has two spellings: the one in memory and the one of a value in a register. They differ for bool, stored as
-a byte. The 16-bit and 8-bit floats are one-member structs: values convert to ``float`` for arithmetic. The text
-needs no header, so that NVRTC needs no include path.
+A type has two spellings: the one in memory and the one of a value in a register. They differ for
+bool, stored as a byte. The 16-bit and 8-bit floats are one-member structs: values convert to
+``float`` for arithmetic. The text needs no header, so that NVRTC needs no include path.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which of the several forms of a kernel's code is meant, and how its launch parameters are laid out."""
+"""Which form of a kernel's code is meant, and how its launch parameters are laid out."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ class Variant:
     """One specialisation of a kernel, or of some of its stages.
 
     Attributes:
-        mode: ``flat``: a thread an outer iteration (kernels without inner loops); ``row``: a team of neighbouring
-            threads shares the inner loops of one outer iteration; ``col``: neighbouring threads take neighbouring
-            outer iterations and a team lies across ``threadIdx.y``.
-        task: ``whole``: all stages in one launch. Where few outer iterations have much to reduce, a launch a stage
-            instead: ``part`` folds a stretch of the inner range into scratch memory, ``join`` folds these parts in a
-            fixed order and runs the points that follow, ``each`` runs a map stage over stretches.
+        mode: ``flat``: a thread an outer iteration (kernels without inner loops); ``row``: a team
+            of neighbouring threads shares the inner loops of one outer iteration; ``col``:
+            neighbouring threads take neighbouring outer iterations and a team lies across
+            ``threadIdx.y``.
+        task: ``whole``: all stages in one launch. Where few outer iterations have much to reduce, a
+            launch a stage
+            instead: ``part`` folds a stretch of the inner range into scratch memory, ``join`` folds
+            these parts in a fixed order and runs the points that follow, ``each`` runs a map stage
+            over stretches.
         first, last: the stages meant, as a range.
         wide: index arithmetic in 64 bits.
-        lanes: consecutive elements that a thread handles at once, along the last outer loop (flat, col) or the last
-            inner loop (row).
+        lanes: consecutive elements that a thread handles at once, along the last outer loop (flat,
+            col) or the last inner loop (row).
         vectors: accesses that move all lanes at once.
         tail: the single outer loop need not be a multiple of ``lanes``.
     """
@@ -48,7 +51,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Words:
-    """Positions in the parameter ``v``: the static meta words, the geometry, the numbers that replace divisions."""
+    """Positions in the parameter ``v``: static meta words, geometry, numbers for divisions."""
 
     meta: int  # how many words of the meta array come first (all but Kernel.integers)
     outer: int  # outer iterations, in groups of outer lanes
@@ -76,19 +79,20 @@ def words(kernel: Kernel) -> Words:
 
 
 def magic(divisor: int) -> tuple[int, int]:
-    """Multiplier and shift with ``n // divisor == (high32(n * m) + n) >> s`` for ``0 <= n < 2**31``.
+    """Multiplier m and shift s: ``n // divisor == (high32(n * m) + n) >> s``, ``0 <= n < 2**31``.
 
-    Source: Granlund and Montgomery, Division by Invariant Integers using Multiplication, 1994, with round-up method.
+    Source: Granlund and Montgomery, Division by Invariant Integers using Multiplication, 1994, with
+        round-up method.
     """
     shift = max(0, (divisor - 1).bit_length())
     return ((1 << 32) * ((1 << shift) - divisor)) // divisor + 1, shift
 
 
 def head(kernel: Kernel) -> struct.Struct:
-    """Format of the parameters that change from launch to launch, all of 8 bytes: the buffers' addresses, the
-    scalars (doubles or integers), the trailing ``Kernel.integers``, the scratch memory's address.
+    """Format of the parameters that change from launch to launch, 8 bytes each.
 
-    ``Step.static`` follows it; together they are the kernel's one parameter.
+    The buffers' addresses, the scalars (doubles or integers), the trailing ``Kernel.integers``, the
+    scratch memory's address. ``Step.static`` follows; together they are the one parameter.
     """
     scalars = "".join("d" if d.is_floating_point else "q" for d in kernel.scalars)
     return struct.Struct(f"<{len(kernel.buffers)}Q{scalars}{kernel.integers}qQ")
