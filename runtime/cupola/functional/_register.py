@@ -116,7 +116,8 @@ def in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place form of a function of a tensor."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        since = pending.count
+        # The operator itself may read the old value in a backward pass, unless it reads it as another operand too.
+        since = None if any(a is self for a in args) else pending.count
         return write_into(self, f(self, *args, **kwargs), since)
 
     method.__name__ = name

@@ -116,6 +116,7 @@ def _max_pool(
     return (result, index) if return_indices else result
 
 
+@operator(method=False)
 def max_pool1d(
     input: Tensor,
     kernel_size: Any,
@@ -131,6 +132,7 @@ def max_pool1d(
     )
 
 
+@operator(method=False)
 def max_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -146,6 +148,7 @@ def max_pool2d(
     )
 
 
+@operator(method=False)
 def max_pool3d(
     input: Tensor,
     kernel_size: Any,

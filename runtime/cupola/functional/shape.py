@@ -65,17 +65,44 @@ def _phantom(x: Tensor) -> tuple[Any, tuple[int, ...], int]:
     else:
         chain = x._base_chain
     if not chain:
-        return None, strides_of(x._n.shape), 0
-    ghost = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), root, strides_of(root))
+        order = x._n.order
+        if order is None:
+            return None, strides_of(x._n.shape), 0
+        dense = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), x._n.shape, _ordered(x._n.shape, order))
+        return dense, dense.strides, 0
+    given = base_order(x)
+    ghost = np.lib.stride_tricks.as_strided(
+        np.empty(1, np.int8), root, strides_of(root) if given is None else _ordered(root, given)
+    )
     start = ghost.__array_interface__["data"][0]
     for op, attrs in chain:
         if op is mv.as_strided:
             ghost = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), attrs["shape"], attrs["strides"])
             start = ghost.__array_interface__["data"][0] - attrs["offset"]
+        elif op is mv.expand:
+            steps = (0 if a != b else s for a, b, s in zip(ghost.shape, attrs["shape"], ghost.strides, strict=True))
+            ghost = np.lib.stride_tricks.as_strided(ghost, attrs["shape"], tuple(steps))
         else:
             assert op.reference is not None
             ghost = op.reference(np, ghost, **attrs)
     return ghost, ghost.strides, ghost.__array_interface__["data"][0] - start
+
+
+def base_order(x: Tensor) -> tuple[int, ...] | None:
+    """Memory order of what a view's chain starts from."""
+    if x._storage is not None and x._storage.node is not None and x._chain:
+        return x._storage.node.order
+    return x._base._n.order if x._base is not None else None
+
+
+def _ordered(shape: tuple[int, ...], order: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of a dense tensor whose dimensions lie in memory in ``order``."""
+    out = [0] * len(shape)
+    step = 1
+    for d in reversed(order):
+        out[d] = step
+        step *= max(shape[d], 1)
+    return tuple(out)
 
 
 def _viewable(x: Tensor, shape: tuple[int, ...]) -> bool:
@@ -121,7 +148,7 @@ Tensor.is_contiguous = is_contiguous  # type: ignore[attr-defined]
 def _reshaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     if x._n.shape == shape:
         return x.view_by(mv.reshape, shape=shape)
-    if x._base is None and not x._chain or _viewable(x, shape):
+    if (x._base is None and not x._chain and x._n.order is None) or _viewable(x, shape):
         return x.view_by(mv.reshape, shape=shape)
     return apply(mv.reshape, x, shape=shape)
 
