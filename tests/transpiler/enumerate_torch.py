@@ -1,6 +1,7 @@
 """The public names of an installed torch and torchvision.
 
-`python tests/transpiler/enumerate_torch.py` writes them to tables/names/, from which the converter's table is made.
+`python tests/transpiler/enumerate_torch.py` writes them to tables/names/, from which the
+converter's table is made.
 """
 
 import importlib
@@ -13,33 +14,38 @@ from pathlib import Path
 
 TABLES = Path(__file__).parents[2] / "transpiler" / "cupola_transpiler" / "tables"
 NAMESPACES = """
-torch torch.Tensor torch.nn torch.nn.functional torch.nn.init torch.nn.parameter torch.nn.utils torch.nn.utils.rnn
-torch.nn.utils.parametrize torch.nn.utils.parametrizations torch.nn.utils.prune torch.nn.utils.stateless
-torch.nn.attention torch.nn.modules torch.nn.parallel torch.linalg torch.fft torch.special torch.func torch.optim
-torch.optim.lr_scheduler torch.optim.swa_utils torch.optim.optimizer torch.utils torch.utils.data
-torch.utils.data.distributed torch.utils.checkpoint torch.utils.cpp_extension torch.utils.dlpack torch.utils.hooks
-torch.utils.model_zoo torch.autograd torch.autograd.function torch.autograd.functional torch.autograd.forward_ad
-torch.autograd.graph torch.autograd.profiler torch.amp torch.cuda torch.cuda.amp torch.cuda.random torch.cuda.memory
-torch.cuda.nvtx torch.cpu torch.backends torch.backends.cuda torch.backends.cudnn torch.backends.mps
-torch.backends.mkl torch.backends.mkldnn torch.backends.openmp torch.distributed torch.distributions
+torch torch.Tensor torch.nn torch.nn.functional torch.nn.init torch.nn.parameter torch.nn.utils
+torch.nn.utils.rnn torch.nn.utils.parametrize torch.nn.utils.parametrizations torch.nn.utils.prune
+torch.nn.utils.stateless torch.nn.attention torch.nn.modules torch.nn.parallel torch.linalg
+torch.fft torch.special torch.func torch.optim torch.optim.lr_scheduler torch.optim.swa_utils
+torch.optim.optimizer torch.utils torch.utils.data torch.utils.data.distributed
+torch.utils.checkpoint torch.utils.cpp_extension torch.utils.dlpack torch.utils.hooks
+torch.utils.model_zoo torch.autograd torch.autograd.function torch.autograd.functional
+torch.autograd.forward_ad torch.autograd.graph torch.autograd.profiler torch.amp torch.cuda
+torch.cuda.amp torch.cuda.random torch.cuda.memory torch.cuda.nvtx torch.cpu torch.backends
+torch.backends.cuda torch.backends.cudnn torch.backends.mps torch.backends.mkl
+torch.backends.mkldnn torch.backends.openmp torch.distributed torch.distributions
 torch.distributions.constraints torch.distributions.kl torch.distributions.transforms
-torch.distributions.utils torch.random torch.jit torch.compiler torch.export torch.onnx torch.profiler
-torch.serialization torch.version torch.hub torch.sparse torch.testing torch.types torch.storage torch.overrides
-torch.library torch.return_types torch.signal torch.signal.windows torch.masked torch.nested torch.futures
-torch.multiprocessing torch.mps torch.xpu torch.accelerator torch.torch_version
+torch.distributions.utils torch.random torch.jit torch.compiler torch.export torch.onnx
+torch.profiler torch.serialization torch.version torch.hub torch.sparse torch.testing torch.types
+torch.storage torch.overrides torch.library torch.return_types torch.signal torch.signal.windows
+torch.masked torch.nested torch.futures torch.multiprocessing torch.mps torch.xpu
+torch.accelerator torch.torch_version
 """.split()
 VISION = """
-torchvision torchvision.models torchvision.ops torchvision.ops.boxes torchvision.ops.misc torchvision.transforms
-torchvision.transforms.functional torchvision.transforms.v2 torchvision.transforms.v2.functional
-torchvision.datasets torchvision.io torchvision.utils torchvision.models.detection
-torchvision.models.segmentation torchvision.models.feature_extraction torchvision.tv_tensors
+torchvision torchvision.models torchvision.ops torchvision.ops.boxes torchvision.ops.misc
+torchvision.transforms torchvision.transforms.functional torchvision.transforms.v2
+torchvision.transforms.v2.functional torchvision.datasets torchvision.io torchvision.utils
+torchvision.models.detection torchvision.models.segmentation torchvision.models.feature_extraction
+torchvision.tv_tensors
 """.split()
 SCHEMAS = "nms qnms roi_align _roi_align_backward roi_pool _roi_pool_backward ps_roi_align"
-SCHEMAS += " _ps_roi_align_backward ps_roi_pool _ps_roi_pool_backward deform_conv2d _deform_conv2d_backward"
+SCHEMAS += " _ps_roi_align_backward ps_roi_pool _ps_roi_pool_backward deform_conv2d"
+SCHEMAS += " _deform_conv2d_backward"
 
 
 def import_torchvision() -> bool:
-    """Makes the torchvision in CUPOLA_TV_DIR importable beside a CPU build of torch; False where there is none."""
+    """Makes the torchvision in CUPOLA_TV_DIR importable beside a CPU build of torch, if it can."""
     folder = os.environ.get("CUPOLA_TV_DIR", str(Path(__file__).parents[2] / ".tv"))
     if "torchvision" in sys.modules:
         return True
@@ -68,7 +74,7 @@ def resolve(dotted: str) -> object:
 
 
 def public_names(dotted: str) -> set[str]:
-    """The names that a namespace offers: `__all__`, and whatever else lives in it without an underscore."""
+    """The names of a namespace: `__all__`, and what else lives in it without an underscore."""
     home = resolve(dotted)
     if isinstance(home, type):
         return {n for n in dir(home) if not n.startswith("_")}
@@ -87,7 +93,7 @@ def _own(value: object) -> bool:
 
 
 def namespaces() -> list[str]:
-    """The namespaces that can be enumerated here: torchvision's only where there is a torchvision."""
+    """The namespaces that can be enumerated here; torchvision's only where it is installed."""
     return NAMESPACES + (VISION if import_torchvision() else [])
 
 

@@ -58,7 +58,7 @@ def string_uses(scope: Scope, node: cst.SimpleString) -> list[Use]:
 
 
 def has_type_comment(text: str, word: str) -> bool:
-    """Whether some comment may be a type comment that holds `word`: a cheap look before the real one."""
+    """Whether some comment may be a type comment that holds `word`: a cheap first look."""
     return any(word in match[1] for match in _TYPE_COMMENT.finditer(text))
 
 

@@ -48,8 +48,9 @@ def _convert(commands) -> None:
         "convert",
         help="rewrite Python sources that use torch",
         description=(
-            "Rewrites every Python file below PATH that uses torch. Nothing is written before all of it has been"
-            " planned and checked; the originals are kept in PATH/.cupola, and `cupola revert PATH` restores them."
+            "Rewrites every Python file below PATH that uses torch. Nothing is written before"
+            " all of it has been planned and checked; the originals are kept in PATH/.cupola,"
+            " and `cupola revert PATH` restores them."
         ),
     )
     command.add_argument("paths", nargs="+", metavar="PATH", help="a folder or a Python file")

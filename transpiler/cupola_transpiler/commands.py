@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -85,7 +84,7 @@ def _trees(args: argparse.Namespace) -> list[Tree]:
 
 
 def _prepare(tree: Tree, force: bool, console: Console, stack: ExitStack) -> None:
-    """Locks a tree, takes back a conversion that was cut short, and looks for uncommitted changes."""
+    """Looks for uncommitted changes, locks, and takes back a conversion that was cut short."""
     journal = Journal(tree.root)
     changed = [] if force else uncommitted(tree.root, journal.written())
     if changed:
@@ -93,14 +92,15 @@ def _prepare(tree: Tree, force: bool, console: Console, stack: ExitStack) -> Non
             f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         )
         raise CommandError(
-            f"{tree.root} has uncommitted changes ({some}). Commit or stash them first, or use --force:"
-            " cupola revert can take the conversion back either way"
+            f"{tree.root} has uncommitted changes ({some}). Commit or stash them first, or use"
+            " --force: cupola revert can take the conversion back either way"
         )
     stack.enter_context(locked(tree.root))
     recovered = journal.recover()
     if recovered is not None:
         console.print(
-            f"An earlier conversion of {tree.root} was cut short; {count(len(recovered.written), 'file')} restored",
+            f"An earlier conversion of {tree.root} was cut short;"
+            f" {count(len(recovered.written), 'file')} restored",
             highlight=False,
         )
 

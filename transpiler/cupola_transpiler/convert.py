@@ -1,10 +1,11 @@
-"""Converts one file: text -> tree -> resolved names -> rules -> edits -> text, and checks what comes out."""
+"""Converts one file: text -> tree -> resolved names -> rules -> edits -> text."""
 
 import warnings
 from dataclasses import dataclass, field
 
 import libcst as cst
 
+from cupola_transpiler.deep import deep
 from cupola_transpiler.layout import Layout, Local
 from cupola_transpiler.link import Facts, Link
 from cupola_transpiler.module import WORD, Module
@@ -158,7 +159,7 @@ def splice(text: str, pieces: list[tuple[int, int, str]]) -> str:
 
 
 def _import_piece(module: Module, statement: str, code: str) -> tuple[int, int, str, str]:
-    """Where a new import goes: after the docstring and `__future__`, before the first other statement."""
+    """A new import, after the docstring and `__future__` and before any other statement."""
     tree = module.tree
     empty = tree.with_changes(body=(), footer=(), has_trailing_newline=True)
     at = top = len(empty.code)
@@ -173,7 +174,7 @@ def _import_piece(module: Module, statement: str, code: str) -> tuple[int, int, 
 
 
 def _stays_first(node: cst.CSTNode, index: int) -> bool:
-    """Whether a statement must stay before any import: the docstring, and imports from `__future__`."""
+    """Whether a statement must stay first: the docstring, and imports from `__future__`."""
     if isinstance(node, cst.Expr):
         return index == 0 and isinstance(node.value, (cst.SimpleString, cst.ConcatenatedString))
     if not isinstance(node, cst.ImportFrom) or not isinstance(node.module, cst.Name):
@@ -182,7 +183,10 @@ def _stays_first(node: cst.CSTNode, index: int) -> bool:
 
 
 def check_parses(path: str, before: str, after: str) -> None:
-    """Raises ConvertError unless `after` compiles, or fails as `before` does (syntax newer than this Python)."""
+    """Raises ConvertError unless `after` compiles.
+
+    Where this Python is too old for the syntax of `before`, LibCST's parser has to do.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -203,9 +207,9 @@ def convert_source(text: str, path: str = "module.py") -> Result:
 
     Raises ConvertError if it does not parse.
     """
-    return convert(path, text, Link(Layout(frozenset({path}))))
+    return deep(convert, path, text, Link(Layout(frozenset({path}))))
 
 
 def mentions(text: str | bytes) -> bool:
-    """Whether a file could need conversion at all: it holds the word that every converted name holds."""
+    """Whether a file can need conversion: it holds the word that every converted name holds."""
     return (WORD.encode() if isinstance(text, bytes) else WORD) in text

@@ -1,9 +1,10 @@
 """Writes a conversion to disk so that nothing can be lost, and takes it back.
 
-`.cupola/journal/0001/` holds one conversion: `before.pack`, the original bytes of every file that it replaces, and
-`manifest.json`, which says whose they are. Both are on disk before the first file is replaced, each file is
-replaced in one step (a file is old or new, never half), and only then is the journal marked as done. Whatever moment a
-process dies at, the journal knows the original of every file that is new.
+`.cupola/journal/0001/` holds one conversion: `before.pack`, the original bytes of every file that
+it replaces, and `manifest.json`, which says whose they are. Both are on disk before the first file
+is replaced, each file is replaced in one step (a file is old or new, never half), and only then is
+the journal marked as done. Whatever moment a process dies at, the journal knows the original of
+every file that is new.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One replaced file. before, after: SHA-256 of its bytes; offset, size: its original in the pack."""
+    """One replaced file. before, after: SHA-256; offset, size: its original in the pack."""
 
     path: str
     mode: int
@@ -81,8 +82,8 @@ def _write(path: Path, data: bytes) -> None:
 def replace(root: Path, name: str, data: bytes, mode: int) -> None:
     """Replaces one file in one step, keeping its permissions and owner.
 
-    The new bytes are written beside the journal, so that a crash leaves nothing among the user's files; only where
-    that is another file system are they written beside the file itself.
+    The new bytes are written beside the journal, so that a crash leaves nothing among the user's
+    files; only where that is another file system are they written beside the file itself.
     """
     path = root / name
     scratch = root / FOLDER / "tmp"
@@ -137,7 +138,7 @@ class Journal:
         return {e.path: e.after for g in self.generations() for e in g.entries}
 
     def clean(self) -> None:
-        """Removes what interrupted runs left: folders without a manifest, reverted ones, temporary files."""
+        """Removes what interrupted runs left behind and no file depends on."""
         shutil.rmtree(self.home / "tmp", ignore_errors=True)
         if self.folder.is_dir():
             for folder in self.folder.iterdir():
@@ -188,7 +189,8 @@ class Journal:
         _sync_folder(folder)
         _sync_folder(folder.parent)
         for entry in entries:
-            # Someone may have saved the file since it was packed: that would be the one thing to get lost.
+            # Someone may have saved the file since it was packed: that would be the one thing to
+            # get lost.
             if digest((self.root / entry.path).read_bytes()) != entry.before:
                 outcome.conflicts.append(entry.path)
                 continue

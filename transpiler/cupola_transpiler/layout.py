@@ -1,4 +1,4 @@
-"""Which file of the tree a module name means, by Python's import rules and without importing anything."""
+"""Which file of the tree a module name means, by Python's rules, importing nothing."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Local(NamedTuple):
-    """A module of the tree, by its path (a folder's if it is a namespace package), and attributes of it."""
+    """A module of the tree (by path; a folder is a namespace package), and attributes of it."""
 
     path: str
     attributes: tuple[str, ...] = ()
@@ -55,8 +55,9 @@ class Layout:
     def resolve(self, name: str, level: int, importer: str) -> Local | None:
         """What `import name` (level 0) or `from ..name import` means in the file `importer`.
 
-        Absolute names are looked for beside the importer's outermost package, beside the importer itself (a
-        script), at the root of the tree and in its `src`; None if the name is not of this tree.
+        Absolute names are looked for beside the importer's outermost package, beside the importer
+        itself (a script), at the root of the tree and in its `src`; None if the name is not of
+        this tree.
         """
         folder = str(PurePosixPath(importer).parent)
         folder = "" if folder == "." else folder

@@ -1,8 +1,8 @@
-"""Names that cross files: which names of a module are bound to a converted package, and what they are called after.
+"""Names that cross files: which of a module's names mean a converted package.
 
-`from helpers import *` gives a script the helpers' `torch`; when that becomes `cupola` there, the script's uses
-must follow. Each file says what it exports (Facts); Linker follows the imports between them; the Link that it
-makes is what the conversion of one file gets to see.
+`from helpers import *` gives a script the helpers' `torch`; when that becomes `cupola` there, the
+script's uses must follow. Each file says what it exports (Facts); Linker follows the imports
+between them; the Link that it makes is what the conversion of one file gets to see.
 """
 
 from collections.abc import Callable, Iterable
@@ -51,13 +51,13 @@ class Followed(NamedTuple):
 
 @dataclass(frozen=True)
 class Link:
-    """Names bound to converted packages, by module path; what one file's conversion sees of the others."""
+    """Names bound to converted packages, by module path: what a file sees of the others."""
 
     layout: Layout
     exports: dict[str, dict[str, Export]] = field(default_factory=dict)
 
     def follow(self, local: Local) -> Followed:
-        """Follows attributes from a module of the tree; the target is None where it leads nowhere known."""
+        """Follows attributes from a module of the tree; target None where that leads nowhere."""
         path, renamed = local.path, {}
         for index, name in enumerate(local.attributes):
             export = self.exports.get(path, {}).get(name)
@@ -105,7 +105,7 @@ class Linker:
         return Local(inside) if inside is not None else None
 
     def follow(self, target: Target) -> Target:
-        """The dotted name of a converted package that a target comes to, or the module of the tree, or None."""
+        """The converted package's name, or the module of the tree, that a target comes to."""
         if target is None:
             return None
         if isinstance(target, str):

@@ -1,4 +1,4 @@
-"""One conversion of a tree at a time. The kernel frees the lock when its process dies, however it dies."""
+"""One conversion of a tree at a time. The kernel frees the lock however its process dies."""
 
 import os
 import time
@@ -60,7 +60,7 @@ def _acquire(handle: int) -> None:
 
 
 def _is_current(handle: int, path: Path) -> bool:
-    """Whether the file that was locked is still the one at `path` (a revert may have removed it)."""
+    """Whether the locked file is still the one at `path` (a revert may have removed it)."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:

@@ -102,7 +102,7 @@ class Module:
     # resolving
 
     def qualname(self, node: cst.CSTNode) -> str | None:
-        """The dotted name that an expression stands for, if it is one; builtins by their bare name."""
+        """The dotted name that an expression stands for; builtins by their bare name."""
         use = self.by_node.get(id(node))
         return self.qualify(use) if use is not None else None
 
@@ -114,7 +114,7 @@ class Module:
         return target if isinstance(target, str) else None
 
     def follow(self, use: Use) -> Followed:
-        """The target of a use, and which parts of its chain get new names by other files' conversion."""
+        """The target of a use, and which parts of its chain other files' conversion renames."""
         if use.followed is None:
             use.followed = self._follow_use(use)
         return use.followed
@@ -234,7 +234,7 @@ class Module:
         return None
 
     def imported_by(self, call: cst.Call) -> Target:
-        """The module that `importlib.import_module("...")` and its like return, if the name is written out."""
+        """The module that `importlib.import_module("...")` and its like return."""
         if self.qualname(call.func) not in IMPORTERS:
             return None
         arg = argument(call, 0)
@@ -275,7 +275,7 @@ class Module:
 
     @cached_property
     def can_rename(self) -> bool:
-        """Whether variables of this file may be renamed at all: not if code in strings could name them."""
+        """Whether variables may be renamed: not if code in strings could name them."""
         new = set(self.table.roots.values())
         for scope in self.walk.scopes:
             for name, variable in scope.variables.items():
@@ -290,7 +290,7 @@ class Module:
         return True
 
     def new_name(self, variable: Variable | None) -> str | None:
-        """The new name of a variable that holds a converted package under the package's own name."""
+        """The new name of a variable that holds a converted package under its own name."""
         if variable is None:
             return None
         new = self.table.roots.get(variable.name)

@@ -1,7 +1,8 @@
-"""Plans the conversion of a whole tree in memory: every file converted, linked with the others, and checked.
+"""Plans the conversion of a whole tree in memory.
 
-Passes: convert each file by itself -> link the names that cross files -> convert again the files that such names
-reach -> resolve every result once more, which must leave nothing to do. Nothing is written here.
+Passes: convert each file by itself -> link the names that cross files -> convert again the files
+that such names reach -> resolve every result once more, which must leave nothing to do. Nothing is
+written here.
 """
 
 from collections.abc import Callable
@@ -12,8 +13,9 @@ from cupola_transpiler.convert import Change, Note
 from cupola_transpiler.discover import Tree
 from cupola_transpiler.layout import Layout
 from cupola_transpiler.link import Facts, Link, Linker
+from cupola_transpiler.passing import read_facts
 from cupola_transpiler.table import load
-from cupola_transpiler.work import FileResult, Workers, read_facts
+from cupola_transpiler.work import FileResult, Workers
 
 PASSES = 5  # names cross files in few steps; more rounds than this would be a circle
 
@@ -22,7 +24,7 @@ CHANGED, KEPT, LEFT = "changed", "kept", "left"
 
 @dataclass
 class FilePlan:
-    """What is to become of one file. status: changed, kept (nothing to do) or left (cannot be converted)."""
+    """One file. status: changed, kept (nothing to do) or left (cannot be converted)."""
 
     path: str
     status: str
@@ -123,8 +125,10 @@ def plan(
     return _plan(tree, results)
 
 
-def _facts(tree: Tree, results: dict[str, FileResult], after: bool) -> Callable[[str], Facts]:
-    """How to know the facts of a module: from its conversion, or by reading it when it did not mention torch."""
+def _facts(
+    tree: Tree, layout: Layout, results: dict[str, FileResult], after: bool
+) -> Callable[[str], Facts]:
+    """How to know the facts of a module: from its conversion, or by reading it now."""
     chosen, read = set(tree.chosen), {}
 
     def facts(path: str) -> Facts:
@@ -134,20 +138,29 @@ def _facts(tree: Tree, results: dict[str, FileResult], after: bool) -> Callable[
         if path not in chosen or (result is not None and result.problem):
             return Facts()
         if path not in read:
-            read[path] = read_facts(tree.root, path, Link(Layout(frozenset(tree.files))))
+            read[path] = read_facts(tree.root, path, layout)
         return read[path]
 
     return facts
 
 
 def _link(tree: Tree, layout: Layout, results: dict[str, FileResult], after: bool = False) -> Link:
-    linker = Linker(layout, load(), _facts(tree, results, after))
-    return linker.link(_sources(results))
+    linker = Linker(layout, load(), _facts(tree, layout, results, after))
+    return linker.link(_sources(layout, results))
 
 
-def _sources(results: dict[str, FileResult]) -> set[str]:
-    """Modules that some file takes names from."""
-    return {local.path for r in results.values() for local in r.needs}
+def _sources(layout: Layout, results: dict[str, FileResult]) -> set[str]:
+    """Modules that some file takes names from, and the submodules that it reaches through them."""
+    found: set[str] = set()
+    for local in {local for r in results.values() for local in r.needs}:
+        path: str | None = local.path
+        found.add(local.path)
+        for name in local.attributes:
+            path = layout.submodule(path, name) if path is not None else None
+            if path is None:
+                break
+            found.add(path)
+    return found
 
 
 def _reaches(linked: Link, result: FileResult) -> bool:

@@ -15,7 +15,8 @@ def progress(title: str, total: int, console: Console) -> Iterator[Callable[[int
     """Yields a function to be told how many more items are done."""
     if console.is_terminal:
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(),
         )  # fmt: skip
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(title, total=total)

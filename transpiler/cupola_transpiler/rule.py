@@ -1,8 +1,9 @@
-"""What a conversion rule is. Each lives in a file of its own in rules/ and is found there; there is no list.
+"""What a conversion rule is. Each is a file in rules/ and is found there; there is no list.
 
-A rule looks at a resolved Module and yields edits and findings. It carries its own documentation (docstring) and
-its own examples: VALID sources come out unchanged and without findings; each INVALID pair is a source and
-what it becomes. The tests run all of them.
+A rule looks at a resolved Module and yields edits and findings. It carries its own documentation
+(docstring) and
+its own examples: VALID sources come out unchanged and without findings; each INVALID pair is a
+source and what it becomes. The tests run all of them.
 """
 
 import importlib
@@ -29,8 +30,8 @@ class Edit:
 class Finding:
     """Something the reader of the report must know about a place.
 
-    level: unsupported (cupola does not have it), remains (torch is still named here), ignored (a comment
-    keeps it) or note.
+    level: unsupported (cupola does not have it), remains (torch is still named here), ignored (a
+    comment keeps it) or note.
     """
 
     anchor: Anchor
@@ -42,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class NeedsImport:
-    """The rewritten code uses a module that the file may not import yet; `statement` is added at its top."""
+    """The rewritten code uses a module: `statement` is added at the top of the file."""
 
     statement: str
 

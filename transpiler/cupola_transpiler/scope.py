@@ -7,7 +7,7 @@ import libcst as cst
 
 
 class Anchor(NamedTuple):
-    """A place in the text: a node, or characters start:end of it; without a node, of the whole file."""
+    """A place in the text: a node or characters start:end of it; without one, of the file."""
 
     node: cst.CSTNode | None
     start: int = 0
@@ -34,9 +34,9 @@ class Binding:
 
 @dataclass(slots=True, eq=False)
 class Use:
-    """A name that is read, with the attributes that follow it: `torch.nn.Linear` has the chain (torch, nn, Linear).
+    """A name that is read, with the attributes that follow it (`torch.nn.Linear`).
 
-    anchors: one place for each part of the chain.
+    chain: its parts, (torch, nn, Linear); anchors: one place for each of them.
     """
 
     scope: "Scope"
@@ -81,7 +81,7 @@ class Scope:
         return scope
 
     def owner(self, name: str, skip_own: bool = False) -> "Scope | None":
-        """The scope whose variable `name` means here, by Python's rules; None if no scope binds it."""
+        """The scope whose variable `name` means here; None if no scope binds it."""
         scope: Scope | None = self
         if name in self.global_names:
             return self.module if name in self.module.names else None

@@ -1,4 +1,4 @@
-"""Bytes of a Python file to text and back, losing nothing: byte order mark, coding cookie, line ends."""
+"""Bytes of a Python file to text and back: byte order mark, coding cookie, line ends."""
 
 import codecs
 import io
@@ -19,7 +19,7 @@ class Source:
     mark: bytes
 
     def encode(self, text: str) -> bytes:
-        """The bytes of `text` in this file's encoding; raises SourceError if they cannot hold it."""
+        """The bytes of `text` in this file's encoding; SourceError if that cannot hold it."""
         try:
             return self.mark + text.encode(self.encoding)
         except UnicodeEncodeError as error:

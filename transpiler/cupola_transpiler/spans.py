@@ -1,7 +1,8 @@
 """Where LibCST nodes lie in the text, as character offsets.
 
-LibCST keeps no positions; they come from printing the tree and counting. Its own providers record every node;
-only the few nodes that are to be rewritten are wanted here, which makes it three times as fast.
+LibCST keeps no positions; they come from printing the tree and counting. Its own providers record
+every node; only the few nodes that are to be rewritten are wanted here, which makes it three times
+as fast.
 """
 
 from collections.abc import Container
@@ -30,7 +31,7 @@ class _Recorder(AbstractContextManager):
 
 
 class _CountingState(CodegenState):
-    """Prints a module and counts characters; parentheses around an expression are not part of it."""
+    """Prints a module and counts characters; an expression's parentheses are not part of it."""
 
     def __init__(self, module: cst.Module, wanted: Container[int] | None):
         super().__init__(
@@ -55,7 +56,7 @@ class _CountingState(CodegenState):
 
 
 def spans(module: cst.Module, text: str, wanted: Container[int] | None) -> dict[int, Span] | None:
-    """Start and end of each node whose id() is in `wanted` (None: of every node that has a position).
+    """Start and end of each node whose id() is in `wanted` (None: of every node that has one).
 
     Returns None if the tree does not print as `text`: then no offset can be trusted.
     """

@@ -6,9 +6,10 @@ import libcst as cst
 
 # Fields that hold punctuation and whitespace: never a name.
 _NOT_CODE = (
-    "whitespace lpar rpar lbracket rbracket lbrace rbrace comma semicolon colon header footer leading_lines"
-    " lines_after dot equal operator trailing_ leading_ indent newline comment first_colon second_colon"
-    " asynchronous separator posonly_ind encoding default_ has_trailing conversion value_"
+    "whitespace lpar rpar lbracket rbracket lbrace rbrace comma semicolon colon header footer"
+    " leading_lines lines_after dot equal operator trailing_ leading_ indent newline comment"
+    " first_colon second_colon asynchronous separator posonly_ind encoding default_"
+    " has_trailing conversion"
 ).split()
 
 
@@ -75,7 +76,7 @@ def literal_offset(node: cst.SimpleString) -> int | None:
 
 
 def argument(call: cst.Call, position: int, keyword: str | None = None) -> cst.Arg | None:
-    """The argument at a position, or given by keyword; None if it is not there or lies behind a star."""
+    """The argument at a position or with a keyword; None if missing or behind a star."""
     for index, arg in enumerate(call.args):
         if arg.star:
             return None

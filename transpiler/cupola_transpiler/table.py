@@ -1,8 +1,8 @@
 """What becomes of each name of PyTorch: the tables in tables/, read once.
 
 tables/names/torch.nn.txt lists the public names of a namespace as torch itself enumerates them
-(tests/transpiler/enumerate_torch.py writes these). They keep their name unless a hand-written file says
-otherwise, one for each namespace that has something to say:
+(tests/transpiler/enumerate_torch.py writes these). They keep their name unless a hand-written file
+says otherwise, one for each namespace that has something to say:
 
     namespace = "torch.nn"           # names below are names in it
     target = "cupola.nn"             # where they live afterwards
@@ -28,7 +28,7 @@ SAME, RENAMED, STRUCTURAL, UNSUPPORTED = "same", "renamed", "structural", "unsup
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One name. status: same, renamed, structural or unsupported; target is its full dotted name."""
+    """One name. status: same, renamed, structural or unsupported; target: its new name in full."""
 
     name: str
     status: str

@@ -1,4 +1,4 @@
-"""Does a git working tree hold changes that are not committed? Answered with git, or without it from the index."""
+"""Does a git working tree hold uncommitted changes? Asks git, or reads the index without it."""
 
 import hashlib
 import os
@@ -11,9 +11,10 @@ from cupola_transpiler.journal import digest
 
 
 def uncommitted(root: Path, written: Mapping[str, str]) -> list[str]:
-    """Paths below `root`, relative to it, with uncommitted changes; empty if it is in no git working tree.
+    """Paths below `root` with uncommitted changes; none if it is in no git working tree.
 
-    written: path -> SHA-256 of files as a conversion left them: those are cupola's changes, not the user's.
+    written: path -> SHA-256 of files as a conversion left them: those are cupola's changes, not
+    the user's.
     """
     top = next((p for p in (root, *root.parents) if (p / ".git").exists()), None)
     if top is None:
@@ -66,7 +67,7 @@ def _ask_git(root: Path, top: Path) -> list[str] | None:
 
 
 def _read_index(root: Path, top: Path) -> list[str]:
-    """Tracked files below root that differ from git's index; what is staged or untracked stays unseen."""
+    """Tracked files below root that differ from the index; staged and untracked stay unseen."""
     folder = top / ".git"
     if folder.is_file():  # a worktree or submodule: "gitdir: elsewhere"
         folder = top / folder.read_text("utf-8").partition(":")[2].strip()
@@ -98,7 +99,7 @@ def _blob(data: bytes) -> bytes:
 
 
 def _index_entries(data: bytes) -> dict[str, tuple[int, bytes]]:
-    """Path -> (size, object name) from an index file, versions 2 to 4 (Git's index-format documentation)."""
+    """Path -> (size, object name) from an index file, versions 2 to 4 (gitformat-index(5))."""
     signature, version, count = struct.unpack_from(">4sII", data)
     if signature != b"DIRC" or version not in (2, 3, 4):
         raise ValueError("not an index this can read")

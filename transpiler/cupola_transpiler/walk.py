@@ -1,7 +1,8 @@
 """One pass over a LibCST tree: which scope binds which name, and where each name is read.
 
-LibCST's own ScopeProvider costs four times the parse and resolves neither star imports nor the inside of quoted
-annotations; this pass visits only the fields that can hold a name, and writes down what the rules ask for.
+LibCST's own ScopeProvider costs four times the parse and resolves neither star imports nor the
+inside of quoted annotations; this pass visits only the fields that can hold a name, and writes
+down what the rules ask for.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ WATCHED_CALLS = frozenset(
 
 
 class ImportRecord(NamedTuple):
-    """One alias of one import statement (`node` is the ImportAlias; for a star import, the ImportStar)."""
+    """One alias of an import statement; for a star import, `node` is the ImportStar."""
 
     scope: Scope
     statement: cst.Import | cst.ImportFrom
@@ -39,7 +40,8 @@ class Walk:
     calls: list[tuple[Scope, cst.Call]] = field(default_factory=list)
     subscripts: list[tuple[Scope, cst.Subscript]] = field(default_factory=list)
     comparisons: list[tuple[Scope, cst.Comparison]] = field(default_factory=list)
-    # Strings that may be annotations: where, the string, and the generic that must be one of typing's.
+    # Strings that may be annotations: where, the string, and the generic that must be one of
+    # typing's.
     type_strings: list[tuple[Scope, cst.SimpleString, cst.CSTNode | None]] = field(
         default_factory=list
     )

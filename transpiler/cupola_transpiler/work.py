@@ -1,6 +1,5 @@
 """The work on files, in this process or spread over several: bytes in, bytes out."""
 
-import contextlib
 import gc
 import multiprocessing
 import os
@@ -9,25 +8,30 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cupola_transpiler.convert import Change, ConvertError, Note, convert, mentions, resolve
+import libcst
+
+from cupola_transpiler.convert import Change, ConvertError, Note, convert, mentions
+from cupola_transpiler.deep import deep
 from cupola_transpiler.journal import digest
 from cupola_transpiler.layout import Layout, Local
 from cupola_transpiler.link import Facts, Link
+from cupola_transpiler.proof import reads_clean
 from cupola_transpiler.source import SourceError, decode
+from cupola_transpiler.table import load
 
 FEW = 12  # files that mention torch: fewer are done before other processes have started
 BATCH = 8
-DEPTH = 20_000  # frames: generated code nests deeply
 
 
 @dataclass
 class FileResult:
-    """What work on one file found. problem: why it must be left as it is (then nothing else counts).
+    """What work on one file found. problem: why it is left as it is (then nothing else counts).
 
-    after is None if nothing changes; facts_after and needs_after describe the result, resolved again.
+    after is None if nothing changes; facts_after and needs_after describe the result, resolved
+    again.
     """
 
     path: str
@@ -47,6 +51,10 @@ class FileResult:
 
 def convert_file(root: Path, path: str, link: Link) -> FileResult:
     """Reads and converts one file, and resolves the result to see that nothing was missed."""
+    return deep(_convert_file, root, path, link)
+
+
+def _convert_file(root: Path, path: str, link: Link) -> FileResult:
     result = FileResult(path)
     try:
         data = (root / path).read_bytes()
@@ -81,7 +89,10 @@ def convert_file(root: Path, path: str, link: Link) -> FileResult:
 
 
 def _check_stable(result: FileResult, path: str, text: str, link: Link) -> None:
-    """Resolves the result as if it stood alone: whatever still leads to torch was missed."""
+    """Looks at the result as if it stood alone: whatever still leads to torch was missed."""
+    if reads_clean(text, [root for root in load().roots if "." not in root]):
+        result.facts_after = _without_packages(result.facts)
+        return
     again = convert(path, text, Link(link.layout))
     if again.text != text:
         first = again.changes[0]
@@ -91,12 +102,10 @@ def _check_stable(result: FileResult, path: str, text: str, link: Link) -> None:
     result.facts_after, result.needs_after = again.facts, again.needs
 
 
-def read_facts(root: Path, path: str, link: Link) -> Facts:
-    """The facts of a file that does not mention torch itself but may pass names on."""
-    try:
-        return resolve(path, decode((root / path).read_bytes()).text, link).facts()
-    except (OSError, ConvertError, SourceError, RecursionError):
-        return Facts()
+def _without_packages(facts: Facts) -> Facts:
+    """The facts of a file in which nothing names a converted package any more."""
+    names = {n: t if isinstance(t, Local) else None for n, t in facts.names.items()}
+    return replace(facts, names=names, renamed={})
 
 
 class Workers:
@@ -118,9 +127,8 @@ class Workers:
     def convert(self, paths: Sequence[str], link: Link) -> Iterator[list[FileResult]]:
         """Converts files, a batch at a time, in no certain order."""
         if not self.many or len(paths) <= FEW:
-            with _deep_and_fast():
-                for path in paths:
-                    yield [convert_file(self.root, path, link)]
+            for path in paths:
+                yield [convert_file(self.root, path, link)]
             return
         if self.pool is None:
             self.pool = ProcessPoolExecutor(
@@ -134,7 +142,8 @@ class Workers:
     def _spread(
         self, pool: ProcessPoolExecutor, paths: Sequence[str], link: Link
     ) -> Iterator[list[FileResult]]:
-        # Largest first, dealt out evenly: the last batches are then small, and no process waits long.
+        # Largest first, dealt out evenly: the last batches are then small, and no process waits
+        # long.
         sizes = {path: _size(self.root / path) for path in paths}
         ordered = sorted(paths, key=lambda p: -sizes[p])
         count = max(1, -(-len(ordered) // BATCH))
@@ -171,7 +180,9 @@ _state: dict[str, object] = {}
 
 def _start_worker(root: str, layout: Layout, parent: int) -> None:
     _state.update(root=Path(root), layout=layout)
-    sys.setrecursionlimit(DEPTH)
+    # LibCST validates each node that it builds, which is for trees made by hand; ours come from its
+    # parser, and this process makes no others. It is a fifth of the time of a parse.
+    libcst.CSTNode.__post_init__ = lambda self: None  # type: ignore[method-assign]
     gc.freeze()
     gc.disable()  # trees are freed by reference counts; the collector would only walk over them
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
@@ -187,19 +198,7 @@ def _leave_with(parent: int) -> None:
 def _work(paths: Iterable[str], exports: dict) -> list[FileResult]:
     layout, root = _state["layout"], _state["root"]
     assert isinstance(layout, Layout) and isinstance(root, Path)
-    found = [convert_file(root, path, Link(layout, exports)) for path in paths]
+    link = Link(layout, exports)
+    found = deep(lambda: [convert_file(root, path, link) for path in paths])
     gc.collect()
     return found
-
-
-@contextlib.contextmanager
-def _deep_and_fast() -> Iterator[None]:
-    depth, collecting = sys.getrecursionlimit(), gc.isenabled()
-    sys.setrecursionlimit(max(depth, DEPTH))
-    gc.disable()
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(depth)
-        if collecting:
-            gc.enable()

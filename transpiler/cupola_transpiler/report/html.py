@@ -16,12 +16,14 @@ code, pre { font: 13px/1.45 ui-monospace, monospace; }
 .verdict { font-size: 1.15rem; padding: .8rem 1rem; border-left: 4px solid; margin: 1rem 0; }
 .good { color: var(--good); } .bad { color: var(--bad); } .dim { color: var(--dim); }
 .tiles { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1rem 0; }
-.tiles div { border: 1px solid var(--line); border-radius: 8px; padding: .5rem 1rem; min-width: 6rem; }
+.tiles div { border: 1px solid var(--line); border-radius: 8px; padding: .5rem 1rem; }
 .tiles b { display: block; font-size: 1.5rem; }
-table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .25rem .6rem .25rem 0;
- border-bottom: 1px solid var(--line); vertical-align: top; } .n { text-align: right; }
+table { border-collapse: collapse; width: 100%; }
+td, th { text-align: left; padding: .25rem .6rem .25rem 0; vertical-align: top;
+ border-bottom: 1px solid var(--line); } .n { text-align: right; }
 details { border-bottom: 1px solid var(--line); padding: .25rem 0; } summary { cursor: pointer; }
-pre { overflow-x: auto; margin: .4rem 0 .8rem; } .add { background: #2da44e33; } .del { background: #cf222e2b; }
+pre { overflow-x: auto; margin: .4rem 0 .8rem; }
+.add { background: #2da44e33; } .del { background: #cf222e2b; }
 pre span { display: block; min-height: 1.45em; white-space: pre; } .hunk { color: var(--dim); }
 """
 
@@ -45,8 +47,8 @@ def _tree(plan: Plan, written: bool, originals: dict[str, bytes]) -> list[str]:
     mood = "good" if plan.complete else "bad"
     tiles = [
         ("changed" if written else "would change", summary["changed"]), ("kept", summary["kept"]),
-        ("left", summary["left"]), ("edits", summary["edits"]), ("unsupported", summary["unsupported"]),
-        ("lines", summary["lines"]),
+        ("left", summary["left"]), ("edits", summary["edits"]),
+        ("unsupported", summary["unsupported"]), ("lines", summary["lines"]),
     ]  # fmt: skip
     parts = [
         f"<p class=dim><code>{escape(str(plan.root))}</code></p>",
@@ -80,7 +82,8 @@ def _tree(plan: Plan, written: bool, originals: dict[str, bytes]) -> list[str]:
     kept = [f.path for f in plan.files.values() if f.status == "kept"]
     if kept:
         parts.append(
-            f"<h2>Kept</h2><details><summary>{count(len(kept), 'file')} with nothing to convert</summary><pre>"
+            f"<h2>Kept</h2><details><summary>{count(len(kept), 'file')} with nothing to convert"
+            "</summary><pre>"
         )
         parts += [f"<span>{escape(path)}</span>" for path in kept]
         parts.append("</pre></details>")

@@ -14,7 +14,7 @@ SHOWN = 40  # rows of a list before it is cut short; JSON and HTML have all of t
 
 
 def print_report(plan: Plan, console: Console, written: bool) -> None:
-    """Prints what was (or would be) done to a tree; plain lines where the console is no terminal."""
+    """Prints what was (or would be) done to a tree."""
     changed = plan.with_status(CHANGED)
     _changed(changed, console, written)
     _left(plan.with_status(LEFT), console)
@@ -27,7 +27,7 @@ def print_report(plan: Plan, console: Console, written: bool) -> None:
     strings = len(plan.notes("note"))
     if strings:
         console.print(
-            f"{count(strings, 'string')} that may name torch kept as text (listed in the JSON report)",
+            f"{count(strings, 'string')} that may name torch kept (listed in the JSON report)",
             style="dim",
         )
     verb = "Converted" if written else "Would convert"

@@ -11,7 +11,8 @@ from cupola_transpiler.syntax import argument, literal_offset, string_value
 
 # Calls whose first argument is the name of a module, or begins with one.
 _TAKES_MODULE = IMPORTERS | {
-    "importlib.util.find_spec", "importlib.find_loader", "pkgutil.find_loader", "pkgutil.get_loader",
+    "importlib.util.find_spec", "importlib.find_loader", "pkgutil.find_loader",
+    "pkgutil.get_loader",
     "runpy.run_module", "sys.modules.get", "sys.modules.pop", "sys.modules.setdefault",
     "sys.modules.__contains__",
 }  # fmt: skip
@@ -21,11 +22,12 @@ _TAKES_PATH = frozenset(
 
 
 class DynamicImport(Rule):
-    """A literal module name given to an import function, to `sys.modules` or to `mock.patch` is converted.
+    """A literal module name given to an import function or to `sys.modules` is converted.
 
     `importlib.import_module("torch.nn")`, `__import__("torch")`, `pytest.importorskip("torch")`,
     `importlib.util.find_spec("torch")`, `sys.modules["torch"]`, `"torch" in sys.modules`,
-    `mock.patch("torch.cuda.is_available")`. Functions are recognised by where they come from, not by their name.
+    `mock.patch("torch.cuda.is_available")`. Functions are recognised by where they come from, not
+    by their name.
     """
 
     code = "dynamic-import"

@@ -11,9 +11,10 @@ from cupola_transpiler.syntax import dotted_name
 
 
 class FromImport(Rule):
-    """`from torch.nn import Linear` becomes `from cupola.nn import Linear`; local names never change.
+    """`from torch.nn import Linear` becomes `from cupola.nn import Linear`.
 
-    A name that is called differently afterwards is imported under its old name.
+    Local names never change: a name that is called differently afterwards is imported under its
+    old name.
     """
 
     code = "from-import"
@@ -32,6 +33,10 @@ class FromImport(Rule):
         (
             "from torchvision.ops.boxes import (\n    batched_nms,  # keep\n)\n",
             "from cupola_compat.torchvision.ops.boxes import (\n    batched_nms,  # keep\n)\n",
+        ),
+        (
+            "from safetensors.torch import load_file\n",
+            "from cupola_compat.safetensors import load_file\n",
         ),
         (
             "from torch import __version__\n",

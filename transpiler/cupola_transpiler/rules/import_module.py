@@ -13,9 +13,9 @@ from cupola_transpiler.syntax import dotted_name
 class ImportModule(Rule):
     """`import torch` becomes `import cupola`; aliases keep their name.
 
-    Where the name `torch` cannot be renamed (a class attribute, a parameter, code in strings, an existing variable
-    `cupola`), `import cupola as torch` keeps it, which is as right and less pretty. torchvision lives in
-    `cupola_compat` and always keeps its name.
+    Where the name `torch` cannot be renamed (a class attribute, a parameter, code in strings, an
+    existing variable `cupola`), `import cupola as torch` keeps it, which is as right and less
+    pretty. torchvision lives in `cupola_compat` and always keeps its name.
     """
 
     code = "import-module"
@@ -72,6 +72,6 @@ class ImportModule(Rule):
 
 
 def _keeping(name: str, target: str, top: str) -> str:
-    """The import items that bind the first part of `name`, as the original did, and load `target`."""
+    """Import items that bind the first part of `name`, as the original did, and load `target`."""
     own = f"{top} as {name.partition('.')[0]}"
     return own if "." not in name else f"{target}, {own}"

@@ -10,8 +10,9 @@ from cupola_transpiler.scope import Variable
 class ModuleName(Rule):
     """A variable that holds torch under the name `torch` is renamed wherever its scope reaches.
 
-    Assignments (`torch = None`), `del`, `global` and `nonlocal`, decorators, f-strings, quoted annotations and type
-    comments are all uses of the variable. A parameter or local of the same name is another variable, and strings
+    Assignments (`torch = None`), `del`, `global` and `nonlocal`, decorators, f-strings, quoted
+    annotations and type comments are all uses of the variable. A parameter or local of the same
+    name is another variable, and strings
     and comments are prose: both stay.
     """
 

@@ -15,10 +15,11 @@ _NAMES_A_MODULE = re.compile(r"(torch|torchvision)(\.[A-Za-z_]\w*)*")
 
 
 class RemainingName(Rule):
-    """Names that come from packages outside the repository, and strings that may name torch, are reported as they are.
+    """What comes from packages outside the repository stays, and is reported.
 
-    `from fastai.basics import *` may well bring `torch` along, but that package is not being converted: the name
-    stays and the report says where it is. Strings such as `backend="torch"` are listed as notes only.
+    `from fastai.basics import *` may well bring `torch` along, but that package is not being
+    converted: the name stays and the report says where it is. Strings such as `backend="torch"`
+    that may name torch are listed as notes only.
     """
 
     code = "remaining-name"
@@ -28,7 +29,7 @@ class RemainingName(Rule):
         roots = module.table.roots
         if module.stars_outside:
             for use in module.free:
-                if use.chain[0] in roots and module.qualify(use) == use.chain[0]:
+                if use.chain[0] in roots and module.follow(use).target is None:
                     packages = ", ".join(module.stars_outside)
                     yield Finding(
                         use.anchors[0], "remains", ".".join(use.chain),

@@ -11,10 +11,10 @@ from cupola_transpiler.syntax import string_value
 
 
 class RenamedName(Rule):
-    """A name that is called differently in cupola is renamed where it is used: `torch.__version__` above all.
+    """A name that is called differently in cupola is renamed where it is used.
 
-    `cupola.torch_version` is the version of PyTorch that cupola implements, and compares like it, so that version
-    gates keep their meaning; `cupola.__version__` is cupola's own.
+    `cupola.torch_version` is the version of PyTorch that cupola implements, and compares like it,
+    so that version gates keep their meaning; `cupola.__version__` is cupola's own.
     """
 
     code = "renamed-name"
@@ -46,7 +46,8 @@ class RenamedName(Rule):
         if name is None or module.table.root(name) is None:
             return
         parts = name.split(".")
-        # A chain that starts with a name imported from the namespace was renamed where it was imported.
+        # A chain that starts with a name imported from the namespace was renamed where it was
+        # imported.
         first = len(parts) - len(use.chain) + 2
         for length in range(max(first, 2), len(parts) + 1):
             row = module.table.rows.get(".".join(parts[:length]))

@@ -12,10 +12,10 @@ from cupola_transpiler.syntax import dotted_name
 
 
 class RepositoryName(Rule):
-    """`from .compat import torch`, `helpers.torch.x` and names taken in by `from helpers import *` follow their source.
+    """`from .compat import torch`, `helpers.torch.x` and star imports follow their source.
 
-    When a module's `torch` becomes `cupola`, so do the imports of it elsewhere in the repository, and its entry in
-    `__all__`.
+    When a module's `torch` becomes `cupola`, so do the imports of it elsewhere in the repository,
+    and its entry in `__all__`.
     """
 
     code = "repository-name"

@@ -1,4 +1,4 @@
-"""third-party: parts of other packages that import torch themselves, such as `safetensors.torch`."""
+"""third-party: parts of other packages that import torch, such as `safetensors.torch`."""
 
 from collections.abc import Iterator
 
@@ -13,19 +13,17 @@ from cupola_transpiler.syntax import dotted_name
 class ThirdParty(Rule):
     """`import safetensors.torch` loads its replacement; the rest of the package stays what it is.
 
-    Only the modules that the table names are replaced: `safetensors.safe_open` remains safetensors' own.
+    Only the modules that the table names are replaced: `safetensors.safe_open` remains
+    safetensors' own.
     """
 
     code = "third-party"
     VALID = ["import safetensors\nsafetensors.safe_open('f', 'np')\n"]
     INVALID = [
         (
-            "from safetensors.torch import load_file\n",
-            "from cupola_compat.safetensors import load_file\n",
-        ),
-        (
             "import safetensors.torch\nsafetensors.torch.load_file('f')\n",
-            "import cupola_compat.safetensors, safetensors\ncupola_compat.safetensors.load_file('f')\n",
+            "import cupola_compat.safetensors, safetensors\n"
+            "cupola_compat.safetensors.load_file('f')\n",
         ),
     ]
 

@@ -12,7 +12,7 @@ from cupola_transpiler.table import Row
 
 
 class UnsupportedName(Rule):
-    """A name that the table lists as unsupported is reported with its reason; the code still imports and raises there.
+    """A name that the table lists as unsupported is reported with its reason.
 
     The rewritten code keeps the name (under cupola), so that what does not reach it runs.
     """

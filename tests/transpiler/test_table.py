@@ -1,0 +1,62 @@
+"""The table: every public name has a row, and every row makes sense."""
+
+import pytest
+
+from cupola_transpiler.rule import discover
+from cupola_transpiler.table import RENAMED, SAME, STRUCTURAL, UNSUPPORTED, load
+
+TABLE = load()
+
+
+def test_rows_are_complete():
+    for row in TABLE.names():
+        assert row.status in (SAME, RENAMED, STRUCTURAL, UNSUPPORTED)
+        assert row.target.split(".")[0] in ("cupola", "cupola_compat")
+        if row.status == UNSUPPORTED:
+            assert row.reason, f"{row.name} is unsupported without a reason"
+        if row.status == STRUCTURAL:
+            assert row.rule in {rule.code for rule in discover()}
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("torch", "cupola"),
+        ("torch.nn.functional.relu", "cupola.nn.functional.relu"),
+        ("torch.no.such.name", "cupola.no.such.name"),
+        ("torch.__version__", "cupola.torch_version"),
+        ("torch.__version__.split", "cupola.torch_version.split"),
+        ("torchvision.ops.nms", "cupola_compat.torchvision.ops.nms"),
+        ("functorch.vmap", "cupola.func.vmap"),
+    ],
+)
+def test_targets(name, target):
+    assert TABLE.target(name) == target
+
+
+def test_names_without_a_root_have_no_target():
+    assert TABLE.root("torchaudio.transforms") is None
+    assert TABLE.root("safetensors") is None
+    with pytest.raises(KeyError):
+        TABLE.target("numpy.zeros")
+
+
+def test_unsupported_covers_what_lies_inside():
+    assert TABLE.row("torch.fx.GraphModule.graph").name == "torch.fx"
+    assert TABLE.row("torch.quantize_per_tensor").status == UNSUPPORTED
+    assert TABLE.row("torch.onnx.export").status == UNSUPPORTED
+    assert TABLE.row("torch.nn.Linear").status == SAME
+    assert TABLE.row("torch.nn.Linear.from_float") is None
+
+
+def test_every_public_name_of_torch_has_a_row():
+    pytest.importorskip("torch")
+    from transpiler.enumerate_torch import namespaces, public_names
+
+    missing = [
+        f"{home}.{name}"
+        for home in namespaces()
+        for name in sorted(public_names(home))
+        if f"{home}.{name}" not in TABLE.rows
+    ]
+    assert not missing
