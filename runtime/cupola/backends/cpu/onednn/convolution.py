@@ -57,7 +57,7 @@ class Geometry:
         low = [pair[0] for pair in self.padding]
         return (
             Dims(*self.stride),
-            Dims(*(d - 1 for d in self.dilation)),
+            Dims(*(d - 1 if k > 1 else 0 for d, k in zip(self.dilation, self.weight[2:]))),
             Dims(*low),
             Dims(*self.high()),
         )
@@ -82,20 +82,24 @@ class Geometry:
             )
         ]
 
-    def exact(self) -> bool:
-        """Whether oneDNN accepts it: it allows unused input elements only within one stride."""
-        return all(high > -s for high, s in zip(self.high(), self.stride, strict=True))
+    def check(self) -> None:
+        """Raises OneDNNError where x exceeds what the windows need by a stride or more."""
+        if any(high <= -s for high, s in zip(self.high(), self.stride)):
+            raise OneDNNError("convolution", UNIMPLEMENTED)
 
     def pointwise(self) -> bool:
         """A kernel of one element: a matrix product at every position."""
         return math.prod(self.weight[2:]) == 1
+
+    def padded(self) -> bool:
+        return any(any(pair) for pair in self.padding)
 
     def in_place(self, *arrays: np.ndarray) -> bool:
         """Whether it is one matrix product of contiguous arrays, best done as they lie."""
         return (
             self.pointwise()
             and (max(self.stride), self.groups) == (1, 1)
-            and not any(any(pair) for pair in self.padding)
+            and not self.padded()
             and not any(layout.fits_channels_last(array) for array in arrays)
         )
 
@@ -143,6 +147,7 @@ def _forward(
 
     `residual` is None, "binary" (read beside the result) or "sum" (in the result).
     """
+    geometry.check()
     data_type = geometry.data_type
     attributes = Attributes(library)
     arguments = [SRC, WEIGHTS, DST]

@@ -117,6 +117,7 @@ class Operation:
         self.primitive.execute(stream, pointers)
         if self._after is not None:
             self._after.execute(stream, (result, output, base))
+        state.trim()
 
 
 class Cache:

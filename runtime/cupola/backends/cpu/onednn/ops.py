@@ -39,6 +39,23 @@ def _key(array: np.ndarray | None) -> Hashable:
     return None if array is None else (array.shape, array.strides, array.dtype)
 
 
+def _visited(
+    x: np.ndarray, weight_shape: tuple[int, ...], stride: Sequence[int], padding: Pads
+) -> tuple[np.ndarray, Sequence[int]]:
+    """The elements of x that a strided convolution with a kernel of one element reads, at stride 1.
+
+    Its weight gradient is then a dense product. (oneDNN 3.2's own way of striding there, jit_1x1 on
+    AVX2, reads uninitialised memory where the channels do not fill a vector.)
+    """
+    strided = max(stride, default=1) > 1 and math.prod(weight_shape[2:]) == 1
+    if not strided or len(stride) != x.ndim - 2 or any(any(pair) for pair in padding):
+        return x, stride
+    view = x[(slice(None), slice(None), *(slice(None, None, s) for s in stride))]
+    dense = new_activations(view.shape, x.dtype, is_channels_last(x))
+    np.copyto(dense, view)
+    return dense, (1,) * len(stride)
+
+
 class OneDNNOps:
     """`HeavyOps` by oneDNN; the protocol has the operators' contracts. Safe in many threads.
 
@@ -49,7 +66,7 @@ class OneDNNOps:
     name = "onednn"
     fused_activations = FUSED
 
-    def __init__(self, plans: int = 2048, packed_bytes: int = 2 << 30) -> None:
+    def __init__(self, plans: int = 1024, packed_bytes: int = 2 << 30) -> None:
         self._library = load()
         self._fallback = FallbackOps()
         self._store = Store(self._library, plans, packed_bytes)
@@ -161,8 +178,9 @@ class OneDNNOps:
         *,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
-        numbers = (tuple(stride), tuple(padding), tuple(dilation), groups)
         shape = tuple(weight_shape)
+        x, stride = _visited(x, shape, stride, padding)
+        numbers = (tuple(stride), tuple(padding), tuple(dilation), groups)
         key = ("weight", _key(grad_out), _key(x), _key(out), shape, numbers)
         inputs = (grad_out, x)
 

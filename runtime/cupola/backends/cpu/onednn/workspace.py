@@ -15,6 +15,7 @@ import numpy as np
 from cupola.backends.cpu.onednn.library import Handle, Library
 
 ALIGNMENT = 64
+_KEEP = 1 << 28  # a larger scratch buffer is given back after use
 
 
 def aligned(size: int) -> int:
@@ -79,6 +80,11 @@ class ThreadState(threading.local):
             self.buffer = Buffer(0)  # free first
             self.buffer = Buffer(size)
         return self.buffer.pointer
+
+    def trim(self) -> None:
+        """Give a buffer back that is too large to be kept for the thread's lifetime."""
+        if self.buffer.size > _KEEP:
+            self.buffer = Buffer(0)
 
     def refresh(self, library: Library) -> None:
         """Catch up with `Threads`, and make the stream on a thread's first use."""
