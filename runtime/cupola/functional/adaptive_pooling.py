@@ -269,7 +269,7 @@ def _fractional(
         shape[2 + i], shape[2 + n + i] = place.shape[2], place.shape[3]
         index = place.reshape(shape) * math.prod(input.shape[input.dim() - n + i + 1 :]) + index
     windows = take_from_plane(planes, index, n)
-    flat = windows.reshape((*windows.shape[: 2 + n], -1))
+    flat = windows.reshape((*windows.shape[: 2 + n], math.prod(kernel)))
     best = flat.detach().argmax(-1, keepdim=True)
     result = flat.gather(-1, best).squeeze(-1)
     where = index.reshape(flat.shape).gather(-1, best).squeeze(-1)

@@ -8,6 +8,7 @@ from typing import Any
 from cupola.functional._reduce import reduced, reduction_name
 from cupola.functional._register import operator
 from cupola.functional.activation import log_softmax, logsigmoid
+from cupola.functional.creation import arange
 from cupola.tensor import Tensor, tensor
 
 
@@ -292,6 +293,10 @@ def ctc_loss(
         nothing = tensor([0.0 if n == 0 else math.inf for n in out_lengths], device=device)
         empty = tensor([n == 0 for n in in_lengths], device=device)
         loss = Tensor.where(nothing.to(loss.dtype), empty, loss)
+    # PyTorch's gradient takes log_probs for the output of log_softmax: it includes the softmax.
+    late = arange(steps, device=device).unsqueeze(1) >= ends_in
+    mass = logs.exp().sum(-1).masked_fill(late, 0).sum(0)
+    loss = loss + (mass - mass.detach())
     if zero_infinity:
         loss = loss.masked_fill(loss == math.inf, 0)
     if reduction == "mean":

@@ -7,6 +7,7 @@ from typing import Any
 from cupola.functional._register import operator
 from cupola.functional._sizes import add_batch, ntuple
 from cupola.ops import conv as ops
+from cupola.ops import movement
 from cupola.tensor import Tensor, apply
 
 
@@ -203,7 +204,7 @@ def _convolve_transpose(
             f"{list(input.shape)} to have {weight.shape[0]} channels, but got {input.shape[1]} "
             "channels instead"
         )
-    sizes = []
+    sizes, pairs, extra = [], [], []
     for size, s, p, o, d, k in zip(
         input.shape[2:], stride, padding, output_padding, dilation, weight.shape[2:], strict=True
     ):
@@ -212,19 +213,27 @@ def _convolve_transpose(
                 "output padding must be smaller than either stride or dilation, but got "
                 f"output_padding: {o}, stride: {s}, dilation: {d}"
             )
-        sizes.append((size - 1) * s - 2 * p + d * (k - 1) + o + 1)
+        if o < s:
+            beyond, high = 0, p
+        else:
+            # The convolution of the output must have no more windows than the input has elements.
+            beyond, high = max(o - p, 0), max(p - o, 0)
+        sizes.append((size - 1) * s - 2 * p + d * (k - 1) + o + 1 - beyond)
+        pairs.append((p, high))
+        extra.append((0, beyond))
     # A transposed convolution is the input gradient of the convolution with the same weight.
-    # Its output padding widens x_shape, which the convolution's padding must then not cover.
     result = apply(
         ops.convolution_input_grad,
         input,
         weight,
         x_shape=(input.shape[0], channels, *sizes),
         stride=stride,
-        padding=tuple((p, p) for p in padding),
+        padding=tuple(pairs),
         dilation=dilation,
         groups=groups,
     )
+    if any(beyond for _, beyond in extra):
+        result = apply(movement.pad, result, pairs=((0, 0), (0, 0), *extra), value=0)
     if bias is not None:
         result = result + bias.reshape((-1,) + (1,) * n)
     return result if batched else result.squeeze(0)
