@@ -270,9 +270,10 @@ def _strided(engine: Backend, base: Any, item: Item, view: Any) -> Any:
     size = base.dtype.itemsize
     if base.size == 0 or 0 in item.shape:
         return engine.empty(item.shape, item.dtype)
-    flat = engine.xp.lib.stride_tricks.as_strided(base, (base.size,), (size,)) if view.offset else base
-    start = flat[view.offset :] if view.offset else flat
-    return engine.xp.lib.stride_tricks.as_strided(start, item.shape, tuple(s * size for s in view.strides))
+    view_of = engine.xp.lib.stride_tricks.as_strided
+    # The base may have any strides itself, so the offset is counted from its first element in memory.
+    start = view_of(base, (view.offset + 1,), (size,))[view.offset :]
+    return view_of(start, item.shape, tuple(s * size for s in view.strides))
 
 
 def _call(engine: Backend, items: list[Item], i: int, values: list[Any]) -> Any:

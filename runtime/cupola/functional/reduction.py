@@ -11,6 +11,7 @@ from cupola.dtypes import dtype as DType
 from cupola.functional._convert import cast_node, wrap_dim, wrap_dims
 from cupola.functional._register import PUBLIC, deliver, operator
 from cupola.functional.pointwise import logical_or, maximum, minimum, sqrt, truth, where
+from cupola.ir import source
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops import elementwise as ew
@@ -50,7 +51,7 @@ def named(kind: str, values: Tensor, indices: Tensor) -> ValuesIndices:
 
 def _fold(primitive: Primitive, x: Node, dims: tuple[int, ...], keepdim: bool) -> Node:
     """Reduces over ``dims`` (sorted) and drops them unless kept; nothing to do for sizes of 1 is left to the engine."""
-    y = primitive(x, dims=dims) if dims else x
+    y = primitive(x, dims=dims) if dims else source.ALIAS(x)
     if keepdim or not dims:
         return y
     return mv.reshape(y, shape=tuple(n for i, n in enumerate(x.shape) if i not in dims))

@@ -82,10 +82,37 @@ def _phantom(x: Tensor) -> tuple[Any, tuple[int, ...], int]:
         elif op is mv.expand:
             steps = (0 if a != b else s for a, b, s in zip(ghost.shape, attrs["shape"], ghost.strides, strict=True))
             ghost = np.lib.stride_tricks.as_strided(ghost, attrs["shape"], tuple(steps))
+        elif op is mv.reshape and _same_but_ones(ghost.shape, attrs["shape"]):
+            steps = _restride(ghost.shape, ghost.strides, attrs["shape"])
+            ghost = np.lib.stride_tricks.as_strided(ghost, attrs["shape"], steps)
         else:
             assert op.reference is not None
             ghost = op.reference(np, ghost, **attrs)
     return ghost, ghost.strides, ghost.__array_interface__["data"][0] - start
+
+
+def _same_but_ones(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
+    return [n for n in old if n != 1] == [n for n in new if n != 1]
+
+
+def _restride(old: tuple[int, ...], steps: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides after dimensions of size 1 were dropped or inserted: the others keep theirs."""
+    if len(old) == len(new):
+        return tuple(steps)
+    out: list[int] = []
+    i = len(old) - 1
+    spare = len(old) - len(new)
+    for n in reversed(new):
+        while i >= 0 and old[i] == 1 and (n != 1 or spare > 0):
+            i, spare = i - 1, spare - 1
+        if i >= 0 and old[i] == n:
+            out.append(steps[i])
+            i -= 1
+        else:  # inserted: what the next dimension spans
+            k = len(out)
+            out.append(out[-1] * new[len(new) - k] if out else 1)
+            spare += 1
+    return tuple(reversed(out))
 
 
 def base_order(x: Tensor) -> tuple[int, ...] | None:

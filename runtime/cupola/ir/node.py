@@ -21,6 +21,8 @@ class Node:
         shape, dtype, device: known when the node is made (tuples of them if ``op.multi``).
         value: the array, or None until the engine has run it.
         requires_grad: whether gradients flow to this node.
+        order: the order of dimensions in memory, outermost first, that PyTorch would give this value (None: row-major);
+            results of elementwise operators take it over. It is reported, never used.
         freed: a backward pass has released the graph behind this node.
         taped: readers that have a value and keep this node for gradients only.
         serial: how many nodes had been recorded before this one.
@@ -30,7 +32,7 @@ class Node:
     """
 
     __slots__ = (
-        "__weakref__", "attrs", "device", "dtype", "freed", "meta", "op", "requires_grad", "serial", "shape", "srcs", "stale",
+        "__weakref__", "attrs", "device", "dtype", "freed", "meta", "op", "order", "requires_grad", "serial", "shape", "srcs", "stale",
         "taped", "value",
     )  # fmt: skip
 
@@ -53,6 +55,7 @@ class Node:
         self.device = device
         self.value = value
         self.requires_grad = requires_grad
+        self.order: tuple[int, ...] | None = None
         self.freed = False
         self.serial = 0
         self.stale = -1

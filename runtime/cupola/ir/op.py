@@ -40,7 +40,7 @@ class Primitive:
         cost: machine operations an element costs, roughly; fusion weighs recomputation by it.
     """
 
-    __slots__ = ("cost", "infer", "kind", "lower", "multi", "name", "reference", "vjp")
+    __slots__ = ("cost", "infer", "kind", "lower", "multi", "name", "reference", "reorders", "vjp")
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class Primitive:
         self.lower = lower
         self.multi = multi
         self.cost = cost
+        self.reorders = name == "permute"
 
     def __call__(self, *srcs: Node, **attrs: Any) -> Node:
         """Records this primitive on nodes.
@@ -83,8 +84,23 @@ class Primitive:
         if grad:
             grad = mode.grad and self.vjp is not None and (self.multi or dtype.category >= 2)
         out = Node(self, srcs, attrs, shape, dtype, place, None, grad)
+        order = srcs[0].order
+        if order is not None or self.reorders:
+            out.order = self.reordered(srcs[0], order, attrs)
         out.serial = pending.count
         return out
+
+    def reordered(self, src: Node, order: tuple[int, ...] | None, attrs: dict[str, Any]) -> tuple[int, ...] | None:
+        """The memory order of a result whose first operand lies in ``order``."""
+        if self.reorders:
+            dims = attrs["dims"]
+            place = {d: k for k, d in enumerate(order or range(len(dims)))}
+            found = tuple(sorted(range(len(dims)), key=lambda k: place[dims[k]]))
+            return None if found == tuple(range(len(dims))) else found
+        if self.name == "reshape" and order is not None:
+            return _order_with_ones(src.shape, attrs["shape"], order)
+        keeps = self.kind in ("elementwise", "alias") or self.name in ("slice", "flip", "copy", "expand")
+        return order if keeps else None
 
     def register(self) -> Primitive:
         """Adds the primitive to the table of all primitives."""
@@ -98,6 +114,20 @@ class Primitive:
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return (PRIMITIVES.__getitem__, (self.name,))
+
+
+def _order_with_ones(old: tuple[int, ...], new: tuple[int, ...], order: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Memory order after dimensions of size 1 were dropped or inserted; row-major after any other reshape."""
+    kept = [d for d, n in enumerate(old) if n != 1]
+    there = [d for d, n in enumerate(new) if n != 1]
+    if [old[d] for d in kept] != [new[d] for d in there]:
+        return None
+    place = dict(zip(kept, there, strict=True))
+    out = [place[d] for d in order if d in place]
+    for d, n in enumerate(new):
+        if n == 1:
+            out.insert(d, d)
+    return None if out == sorted(out) else tuple(out)
 
 
 def _device_error(srcs: tuple[Node, ...]) -> None:

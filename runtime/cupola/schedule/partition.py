@@ -85,6 +85,8 @@ class Partition:
             elif item.op.kind == "reduce":
                 if self.can_inline(i):
                     self.inlined.add(i)
+                    # What reads it is as dear as the whole reduction: never computed twice, let alone an element.
+                    work[i] += RECOMPUTE_LIMIT + 1
                 else:
                     self.store(i, work, leaves)
             elif work[i] > KERNEL_LIMIT or len(leaves[i]) > OPERAND_LIMIT:
@@ -250,10 +252,12 @@ def _steps(partition: Partition, lowering: Lowering, lowered: dict[int, Lowered]
     for k, inputs in enumerate(reads):
         for s in inputs:
             last[s] = k
-    keep = program.wanted
+    dying: dict[int, list[int]] = {}
+    for s, k in last.items():
+        if s not in program.wanted:
+            dying.setdefault(k, []).append(s)
     for k, step in enumerate(steps):
         out.steps.append(step)
-        dead = tuple(s for s, when in last.items() if when == k and s not in keep)
-        if dead:
-            out.steps.append(("free", dead))
+        if k in dying:
+            out.steps.append(("free", tuple(dying[k])))
     return out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cupola.ir import source
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops import movement
@@ -22,15 +23,25 @@ class Storage:
     Attributes:
         node: current value of the whole region, without gradient history.
         version: counts in-place writes.
+        sharers: weak references to the tensors that hold the region with a gradient history of their own.
+        written: what was last written through a view; stale after the next write.
         external: a NumPy array that the user shares with us; read afresh at every use, written through.
     """
 
-    __slots__ = ("external", "node", "version")
+    __slots__ = ("external", "node", "sharers", "version", "written")
 
     def __init__(self, node: Node | None, version: int = 0, external: Any = None) -> None:
         self.node = node
         self.version = version
         self.external = external
+        self.written: Node | None = None
+        self.sharers: list[Any] = []
+
+    def join(self, reference: Any) -> None:
+        """Adds a sharer and forgets those that are gone."""
+        if len(self.sharers) > 8:
+            self.sharers = [r for r in self.sharers if r() is not None]
+        self.sharers.append(reference)
 
 
 def replay(node: Node, chain: Chain) -> Node:
@@ -61,8 +72,11 @@ def write(base: Node, chain: Chain, value: Node) -> Node:
         return movement.slice_update(base, value, **attrs)
     if op is movement.as_strided:
         return movement.as_strided_update(base, value, **attrs)
-    if op is movement.expand and base.shape == value.shape:
-        return value
+    if op is movement.expand:
+        if base.shape == value.shape:
+            return value
+        if value.op is source.CONST:  # the same number everywhere
+            return source.const(value.attrs["value"], base.shape, base.dtype, base.device)
     raise RuntimeError(
         "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
         "Please clone() the tensor before performing the operation."

@@ -56,6 +56,8 @@ class Tensor:
     _chain: Chain = ()  # from storage to this tensor
     _base: Tensor | None = None  # of which this is a differentiable view
     _base_chain: Chain = ()
+    _silent = False  # made by ``data``: writes through it go unnoticed by the tape
+    _recorded = True  # False: a view that was made under no_grad
     _seen = 0
     _ver = 0
     _grad: Tensor | None = None
@@ -94,7 +96,11 @@ class Tensor:
             return self._snapshot(storage)
         if self._seen != storage.version:
             if self._base is not None:
-                self._n = replay(self._base.node, self._base_chain)
+                saved, mode.grad = mode.grad, self._recorded
+                try:
+                    self._n = replay(self._base.node, self._base_chain)
+                finally:
+                    mode.grad = saved
             else:
                 assert storage.node is not None
                 self._take(replay(storage.node, self._chain))
@@ -126,6 +132,7 @@ class Tensor:
     def _share(self) -> Storage:
         if self._storage is None:
             self._storage = Storage(source.detach(self._n), self._ver)
+            self._storage.join(weakref.ref(self))
             self._seen = self._ver
         return self._storage
 
@@ -133,6 +140,7 @@ class Tensor:
         """Becomes a second handle on ``other``'s storage, without gradient history."""
         node = other.node
         self._storage = other._share()
+        self._storage.join(weakref.ref(self))
         self._seen = self._storage.version
         self._chain = other._chain
         self._n = source.detach(node)
@@ -145,6 +153,8 @@ class Tensor:
         out._storage = storage = self._share()
         out._seen = storage.version
         out._chain = self._chain + step
+        if not mode.grad:
+            out._recorded = False
         if self._base is None:
             out._base, out._base_chain = self, step
         else:
@@ -165,16 +175,30 @@ class Tensor:
             self._check_leaf(node)
         since = pending.count if since is None else since
         node.stale = since
+        if self._storage is not None:
+            self._mark_stale(self._storage, since)
         if self._base is not None:
             base = self._base
             whole = write(base.node, self._base_chain, value)
             base._n.stale = since
             base._assign_root(whole)
+            assert self._storage is not None
+            self._storage.written = value
             self._seen = -1
             self._sync()
             return self
         self._assign_root(value)
         return self
+
+    def _mark_stale(self, storage: Storage, since: int) -> None:
+        """Says of what the other holders of the storage have recorded that it was overwritten; not through ``data``."""
+        if storage.written is not None:
+            storage.written.stale = since
+        if not self._silent:
+            for reference in storage.sharers:
+                other = reference()
+                if other is not None:
+                    other._n.stale = max(other._n.stale, since)
 
     def _check_leaf(self, node: Node) -> None:
         if self._base is not None:
@@ -184,10 +208,15 @@ class Tensor:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
     def _assign_root(self, value: Node) -> None:
-        if mode.grad and (value.requires_grad or not self._n.requires_grad):
+        if value.order != self._n.order:  # writing does not move the tensor in memory
+            value = source.ALIAS(value)
+            value.order = self._n.order
+        if not mode.grad:
+            self._take(value)
+        elif value.requires_grad or not self._n.requires_grad:
             self._n = value
         else:
-            self._take(value)
+            self._n = _overwritten(self._n, value)
         storage = self._storage
         if storage is None:
             self._ver += 1
@@ -372,7 +401,9 @@ class Tensor:
 
     @property
     def data(self) -> Tensor:
-        return self.detach()
+        out = self.detach()
+        out._silent = True
+        return out
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -468,6 +499,15 @@ def _carry_history(old: Node, value: Node) -> Node:
     return out
 
 
+def _overwritten(old: Node, value: Node) -> Node:
+    """``value``, in place of one with a gradient history: it still requires a gradient, which is zero."""
+    return Node(OVERWRITTEN, (value, old), {}, old.shape, old.dtype, old.device, None, True)
+
+
+OVERWRITTEN = Primitive(
+    "overwritten", "alias", lambda value, old: (old.shape, old.dtype), None,
+    (None, lambda g, y, value, old: source.const(0, g.shape, g.dtype, g.device)),
+).register()  # fmt: skip
 CARRIED = Primitive(
     "carried", "alias", lambda value, old: (old.shape, old.dtype), None, (None, lambda g, y, value, old: g)
 ).register()
