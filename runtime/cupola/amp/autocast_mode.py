@@ -1,6 +1,6 @@
 """``autocast``: the region is tracked; operators keep the precision of their inputs.
 
-Results inside a region are therefore at least as precise as PyTorch's, and the dtype is the input's.
+Results inside a region are therefore at least as precise as PyTorch's, in the input's dtype.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ class autocast:  # noqa: N801 - PyTorch's name
         cache_enabled: bool | None = None,
     ) -> None:
         if not isinstance(device_type, str):
-            raise ValueError(
-                f"Expected `device_type` of type `str`, got: `{type(device_type)}`"
-            )
+            raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
         if not is_autocast_available(device_type):
             raise RuntimeError(
                 f"User specified an unsupported autocast device_type '{device_type}'"

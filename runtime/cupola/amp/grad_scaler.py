@@ -83,9 +83,7 @@ class GradScaler:
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
         if "closure" in kwargs:
-            raise RuntimeError(
-                "Closure use is not currently supported if GradScaler is enabled."
-            )
+            raise RuntimeError("Closure use is not currently supported if GradScaler is enabled.")
         if self._stages.get(id(optimizer)) == _STEPPED:
             raise RuntimeError("step() has already been called since the last update().")
         if self._stages.get(id(optimizer), _READY) == _READY:

@@ -63,8 +63,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             )
     if weight.dim() > 1:
         raise RuntimeError(
-            "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = "
-            f"{weight.dim()}"
+            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}"
         )
     if input.dim() > 2 and weight.dim() == 1:
         weight = weight.reshape((-1,) + (1,) * (input.dim() - 2))

@@ -38,17 +38,16 @@ def _spread(input: Tensor, dim: int, out: int, fill: Any) -> tuple[Tensor, list[
     """Split ``dim`` into (out, longest window); places beyond a window hold ``fill``."""
     starts, lengths = _bounds(input.shape[dim], out)
     longest = max(lengths, default=0)
-    wanted = [
-        min(start + t, input.shape[dim] - 1) for start in starts for t in range(longest)
-    ]
+    wanted = [min(start + t, input.shape[dim] - 1) for start in starts for t in range(longest)]
     index = tensor(wanted, dtype=None, device=input.device)
     shape = (*input.shape[:dim], out, longest, *input.shape[dim + 1 :])
     spread = input.index_select(dim, index).reshape(shape)
     if len(set(lengths)) > 1:
         outside = [[t >= length for t in range(longest)] for length in lengths]
         mask = tensor(outside, device=input.device)
-        spread = spread.masked_fill(mask.reshape((out, longest) + (1,) * (input.dim() - dim - 1)),
-                                    fill)
+        spread = spread.masked_fill(
+            mask.reshape((out, longest) + (1,) * (input.dim() - dim - 1)), fill
+        )
     return spread, starts, lengths
 
 
@@ -64,9 +63,7 @@ def _adaptive_avg(n: int, input: Tensor, size: Any) -> Tensor:
         kernel = tuple(s // o for s, o in zip(input.shape[-n:], wanted, strict=True))
         if all(k == 1 for k in kernel):
             return input.clone()
-        windows = apply(
-            movement.window, input, size=kernel, stride=kernel, dilation=(1,) * n
-        )
+        windows = apply(movement.window, input, size=kernel, stride=kernel, dilation=(1,) * n)
         return windows.mean(tuple(range(input.dim(), input.dim() + n)))
     for dim, out in zip(spatial, wanted, strict=True):
         if input.shape[dim] == out:

@@ -180,7 +180,9 @@ def multi_head_attention_forward(
         q, k, v = (
             linear(x, w, b)
             for x, w, b in zip(
-                (query, key, value), (q_proj_weight, k_proj_weight, v_proj_weight), biases,
+                (query, key, value),
+                (q_proj_weight, k_proj_weight, v_proj_weight),
+                biases,
                 strict=True,
             )
         )
@@ -193,11 +195,15 @@ def multi_head_attention_forward(
         v = cat([v, bias_v.expand(1, batch, bias_v.shape[-1])])
         attn_mask, key_padding_mask = _widen(attn_mask), _widen(key_padding_mask)
     q = q.reshape(length, batch * num_heads, head).transpose(0, 1)
-    k = static_k if static_k is not None else (
-        k.reshape(k.shape[0], batch * num_heads, head).transpose(0, 1)
+    k = (
+        static_k
+        if static_k is not None
+        else (k.reshape(k.shape[0], batch * num_heads, head).transpose(0, 1))
     )
-    v = static_v if static_v is not None else (
-        v.reshape(v.shape[0], batch * num_heads, head).transpose(0, 1)
+    v = (
+        static_v
+        if static_v is not None
+        else (v.reshape(v.shape[0], batch * num_heads, head).transpose(0, 1))
     )
     if add_zero_attn:
         zeros = k.new_zeros((batch * num_heads, 1, head))

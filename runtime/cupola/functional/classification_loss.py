@@ -87,9 +87,7 @@ def cross_entropy(
     """Cross entropy of logits (N, C, *) with class indices (N, *) or probabilities (N, C, *)."""
     reduction = reduction_name(reduction, size_average, reduce)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise RuntimeError(
-            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
-        )
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     channel = 1 if input.dim() > 1 else 0
     logs = log_softmax(input, channel)
     if target.shape == input.shape:
@@ -242,7 +240,7 @@ def ctc_loss(
 
     log_probs (T, N, C) or (T, C); targets (N, S) or concatenated (sum of lengths,).
     """
-    
+
     reduction = reduction_name(reduction)
     batched = log_probs.dim() == 3
     logs = log_probs if batched else log_probs.unsqueeze(1)
@@ -254,8 +252,7 @@ def ctc_loss(
         raise RuntimeError("input_lengths and target_lengths must be of size batch_size")
     if max(in_lengths, default=0) > steps:
         raise RuntimeError(
-            f"Expected input_lengths to have value at most {steps}, but got value "
-            f"{max(in_lengths)}"
+            f"Expected input_lengths to have value at most {steps}, but got value {max(in_lengths)}"
         )
     labels = _labels(targets, out_lengths, batched)
     longest = max(out_lengths, default=0)
@@ -265,15 +262,17 @@ def ctc_loss(
         line = [blank] * (2 * longest + 1)
         line[1 : 2 * len(row) : 2] = row
         extended.append(line)
-        skips.append([i >= 2 and line[i] != blank and line[i] != line[i - 2]
-                      for i in range(len(line))])
+        skips.append(
+            [i >= 2 and line[i] != blank and line[i] != line[i - 2] for i in range(len(line))]
+        )
     device = logs.device
     index, skip = tensor(extended, device=device), tensor(skips, device=device)
     width = 2 * longest + 1
     emitted = logs.gather(2, index.unsqueeze(0).expand((steps, batch, width)))
     low = -math.inf
-    first = tensor([[i < 2 and (i == 0 or n > 0) for i in range(width)] for n in out_lengths],
-                   device=device)
+    first = tensor(
+        [[i < 2 and (i == 0 or n > 0) for i in range(width)] for n in out_lengths], device=device
+    )
     alpha = emitted[0].masked_fill(first.logical_not(), low)
     ends_in = tensor(in_lengths, device=device)
     from cupola.functional.padding import pad

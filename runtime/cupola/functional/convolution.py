@@ -24,9 +24,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 @operator(method=False)
-def bilinear(
-    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x1' A_k x2 + b_k``; input1 (*, m), input2 (*, n), weight (out, m, n) -> (*, out)."""
     if input1.shape[:-1] != input2.shape[:-1]:
         raise RuntimeError(
@@ -293,7 +291,5 @@ def conv_transpose3d(
 @operator(method=False)
 def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
     """One-dimensional convolution; input (time, batch, C), weight (K, C, O)."""
-    result = _convolve(
-        1, input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, int(pad), 1, 1
-    )
+    result = _convolve(1, input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, int(pad), 1, 1)
     return result.permute(2, 0, 1)

@@ -137,12 +137,15 @@ def embedding_bag(
                 f"from position 0. However, got {starts[0]}"
             )
     else:
-        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
+        raise ValueError(
+            f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}"
+        )
     padding_idx = _padding_row(padding_idx, weight.shape[0])
     if max_norm is not None:
         _limit_norms(weight, input, max_norm, norm_type)
-    return _bags(input, weight, starts, ends, mode, per_sample_weights, padding_idx,
-                 scale_grad_by_freq)
+    return _bags(
+        input, weight, starts, ends, mode, per_sample_weights, padding_idx, scale_grad_by_freq
+    )
 
 
 def _bags(
@@ -159,8 +162,10 @@ def _bags(
     longest = max((e - s for s, e in zip(starts, ends, strict=True)), default=0)
     if longest == 0:
         return weight.new_zeros((len(starts), weight.shape[1])) + weight.sum() * 0
-    places = [[min(s + t, e - 1) if e > s else 0 for t in range(longest)]
-              for s, e in zip(starts, ends, strict=True)]
+    places = [
+        [min(s + t, e - 1) if e > s else 0 for t in range(longest)]
+        for s, e in zip(starts, ends, strict=True)
+    ]
     place = tensor(places, device=input.device).reshape(-1)
     shape = (len(starts), longest)
     index = input.long().index_select(0, place).reshape(shape)

@@ -54,11 +54,13 @@ def interpolate(
         )
     wanted_dim = _LINEAR.get(mode, 4 if mode == "bicubic" else input.dim())
     if wanted_dim != input.dim():
-        raise NotImplementedError(f"Got {input.dim()}D input, but {mode} mode needs {wanted_dim}D input")
+        raise NotImplementedError(
+            f"Got {input.dim()}D input, but {mode} mode needs {wanted_dim}D input"
+        )
     if min(size) <= 0 or min(input.shape[2:]) <= 0:
         raise RuntimeError(
-            f"Input and output sizes should be greater than 0, but got input {list(input.shape[2:])} "
-            f"and output {size}"
+            "Input and output sizes should be greater than 0, but got input "
+            f"{list(input.shape[2:])} and output {size}"
         )
     if mode == "area":
         pools = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)

@@ -361,9 +361,7 @@ def triplet_margin_with_distance_loss(
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
     distance = pairwise_distance if distance_function is None else distance_function
-    return _triplet(
-        anchor, positive, negative, distance, margin, swap, reduction_name(reduction)
-    )
+    return _triplet(anchor, positive, negative, distance, margin, swap, reduction_name(reduction))
 
 
 def _triplet(
@@ -385,4 +383,3 @@ def _triplet(
     if swap:
         away = minimum(away, distance(positive, negative))
     return reduced((near - away + margin).clamp(min=0), reduction)
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -24,9 +23,7 @@ def _verify_batch_size(size: Sequence[int]) -> None:
 def _check_channels(input: Tensor, count: int, **values: Tensor | None) -> None:
     for name, value in values.items():
         if value is not None and value.numel() != count:
-            raise RuntimeError(
-                f"{name} should contain {count} elements not {value.numel()}"
-            )
+            raise RuntimeError(f"{name} should contain {count} elements not {value.numel()}")
 
 
 def _update(running: Tensor, value: Tensor, momentum: float) -> None:
@@ -114,8 +111,7 @@ def instance_norm(
     if use_input_stats:
         if math.prod(input.shape[2:]) == 1:
             raise ValueError(
-                "Expected more than 1 spatial element when training, got input size "
-                f"{input.size()}"
+                f"Expected more than 1 spatial element when training, got input size {input.size()}"
             )
     elif running_mean is None or running_var is None:
         raise RuntimeError(
@@ -221,7 +217,9 @@ def group_norm(
 ) -> Tensor:
     """Normalise groups of channels of each sample of (N, C, *) (Wu and He, 2018)."""
     if input.dim() < 2:
-        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
+        raise RuntimeError(
+            f"Expected at least 2 dimensions for input tensor but received {input.dim()}"
+        )
     batch, channels = input.shape[:2]
     if num_groups <= 0:
         raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
@@ -283,9 +281,7 @@ def _torch_batch_norm(
     cudnn_enabled: bool = True,
 ) -> Tensor:
     """``torch.batch_norm``: other order of arguments."""
-    return batch_norm(
-        input, running_mean, running_var, weight, bias, training, momentum, eps
-    )
+    return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
 @operator(name="instance_norm", method=False)

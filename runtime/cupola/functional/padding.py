@@ -92,9 +92,7 @@ def _extend(input: Tensor, dim: int, lo: int, hi: int, mode: str) -> Tensor:
         raise RuntimeError(f"padding ({lo}, {hi}) is too small for input size {size}")
     if mode == "circular" and (start or stop < size):
         # What wraps around is what is left after cropping.
-        return _extend(
-            input.narrow(dim, start, stop - start), dim, max(lo, 0), max(hi, 0), mode
-        )
+        return _extend(input.narrow(dim, start, stop - start), dim, max(lo, 0), max(hi, 0), mode)
     parts = []
     if lo > 0:
         if mode == "reflect":

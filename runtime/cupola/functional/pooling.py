@@ -71,9 +71,7 @@ def _geometry(
     return kernel, stride, padding, dilation, out
 
 
-def _windows(
-    input: Tensor, n: int, geometry: tuple[tuple[int, ...], ...], fill: float
-) -> Tensor:
+def _windows(input: Tensor, n: int, geometry: tuple[tuple[int, ...], ...], fill: float) -> Tensor:
     """Sliding windows of the padded input: (*, spatial) -> (*, out, kernel)."""
     kernel, stride, padding, dilation, out = geometry
     pairs = tuple(
@@ -127,9 +125,7 @@ def max_pool1d(
     return_indices: bool = False,
 ) -> Any:
     """Maximum of each window of (N, C, L) or (C, L); with indices on demand."""
-    return _max_pool(
-        1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 @operator(method=False)
@@ -143,9 +139,7 @@ def max_pool2d(
     return_indices: bool = False,
 ) -> Any:
     """Maximum of each window of (N, C, H, W) or (C, H, W); with indices on demand."""
-    return _max_pool(
-        2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 @operator(method=False)
@@ -159,9 +153,7 @@ def max_pool3d(
     return_indices: bool = False,
 ) -> Any:
     """Maximum of each window of (N, C, D, H, W) or unbatched; with indices on demand."""
-    return _max_pool(
-        3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def _with_indices(n: int) -> Any:
@@ -240,9 +232,7 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Tensor:
     """Mean of each window of (N, C, L) or (C, L)."""
-    return _avg_pool(
-        1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None
-    )
+    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
 def avg_pool2d(

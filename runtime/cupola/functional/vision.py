@@ -100,9 +100,7 @@ def unfold(
     input, batched = add_batch(input, 2, "unfold")
     places = [
         (size + 2 * p - d * (k - 1) - 1) // s + 1
-        for size, k, d, p, s in zip(
-            input.shape[2:], kernel, dilation, padding, stride, strict=True
-        )
+        for size, k, d, p, s in zip(input.shape[2:], kernel, dilation, padding, stride, strict=True)
     ]
     if min(places) < 1:
         raise RuntimeError(

@@ -1,7 +1,6 @@
 """Layers, losses, initialisation and utilities (``torch.nn``)."""
 
-from cupola.nn import functional, init, modules, utils
-from cupola.nn import attention, parallel
+from cupola.nn import attention, functional, init, modules, parallel, utils
 from cupola.nn.modules import *  # noqa: F403
 from cupola.nn.modules import __all__ as _layers
 from cupola.nn.parallel import DataParallel

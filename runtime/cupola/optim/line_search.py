@@ -1,4 +1,4 @@
-"""Line search by cubic interpolation under the strong Wolfe conditions (Nocedal and Wright, 3.5)."""
+"""Line search under the strong Wolfe conditions (Nocedal and Wright, section 3.5)."""
 
 from __future__ import annotations
 

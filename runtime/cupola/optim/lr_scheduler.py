@@ -1,9 +1,9 @@
 """Learning-rate schedules."""
 
+from cupola.optim._combined import ChainedScheduler, ReduceLROnPlateau, SequentialLR
 from cupola.optim._cyclic import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
 from cupola.optim._schedule import (
     EPOCH_DEPRECATION_WARNING,
-    ChainedScheduler,
     ConstantLR,
     CosineAnnealingLR,
     ExponentialLR,
@@ -13,8 +13,6 @@ from cupola.optim._schedule import (
     MultiplicativeLR,
     MultiStepLR,
     PolynomialLR,
-    ReduceLROnPlateau,
-    SequentialLR,
     StepLR,
 )
 

@@ -160,9 +160,7 @@ class Muon(Optimizer):
         buffer = state["momentum_buffer"]
         write_into(buffer, buffer + (grad - buffer) * (1 - momentum))
         update = grad + (buffer - grad) * momentum if group["nesterov"] else buffer
-        update = orthogonalized(
-            update, group["ns_coefficients"], group["ns_steps"], group["eps"]
-        )
+        update = orthogonalized(update, group["ns_coefficients"], group["ns_steps"], group["eps"])
         rows, columns = param.shape
         if group["adjust_lr_fn"] == "match_rms_adamw":
             adjusted = lr * 0.2 * math.sqrt(max(rows, columns))

@@ -15,9 +15,7 @@ __all__ = ["ASGD", "NAdam", "RAdam", "Rprop"]
 class _Moments(Optimizer):
     """First and second moments, shared by NAdam and RAdam."""
 
-    def _decay(
-        self, param: Tensor, grad: Tensor, group: dict[str, Any]
-    ) -> tuple[Tensor, Tensor]:
+    def _decay(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Parameter and gradient after weight decay of either kind."""
         decay = group["weight_decay"]
         if decay == 0:
@@ -153,10 +151,7 @@ class RAdam(_Moments):
         update = average * (lr / (1 - beta1**step))
         if length > 5.0:
             rectified = (
-                (length - 4)
-                * (length - 2)
-                * longest
-                / ((longest - 4) * (longest - 2) * length)
+                (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
             ) ** 0.5
             update = update * (correction**0.5 * rectified) / (square.sqrt() + group["eps"])
         write_into(param, value - update)

@@ -163,9 +163,7 @@ class Optimizer:
         lines = [f"{type(self).__name__} ("]
         for i, group in enumerate(self.param_groups):
             lines.append(f"Parameter Group {i}")
-            lines += [
-                f"    {key}: {group[key]}" for key in sorted(group) if key != "params"
-            ]
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return "\n".join([*lines, ")"])
 
     # -- hooks ---------------------------------------------------------------------------------
@@ -310,7 +308,8 @@ class Optimizer:
         if any(named):
             if not all(named):
                 raise ValueError(
-                    "all optimizer params should be with/without names. Some param names are missing"
+                    "all optimizer params should be with/without names. Some param names are "
+                    "missing"
                 )
             param_group["param_names"] = [name for name, _ in params]
             params = [param for _, param in params]
@@ -320,7 +319,8 @@ class Optimizer:
                 raise TypeError(
                     f"optimizer can only optimize Tensors, but one of the params is {type(param)}"
                 )
-            if not self.defaults.get("differentiable") and not (param.is_leaf or param.retains_grad):
+            free = self.defaults.get("differentiable")
+            if not free and not (param.is_leaf or param.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
         for name, default in self.defaults.items():
             if default is required and name not in param_group:

@@ -36,9 +36,7 @@ def _watch(values: tuple, on_backward: Callable) -> tuple | None:
         return tuple(full[i] for i in places)
 
     watched = list(values)
-    for i, tensor in zip(
-        places, _Gate.apply(spread, *(values[i] for i in places)), strict=True
-    ):
+    for i, tensor in zip(places, _Gate.apply(spread, *(values[i] for i in places)), strict=True):
         watched[i] = tensor
     return tuple(watched)
 

@@ -79,9 +79,7 @@ class _ConvNd(Module):
         self.groups = groups
         self.padding_mode = padding_mode
         self._reversed_padding_repeated_twice = self._explicit_padding()
-        outer, inner = (
-            (in_channels, out_channels) if transposed else (out_channels, in_channels)
-        )
+        outer, inner = (in_channels, out_channels) if transposed else (out_channels, in_channels)
         shape = (outer, inner // groups, *kernel_size)
         self.weight = Parameter(empty(shape, device=device, dtype=dtype))
         if bias:

@@ -19,9 +19,7 @@ class _Table(Module):
 
     weight: Parameter
 
-    def _make_table(
-        self, weight: Tensor | None, freeze: bool, device: Any, dtype: Any
-    ) -> None:
+    def _make_table(self, weight: Tensor | None, freeze: bool, device: Any, dtype: Any) -> None:
         shape = [self.num_embeddings, self.embedding_dim]
         if self.padding_idx is not None:
             if not -self.num_embeddings <= self.padding_idx < self.num_embeddings:
@@ -33,9 +31,7 @@ class _Table(Module):
             self.reset_parameters()
             return
         if list(weight.shape) != shape:
-            raise AssertionError(
-                "Shape of weight does not match num_embeddings and embedding_dim"
-            )
+            raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
         self.weight = Parameter(weight, requires_grad=not freeze)
 
     def reset_parameters(self) -> None:

@@ -14,7 +14,9 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """All parameters, flattened and joined."""
     flat = [param.reshape(-1) for param in parameters]
     if len({part.device for part in flat}) > 1:
-        raise TypeError("Found two parameters on different devices, this is currently not supported.")
+        raise TypeError(
+            "Found two parameters on different devices, this is currently not supported."
+        )
     return cat(flat)
 
 

@@ -40,9 +40,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     _check(module, name)
     parametrize.register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
 
-    def rename(
-        state_dict: dict, prefix: str, metadata: dict, strict: bool, *lists: list
-    ) -> None:
+    def rename(state_dict: dict, prefix: str, metadata: dict, strict: bool, *lists: list) -> None:
         # Files written with the older, hook-based weight_norm.
         old_g, old_v = f"{prefix}{name}_g", f"{prefix}{name}_v"
         if old_g in state_dict and old_v in state_dict:
@@ -193,8 +191,7 @@ def orthogonal(
     weight = _check(module, name)
     if weight.dim() < 2:
         raise ValueError(
-            "Expected a matrix or batch of matrices. Got a tensor of "
-            f"{weight.dim()} dimensions."
+            f"Expected a matrix or batch of matrices. Got a tensor of {weight.dim()} dimensions."
         )
     if orthogonal_map not in (None, "matrix_exp", "cayley", "householder"):
         raise ValueError(

@@ -261,9 +261,7 @@ def remove_parametrizations(
     elif leave_parametrized:
         value = getattr(module, tensor_name).detach()
         trainable = [p for p in parametrizations._originals() if isinstance(p, Parameter)]
-        original = (
-            Parameter(value, any(p.requires_grad for p in trainable)) if trainable else value
-        )
+        original = Parameter(value, any(p.requires_grad for p in trainable)) if trainable else value
     else:
         raise ValueError(
             "Cannot leave unparametrized (`leave_parametrized=False`) a tensor that is "

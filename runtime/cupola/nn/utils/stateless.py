@@ -67,7 +67,9 @@ def functional_call(
         merged: dict[str, Tensor] = {}
         for part in parameters_and_buffers:
             if merged.keys() & part.keys():
-                raise ValueError(f"{sorted(merged.keys() & part.keys())} appeared in multiple dictionaries")
+                raise ValueError(
+                    f"{sorted(merged.keys() & part.keys())} appeared in multiple dictionaries"
+                )
             merged.update(part)
         parameters_and_buffers = merged
     args = () if args is None else args if isinstance(args, tuple) else (args,)

@@ -67,9 +67,7 @@ def _like_mapping(first: Mapping, values: dict) -> Any:
         return values
 
 
-def collate(
-    batch: Any, *, collate_fn_map: dict[Any, Callable] | None = None
-) -> Any:
+def collate(batch: Any, *, collate_fn_map: dict[Any, Callable] | None = None) -> Any:
     """Samples as one batch; ``collate_fn_map`` gives functions by element type."""
     first = batch[0]
     kind = type(first)
@@ -90,10 +88,7 @@ def collate(
         size = len(first)
         if any(len(sample) != size for sample in batch):
             raise RuntimeError("each element in list of batch should be of equal size")
-        parts = [
-            collate(part, collate_fn_map=collate_fn_map)
-            for part in zip(*batch, strict=True)
-        ]
+        parts = [collate(part, collate_fn_map=collate_fn_map) for part in zip(*batch, strict=True)]
         if isinstance(first, tuple):
             return parts
         try:

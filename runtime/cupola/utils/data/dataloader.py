@@ -32,8 +32,8 @@ class _InfiniteConstantSampler(Sampler):
 class DataLoader(Generic[T_co]):
     """Iterates over batches of a data set.
 
-    The seed drawn at the start of each pass and the order of shuffled samples are PyTorch's. Samples
-    are loaded in this process whatever ``num_workers`` says: worker processes give the same batches.
+    The seed drawn at the start of each pass and the order of shuffled samples are PyTorch's.
+    Samples are loaded in this process whatever ``num_workers`` says; the batches are the same.
     """
 
     dataset: Dataset[T_co]
