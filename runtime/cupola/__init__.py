@@ -21,7 +21,7 @@ from cupola.functional.creation import sizes as _sizes  # noqa: F401
 from cupola.functional.info import finfo, iinfo
 from cupola.functional.printing import set_printoptions
 from cupola.functional.sampling import Generator
-from cupola.io import load, save
+from cupola.io import CheckpointError, load, save
 from cupola.ir.device import device
 from cupola.jit import compile
 from cupola.random import default_generator, initial_seed, manual_seed, seed
@@ -39,10 +39,23 @@ for _name, _type in _legacy.CUDA.items():
     setattr(cuda, _name, _type)
 
 from cupola import nn, optim, utils  # noqa: E402
-from cupola.threads import get_num_threads, set_default_device, set_num_threads  # noqa: E402
+from cupola.threads import (  # noqa: E402
+    get_default_device,
+    get_num_threads,
+    set_default_device,
+    set_num_interop_threads,
+    set_num_threads,
+)
 
 asarray = as_tensor
 inf, nan, pi, e = __import__("math").inf, __import__("math").nan, __import__("math").pi, __import__("math").e
 newaxis = None
 
 __all__ = [name for name in globals() if not name.startswith("_")]
+
+
+def __getattr__(name: str):  # type: ignore[no-untyped-def]
+    """Names that PyTorch has and cupola does not: they fail when they are called, not before."""
+    from cupola.unsupported import lookup
+
+    return lookup("cupola", name)

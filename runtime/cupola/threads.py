@@ -17,9 +17,11 @@ def get_num_threads() -> int:
 
 def set_num_threads(count: int) -> None:
     """Sets the most threads that one CPU operator uses (torch.set_num_threads)."""
+    from cupola.backends.cpu.heavy import heavy_ops
     from cupola.backends.cpu.threads import threads
 
     threads.set(count)
+    heavy_ops().set_num_threads(count)
 
 
 def set_num_interop_threads(count: int) -> None:
