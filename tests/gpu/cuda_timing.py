@@ -205,38 +205,6 @@ def conv_times(torch: dict[str, float]) -> None:
                 )
 
 
-def cudnn_calls() -> None:
-    """Compares the ways to call a cuDNN plan."""
-    from cupola.backends.cuda import cudnn_graph
-    from cupola.backends.cuda.scratch import scratch
-
-    x = cupy.random.standard_normal((2, 8, 16, 16), dtype=cupy.float32)
-    w = cupy.random.standard_normal((8, 8, 3, 3), dtype=cupy.float32)
-    y = conv.convolution(x, w, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
-    plan = next(p for p in cudnn_graph._plans.values() if p is not None)
-    room = scratch.address(plan.workspace) if plan.workspace else 0
-    pointers = dict(zip(plan.ids, [x.data.ptr, w.data.ptr, y.data.ptr]))
-    ways = {"dict": lambda: plan.graph._execute(pointers, room, plan.handle)}
-    if hasattr(plan.graph, "_prepare_variant_pack_template"):
-        plan.graph._prepare_variant_pack_template()
-        order = plan.graph._get_variant_pack_uids_sorted()
-        print("cudnn uids", plan.ids, order)
-        if set(order) == set(plan.ids):
-            some = [pointers[i] for i in order]
-            ways["list"] = lambda: plan.graph._execute_with_ptrs(some, room, plan.handle)
-    for name, way in ways.items():
-        want = y.copy()
-        y.fill(0)
-        way()
-        same = bool((want == y).all())
-        began = time.perf_counter()
-        for _ in range(300):
-            way()
-        span = (time.perf_counter() - began) / 300
-        cupy.cuda.Device().synchronize()
-        print(f"cudnn by {name}: {span * 1e6:.1f} us, right: {same}")
-
-
 def host_times() -> None:
     sample = k.gelu(1000)
     arrays = sets_of(sample)[0]
@@ -312,7 +280,6 @@ def main() -> None:
                     )
         del sets
         cupy.get_default_memory_pool().free_all_blocks()
-    cudnn_calls()
     host_times()
     for n, name in ((8192, "float16"), (8192, "float32")):
         a = cupy.random.standard_normal((n, n), dtype=cupy.float32).astype(name)

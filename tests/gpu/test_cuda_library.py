@@ -81,6 +81,39 @@ def test_matmul_layouts(name: str) -> None:
     check(make(17, 5, 33).transpose(1, 2, 0), make(5, 17, 29))
 
 
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("activation", ("", "relu", "gelu_tanh"))
+def test_matmul_epilogue(name: str, activation: str) -> None:
+    from cupola.backends.cuda.matmul import matmul
+
+    a, b, bias = random((4, 40, 24), name, 1), random((4, 24, 32), name, 2), random(32, name, 3)
+    want = wide(a) @ wide(b) + wide(bias)
+    if activation == "relu":
+        want = np.maximum(want, 0)
+    elif activation:
+        want = 0.5 * want * (1 + np.tanh((2 / np.pi) ** 0.5 * (want + 0.044715 * want**3)))
+    close = max(CLOSE[name], 1e-3 if activation == "gelu_tanh" else 0)
+    for bias_now in (bias, random(32, name, 3)):  # another address for the same plan
+        assert error(matmul(a, b, bias_now, activation), want) < close
+
+
+def test_matmul_is_captured() -> None:
+    import cupy
+
+    from cupola.backends.cuda.matmul import matmul
+
+    a, b = random((64, 32), "float32", 1), random((32, 48), "float32", 2)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        matmul(a, b)
+        stream.begin_capture()
+        y = matmul(a, b)
+        graph = stream.end_capture()
+        graph.launch(stream)
+        stream.synchronize()
+    assert error(y, wide(a) @ wide(b)) < CLOSE["float32"]
+
+
 def test_matmul_edges() -> None:
     import cupy
 

@@ -136,8 +136,10 @@ class Product:
         algo, room = self._choose(align)
         both = _factors(name)
         one, zero = (ctypes.c_void_p(both.ctypes.data + k * both.itemsize) for k in (0, 1))
-        self._algo = algo
+        self._found = algo
+        self._algo = ctypes.byref(algo)
         self._room = room
+        self._size = ctypes.c_size_t(room)
         self._one, self._zero = one, zero
         self._lock = threading.Lock()
 
@@ -196,8 +198,8 @@ class Product:
             target = pointer(out)
             status = self._library.cublasLtMatmul(
                 self._handle, self._work, self._one, pointer(first), a, pointer(second), b,
-                self._zero, target, c, target, c, ctypes.byref(self._algo), pointer(room),
-                ctypes.c_size_t(self._room), pointer(stream()),
+                self._zero, target, c, target, c, self._algo, pointer(room), self._size,
+                pointer(stream()),
             )  # fmt: skip
         if status:
             raise RuntimeError(f"cuBLASLt refused a matrix product (status {status})")

@@ -32,9 +32,8 @@ class KernelLaunch:
         self._whole = tuple(not d.is_floating_point for d in kernel.scalars)
         self._plans: dict[Any, Ready] = {}
         self._lock = threading.Lock()
-        self._meta: Any = None
-        self._ready: Ready = ((), 0)
-        self._integers: Any = ()
+        # One tuple, replaced whole: other threads may launch at the same time.
+        self._recent: tuple[Any, Ready, tuple[int, ...]] = (None, ((), 0), ())
         self._stream = require().cuda.get_current_stream
         self._several = device_count() > 1
 
@@ -54,8 +53,9 @@ class KernelLaunch:
         low = 0
         for p in pointers:
             low |= p
-        if meta is self._meta and not low & 15:  # the engine passes a plan's own tuple every time
-            ready, integers = self._ready, self._integers
+        recent = self._recent
+        if meta is recent[0] and not low & 15:  # the engine passes a plan's own tuple every time
+            _, ready, integers = recent
         else:
             meta = meta if type(meta) is tuple else tuple(meta)
             integers = meta[self._static :]
@@ -66,7 +66,7 @@ class KernelLaunch:
             found = self._plans.get(key)
             ready = found if found is not None else self._prepare(key, sizes, pointers)
             if not low & 15 and not self._several:
-                self._meta, self._ready, self._integers = meta, ready, integers
+                self._recent = (meta, ready, integers)
         calls, needed = ready
         if not calls:
             return

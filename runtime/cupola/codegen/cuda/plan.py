@@ -286,7 +286,8 @@ def _parts(kernel: Kernel, outer: int, inner: int, team: int, full: int) -> int:
     """How many stretches to cut the inner range into, so that the device is filled."""
     if not _can_split(kernel) or outer * team >= full or inner < 16 * team or outer * inner < 2**16:
         return 1
-    return max(1, min(-(-2 * full // (outer * team)), inner // (8 * team), 1024))
+    # Rounded down: one block too many would be a second wave of them.
+    return max(1, min(2 * full // (outer * team), inner // (8 * team), 1024))
 
 
 def _can_split(kernel: Kernel) -> bool:
