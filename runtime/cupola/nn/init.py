@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from cupola.tensor import Tensor, no_grad
+import numpy as np
+
+from cupola.tensor import Tensor, from_numpy, no_grad
 
 _CONV = tuple(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))
 
@@ -190,17 +192,16 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if tensor.numel() == 0:
         return tensor
-    from cupola.functional.linalg import qr
-
     rows = tensor.shape[0]
     cols = tensor.numel() // rows
     with no_grad():
         flat = tensor.detach().new_empty((rows, cols)).normal_(0, 1, generator=generator)
-        q, r = qr(flat.t() if rows < cols else flat)
-        q = q * r.diagonal().sign()  # makes the distribution uniform
-        if rows < cols:
-            q = q.t()
-        tensor.copy_(q.reshape(tensor.shape) * gain)
+        # On the host: initialisation is rare, and its result need not wait for anything.
+        matrix = flat.cpu().numpy()
+        q, r = np.linalg.qr(matrix.T if rows < cols else matrix)
+        q = q * np.sign(np.diag(r))  # makes the distribution uniform
+        values = np.ascontiguousarray(q.T if rows < cols else q).reshape(tuple(tensor.shape))
+        tensor.copy_(from_numpy(values * gain).to(tensor.dtype))
     return tensor
 
 

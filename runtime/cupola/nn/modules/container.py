@@ -273,14 +273,15 @@ class ModuleDict(Module):
             self[pair[0]] = pair[1]
 
 
-def _describe(value: Any) -> str:
-    """One entry of a parameter container's representation."""
+def _describe(value: Any, by_type: bool = False) -> str:
+    """One entry of a parameter container's representation, with dtype or type name."""
     if not isinstance(value, Tensor):
         return f"Object of type: {type(value).__name__}"
     kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
     place = "" if value.device.type == "cpu" else f" ({value.device})"
     size = "x".join(str(n) for n in value.size())
-    return f"{kind} containing: [{value.dtype} of size {size}{place}]"
+    name = value.type() if by_type else value.dtype
+    return f"{kind} containing: [{name} of size {size}{place}]"
 
 
 class ParameterList(Module):
@@ -463,7 +464,9 @@ class ParameterDict(Module):
             self[pair[0]] = pair[1]
 
     def extra_repr(self) -> str:
-        return "\n".join(f"  ({key}): {_describe(value)}" for key, value in self.items())
+        return "\n".join(
+            f"  ({key}): {_describe(value, by_type=True)}" for key, value in self.items()
+        )
 
     def __call__(self, input: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")

@@ -56,6 +56,8 @@ _ORDERED = (
 
 
 def _typename(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return value.type()
     kind = type(value)
     if kind.__module__ in ("builtins", None):
         return kind.__qualname__
@@ -125,7 +127,8 @@ class Module(ConvertMixin, HookMixin, StateMixin, TraverseMixin):
         if hasattr(self, name) and name not in registered:
             raise KeyError(f"attribute '{name}' already exists")
         if "." in name:
-            raise KeyError(f'{kind} name can\'t contain ".", got: {name}')
+            got = f", got: {name}" if kind == "module" else ""
+            raise KeyError(f'{kind} name can\'t contain "."{got}')
         if name == "":
             raise KeyError(f'{kind} name can\'t be empty string ""')
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterator
 
+import numpy as np
+
+from cupola.errors import UnsupportedError
+from cupola.functional.creation import eye
+from cupola.functional.shape import cat
 from cupola.nn import functional as F
 from cupola.nn.modules.module import Module
 from cupola.nn.utils import parametrize
 from cupola.nn.utils.weight_norm import norm_except_dim, scaled
-from cupola.tensor import Tensor, no_grad
+from cupola.tensor import Tensor, from_numpy, no_grad
 
 __all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
@@ -125,58 +131,54 @@ def spectral_norm(
     return parametrize.register_parametrization(module, name, norm)
 
 
+def _complete_qr(matrix: Tensor) -> Iterator[Tensor]:
+    """QR decomposition (*, m, n) -> (*, m, m), (*, m, n), on the host and without gradient."""
+    q, r = np.linalg.qr(matrix.detach().cpu().numpy(), mode="complete")
+    return (from_numpy(np.ascontiguousarray(x)).to(matrix.device) for x in (q, r))
+
+
+def _matrix_exp(x: Tensor) -> Tensor:
+    """Matrix exponential by scaling, a Taylor series and squaring."""
+    norm = float(x.detach().abs().sum(-1).max()) if x.numel() else 0.0
+    squarings = max(0, math.ceil(math.log2(norm)) + 2) if norm > 0.25 else 0
+    x = x * 0.5**squarings
+    result = term = eye(x.shape[-1], dtype=x.dtype, device=x.device).expand(x.shape)
+    for k in range(1, 13):
+        term = term.matmul(x) / k
+        result = result + term
+    for _ in range(squarings):
+        result = result.matmul(result)
+    return result
+
+
 class _Orthogonal(Module):
-    """Orthogonal matrices by the matrix exponential or the Cayley map of a skew matrix."""
+    """Orthogonal matrices: a fixed one times the exponential of a skew-symmetric matrix."""
 
-    def __init__(self, weight: Tensor, map_name: str) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.map_name = map_name
         self.shape = tuple(weight.shape)
-        with no_grad():
-            base = weight.detach()
-            tall = base if self.shape[-2] >= self.shape[-1] else base.transpose(-2, -1)
-            if tall.shape[-2] != tall.shape[-1]:
-                from cupola.functional.linalg import qr
-
-                q, _ = qr(tall, mode="complete")
-                tall = q
-        self.register_buffer("base", tall.clone())
+        self.wide = self.shape[-2] < self.shape[-1]
+        tall = weight.detach().transpose(-2, -1) if self.wide else weight.detach()
+        self.register_buffer("base", next(iter(_complete_qr(tall))))
 
     def forward(self, weight: Tensor) -> Tensor:
-        from cupola.functional.creation import eye
-        from cupola.functional.linalg import matrix_exp, solve
-
-        n, k = self.shape[-2:]
-        wide = n < k
-        x = weight.transpose(-2, -1) if wide else weight
+        x = weight.transpose(-2, -1) if self.wide else weight
         rows, columns = x.shape[-2:]
         lower = x.tril(-1)
         if rows != columns:
             lower = F.pad(lower, (0, rows - columns))
-        skew = lower - lower.transpose(-2, -1)
-        if self.map_name == "matrix_exp":
-            rotation = matrix_exp(skew)
-        else:
-            unit = eye(rows, dtype=x.dtype, device=x.device)
-            rotation = solve(unit + skew * -0.5, unit + skew * 0.5)
+        rotation = _matrix_exp(lower - lower.transpose(-2, -1))
         result = self.base.matmul(rotation)[..., :columns]
-        return result.transpose(-2, -1) if wide else result
+        return result.transpose(-2, -1) if self.wide else result
 
     def right_inverse(self, value: Tensor) -> Tensor:
-        """Zero rotation from the base, which is set to ``value``'s orthogonal factor."""
-        from cupola.functional.linalg import qr
-
+        """No rotation from the base, which is set to ``value``'s orthogonal factor."""
         with no_grad():
-            tall = value if self.shape[-2] >= self.shape[-1] else value.transpose(-2, -1)
-            q, r = qr(tall, mode="complete")
-            signs = r.diagonal(dim1=-2, dim2=-1).sign()
+            tall = value.transpose(-2, -1) if self.wide else value
+            q, r = _complete_qr(tall)
             columns = tall.shape[-1]
-            head = q[..., :columns] * signs.unsqueeze(-2)
-            if q.shape[-1] > columns:
-                from cupola.functional.shape import cat
-
-                head = cat([head, q[..., columns:]], -1)
-            self.base.copy_(head)
+            signs = r.diagonal(0, -2, -1).sign().unsqueeze(-2)
+            self.base.copy_(cat([q[..., :columns] * signs, q[..., columns:]], -1))
         return value.new_zeros(value.shape)
 
 
@@ -187,7 +189,10 @@ def orthogonal(
     *,
     use_trivialization: bool = True,
 ) -> Module:
-    """Parametrize by (semi-)orthogonal matrices (Lezcano-Casado, 2019)."""
+    """Parametrize by (semi-)orthogonal matrices (Lezcano-Casado, 2019).
+
+    The exponential map stands for all maps but ``"cayley"``, which raises UnsupportedError.
+    """
     weight = _check(module, name)
     if weight.dim() < 2:
         raise ValueError(
@@ -198,6 +203,9 @@ def orthogonal(
             'orthogonal_map has to be one of "matrix_exp", "cayley", "householder". Got: '
             f"{orthogonal_map}"
         )
-    chosen: Any = "cayley" if orthogonal_map == "cayley" else "matrix_exp"
-    map_module = _Orthogonal(weight, chosen)
-    return parametrize.register_parametrization(module, name, map_module, unsafe=True)
+    if orthogonal_map == "cayley":
+        raise UnsupportedError(
+            "nn.utils.parametrizations.orthogonal(orthogonal_map='cayley')",
+            "use orthogonal_map='matrix_exp'",
+        )
+    return parametrize.register_parametrization(module, name, _Orthogonal(weight), unsafe=True)
