@@ -11,33 +11,41 @@ import time
 
 import pytest
 
+from cupola_transpiler.cli import main
 from cupola_transpiler.journal import Journal, digest
 from cupola_transpiler.lock import LockedError, locked
 from transpiler.trees import cupola, environment, read_tree, sources, write_tree
 
-FILES = {f"p{i % 5}/m{i}.py": f"import torch\nx = torch.ones({i})\n" * 3 for i in range(60)}
-# A child that dies by its own hand at the n-th call that touches the disk, as `kill -9` would end it.
-DYING = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-def dying(function):
-    def call(*args, **kwargs):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
-    return call
-for name in ("replace", "rename", "fsync", "chmod", "unlink", "rmdir", "mkdir"):
-    setattr(os, name, dying(getattr(os, name)))
-from cupola_transpiler.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
+FILES = {f"p{i % 5}/m{i}.py": f"import torch\nx = torch.ones({i})\n" * 3 for i in range(8)}
+NEW = {name: text.replace("torch", "cupola") for name, text in FILES.items()}
 
 
 def run_dying(after, *arguments):
-    command = [sys.executable, "-c", DYING, str(after), *map(str, arguments)]
-    return subprocess.run(command, env=environment(), capture_output=True, timeout=60).returncode
+    """Runs the command in a child that is killed at its n-th call that touches the disk."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+    left = after
+
+    def dying(function):
+        def call(*args, **kwargs):
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in ("replace", "rename", "fsync", "chmod", "unlink", "rmdir", "mkdir"):
+        setattr(os, name, dying(getattr(os, name)))
+    try:
+        os._exit(main([str(a) for a in arguments]))
+    finally:
+        os._exit(70)
 
 
 def test_convert_and_revert_restore_every_byte(tmp_path):
@@ -58,62 +66,55 @@ def test_convert_and_revert_restore_every_byte(tmp_path):
     assert not (tree / ".cupola").exists()
 
 
-def old_or_new(tree, before, new):
+def changed_files(tree):
+    """How many files are new; every other one must be as it was."""
     now = sources(tree)
-    assert set(now) == set(before)
-    assert all(now[n] in (before[n], new[n]) for n in now)
-    return sum(now[n] != before[n] for n in now)
+    assert set(now) == set(FILES)
+    assert all(now[n] in (FILES[n], NEW[n]) for n in now)
+    return sum(now[n] != FILES[n] for n in now)
 
 
-def test_killed_at_any_step(tmp_path):
-    """Every place where the disk is touched, some 300 for this tree; a sample of them."""
-    before = dict(FILES)
-    new = {n: t.replace("torch", "cupola") for n, t in before.items()}
-    seen = set()
-    tree = tmp_path / "t"
-    for step in (1, 2, 3, 4, 5, 6, 7, 9, 12, 30, 77, 130, 186, 187, 188, 189, 190, 192, 195, 200):
+def test_killed_at_every_step(tmp_path, capsys):
+    """Dies before each call that touches the disk, and the revert that follows dies as well."""
+    tree, seen, code, step = tmp_path / "t", set(), -signal.SIGKILL, 0
+    while code == -signal.SIGKILL:
+        step += 1
         shutil.rmtree(tree, ignore_errors=True)
-        write_tree(tree, before)
-        code = run_dying(step, "convert", tree)
-        seen.add(old_or_new(tree, before, new))
-        if code != -signal.SIGKILL:
-            assert code == 0
-        if not (tree / ".cupola" / "journal").is_dir():
-            assert sources(tree) == before
-            continue
-        # The revert is killed as well, and run again.
-        run_dying(random.randrange(1, 150), "revert", tree)
-        old_or_new(tree, before, new)
+        write_tree(tree, FILES)
+        code = run_dying(step, "convert", tree, "-j", "1")
+        seen.add(changed_files(tree))
         if (tree / ".cupola" / "journal").is_dir():
-            cupola("revert", tree, check=0)
-        assert sources(tree) == before
+            run_dying(random.randrange(1, 30), "revert", tree)
+            changed_files(tree)
+        if (tree / ".cupola" / "journal").is_dir():
+            assert main(["revert", str(tree)]) == 0
+        assert sources(tree) == FILES
         assert not (tree / ".cupola" / "journal").exists()
-    assert len(seen) > 3, "the kills did not land in the middle of the writing"
+    assert code == 0
+    assert seen == set(range(len(FILES) + 1)), "each number of new files was seen"
 
 
-def test_killed_from_outside(tmp_path):
-    before = dict(FILES)
-    new = {n: t.replace("torch", "cupola") for n, t in before.items()}
-    tree = write_tree(tmp_path / "t", before)
+def test_killed_at_random_moments(tmp_path):
+    tree = write_tree(tmp_path / "t", FILES)
     command = [sys.executable, "-m", "cupola_transpiler", "convert", str(tree), "-j", "2"]
     started = time.monotonic()
     subprocess.run(command, env=environment(), capture_output=True, check=True)
     whole = time.monotonic() - started
-    cupola("revert", tree, check=0)
-    for _ in range(4):
+    assert main(["revert", str(tree)]) == 0
+    for _ in range(5):
         process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
-        time.sleep(random.uniform(0.3, 1.1) * whole)
+        time.sleep(random.uniform(0.4, 1.0) * whole)
         process.kill()
         process.wait()
-        old_or_new(tree, before, new)
-        done = cupola("revert", tree)
-        assert done.returncode in (0, 2)
-        assert sources(tree) == before
+        changed_files(tree)
+        assert main(["revert", str(tree)]) in (0, 2)
+        assert sources(tree) == FILES
 
 
 def test_convert_after_a_crash_starts_from_the_originals(tmp_path):
     tree = write_tree(tmp_path / "t", FILES)
-    assert run_dying(60, "convert", tree) == -signal.SIGKILL
+    assert run_dying(22, "convert", tree) == -signal.SIGKILL
+    assert changed_files(tree)
     done = cupola("convert", tree, check=0)
     assert "cut short" in done.stderr
     assert all("torch" not in text for text in sources(tree).values())

@@ -18,11 +18,13 @@ def write_tree(root, files):
 
 
 def read_tree(root):
-    """Every file below root but those of .git, as path -> (bytes, permissions)."""
+    """Every file below root but git's and the lock, as path -> (bytes, permissions)."""
     found = {}
     for path in sorted(Path(root).rglob("*")):
         name = path.relative_to(root).as_posix()
-        if path.is_file() and not path.is_symlink() and not name.startswith(".git/"):
+        if name.startswith(".git/") or name == ".cupola/lock":
+            continue
+        if path.is_file() and not path.is_symlink():
             found[name] = (path.read_bytes(), path.stat().st_mode & 0o777)
     return found
 
