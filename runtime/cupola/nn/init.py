@@ -55,7 +55,11 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Tensor:
-    """Fill with normally distributed values limited to [a, b], by inverting the distribution."""
+    """Fill with normally distributed values limited to [a, b].
+
+    Values outside are drawn again: from the normal distribution where most of it lies inside, else
+    by rejection from a uniform one.
+    """
 
     def cdf(x: float) -> float:
         return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
@@ -67,13 +71,42 @@ def trunc_normal_(
             stacklevel=2,
         )
     with no_grad():
-        low, high = cdf((a - mean) / std), cdf((b - mean) / std)
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0))
-        tensor.add_(mean)
-        tensor.clamp_(min=a, max=b)
-        return tensor
+        if cdf((b - mean) / std) - cdf((a - mean) / std) > 0.3:
+            values = _redrawn_normal(tensor, mean, std, a, b, generator)
+        else:
+            values = _rejected_uniform(tensor, mean, std, a, b, generator)
+        return tensor.copy_(values)
+
+
+def _redrawn_normal(
+    like: Tensor, mean: float, std: float, a: float, b: float, generator: Any
+) -> Tensor:
+    # The bounds as the tensor can represent them, so that the comparison is exact.
+    low, high = (like.new_full((), bound).item() for bound in (a, b))
+    values = like.detach().new_empty(like.shape).normal_(mean, std, generator=generator)
+    while bool((outside := (values < low) | (values > high)).any()):
+        fresh = values.new_empty(values.shape).normal_(mean, std, generator=generator)
+        values = fresh.where(outside, values)
+    return values
+
+
+def _rejected_uniform(
+    like: Tensor, mean: float, std: float, a: float, b: float, generator: Any
+) -> Tensor:
+    log_peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+
+    def rejected(candidates: Tensor) -> Tensor:
+        deviation = (candidates - mean) / std
+        chance = like.detach().new_empty(like.shape).uniform_(generator=generator).log()
+        return chance > deviation * deviation * -0.5 - log_peak
+
+    values = like.detach().new_empty(like.shape).uniform_(a, b, generator=generator)
+    pending = rejected(values)
+    while bool(pending.any()):
+        fresh = values.new_empty(values.shape).uniform_(a, b, generator=generator)
+        values = fresh.where(pending, values)
+        pending = pending & rejected(fresh)
+    return values
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
