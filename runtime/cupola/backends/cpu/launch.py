@@ -9,20 +9,30 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cupola.backends.cpu.jit import Jit
 from cupola.backends.cpu.threads import threads
-from cupola.codegen.form import Kernel
-from cupola.codegen.llvm import POINTER_OFFSET, Program, axis_for, generate, supported
+from cupola.codegen.form import Kernel, meta_layout
+from cupola.codegen.llvm import (
+    POINTER_OFFSET,
+    Program,
+    axis_for,
+    can_split,
+    generate,
+    supported,
+    weight,
+)
 from cupola.codegen.llvm.driver import driver
 
 GRAIN = 1 << 17  # simple operations (about 5 us) that are worth waking another thread for
 UNIT = 64  # columns that a task is a multiple of, so that threads do not share cache lines
 _FEW = 32  # independent units of work below which a reduction is split inside
 _CHUNKS = 64
+_TILES = 1 << 13  # at most about so many
 _PLANS = 512  # kept for each kernel
 
 Launch = Callable[[Sequence[Any], Sequence[int], Sequence[float | int]], None]
@@ -53,7 +63,7 @@ class Launcher:
         for d in kernel.buffers + kernel.scalars:
             if not supported(d):
                 raise NotImplementedError(f"generated CPU code does not handle {d.name}")
-        programs: dict[int, tuple[Program, int]] = {}
+        programs: dict[tuple[int, bool], tuple[Program, int]] = {}
         plans: dict[Any, int] = {}
         kept: list[Any] = []
         formats = "".join("d" if d.is_floating_point else "q" for d in kernel.scalars)
@@ -69,11 +79,16 @@ class Launcher:
                 kept.clear()
                 generation = settings.generation
             axis = axis_for(kernel, self.jit.target, meta)
-            found = programs.get(axis)
+            shape = measure(kernel, axis, meta)
+            variant = (axis, shape.chunks > 1)
+            found = programs.get(variant)
             if found is None:
-                program = generate(kernel, self.jit.target, axis)
-                found = programs[axis] = (program, self.jit.compile(program.text, program.needs))
-            words = self.plan(kernel, *found, meta)
+                program = generate(kernel, self.jit.target, *variant)
+                found = programs[variant] = (
+                    program,
+                    self.jit.compile(program.text, program.needs),
+                )
+            words = self.plan(shape, *found, meta)
             if words is not None:
                 kept.append(words)
             plans[meta] = 0 if words is None else words[-1].ctypes.data
@@ -93,55 +108,106 @@ class Launcher:
         return launch
 
     def plan(
-        self, kernel: Kernel, program: Program, body: int, meta: tuple[int, ...]
+        self, shape: Shape, program: Program, body: int, meta: tuple[int, ...]
     ) -> list[Any] | None:
-        """Arrays whose last one is the driver's plan; the others are what it points to. None:
-        nothing to do.
+        """Arrays whose last one is the driver's plan; the others are what it points to.
+
+        None: nothing to do.
         """
-        phases = divide(kernel, program, meta, threads.count)
+        phases = divide(shape, threads.count)
         if not phases:
             return None
         packed = np.array(meta, np.int64)
         tasks = [np.array(p, np.int64) for p in phases]
-        scratch = 8 * phases[1][0][7] * phases[1][0][8] * program.parts if len(phases) > 1 else 0
+        scratch = 8 * shape.chunks * shape.cells * program.parts
         words = [body, packed.ctypes.data, scratch, *threads.addresses, *self.memory, len(phases)]
         for p, t in zip(phases, tasks):
-            words += [t.ctypes.data, len(p), min(len(p), threads.count)]
+            team = max(1, min(len(p), threads.count, shape.work // GRAIN))
+            words += [t.ctypes.data, len(p), team]
         return [packed, *tasks, np.array(words, np.uint64)]
 
 
-Task = tuple[int, int, int, int, int, int, int, int, int]
+@dataclass(frozen=True)
+class Shape:
+    """The work of a launch.
 
-
-def divide(kernel: Kernel, program: Program, meta: Sequence[int], most: int) -> list[list[Task]]:
-    """The phases of a launch, each a list of tasks: rectangles of rows and columns (see
-    ``llvm.nest.TASK``).
-
-    A reduction with few results is split inside, in a way that depends on sizes alone.
+    Attributes:
+        rows, columns: how many rows there are, and columns in each.
+        first: size of the first inner loop.
+        work: simple operations in all.
+        chunks: parts that the first inner loop is cut into, 1 for none. Depends on sizes alone.
+        by_columns: whether columns can be shared among threads.
+        tile: rows and columns to finish before going on to others; zeros for any number.
     """
+
+    rows: int
+    columns: int
+    first: int
+    work: int
+    chunks: int
+    by_columns: bool
+    tile: tuple[int, int]
+
+    @property
+    def cells(self) -> int:
+        return self.rows * self.columns
+
+
+def measure(kernel: Kernel, axis: int, meta: Sequence[int]) -> Shape:
+    """What a launch with these sizes has to do, the given loop being the vector axis."""
     sizes = meta[: kernel.outer + kernel.inner]
     rows, inner = 1, 1
     for d, n in enumerate(sizes):
         if d >= kernel.outer:
             inner *= n
-        elif d != program.axis:
+        elif d != axis:
             rows *= n
-    columns = sizes[program.axis] if program.columns else 1
+    by_columns = 0 <= axis < kernel.outer
+    columns = sizes[axis] if by_columns else 1
     first = sizes[kernel.outer] if kernel.inner else 0
-    cells = rows * columns
+    work = rows * columns * max(inner, 1) * weight(kernel)
+    chunks = 1
+    if can_split(kernel) and rows * -(-columns // UNIT) < _FEW:
+        chunks = max(1, min(first, _CHUNKS, work // GRAIN // 2))
+    tile = _tile(kernel, axis, meta) if kernel.inner == 0 else (0, 0)
+    return Shape(rows, columns, first, work, chunks, by_columns, tile)
+
+
+def _tile(kernel: Kernel, axis: int, meta: Sequence[int]) -> tuple[int, int]:
+    """Where neighbours in some array lie in different rows: tiles that use its cache lines up.
+
+    With a stride of whole pages the lines of a row compete for one place in the cache.
+    """
+    others = [d for d in range(kernel.outer) if d != axis]
+    wide = 0
+    for access, place in zip(kernel.accesses, meta_layout(kernel).accesses):
+        strides = access.address.strides
+        if others and strides[axis] is None and strides[others[-1]] == 1:
+            bytes_ = meta[place.strides[axis]] * kernel.buffers[access.buffer].itemsize
+            wide = min(wide or 32, 8 if bytes_ % 2048 == 0 else 32)
+    return (64, wide) if wide else (0, 0)
+
+
+Task = tuple[int, int, int, int, int, int, int, int, int]
+
+
+def divide(shape: Shape, most: int) -> list[list[Task]]:
+    """The phases of a launch, each a list of tasks: rectangles (see ``llvm.nest.TASK``)."""
+    rows, columns, first, cells = shape.rows, shape.columns, shape.first, shape.cells
     if cells == 0:
         return []
-    work = cells * max(inner, 1) * program.weight
-    units = rows * -(-columns // UNIT)
-    chunks = min(first, _CHUNKS, work // GRAIN // 2)
-    if program.parts and units < _FEW and chunks > 1:
-        partial = [
-            (1, 0, rows, 0, columns, a, z, j, cells)
-            for j, (a, z) in enumerate(_cut(first, chunks, 1))
-        ]
+    if shape.chunks > 1:
+        cuts = _cut(first, shape.chunks, 1)
+        partial = [(1, 0, rows, 0, columns, a, z, j, cells) for j, (a, z) in enumerate(cuts)]
         return [partial, [(2, 0, rows, 0, columns, 0, 0, len(partial), cells)]]
-    count = max(1, min(most, work // GRAIN))
-    if count > 1 and program.columns and rows < 4 * count and columns >= 2 * UNIT:
+    high, wide = shape.tile
+    if high and rows > high and columns > wide:
+        high = max(high, cells // wide // _TILES)
+        across = _cut(columns, -(-columns // wide), wide)
+        down = _cut(rows, -(-rows // high), high)
+        return [[(0, a, z, c, e, 0, first, 0, cells) for a, z in down for c, e in across]]
+    count = max(1, min(most, shape.work // GRAIN))
+    if count > 1 and shape.by_columns and rows < 4 * count and columns >= 2 * UNIT:
         return [[(0, 0, rows, a, z, 0, first, 0, cells) for a, z in _cut(columns, count, UNIT)]]
     return [[(0, a, z, 0, columns, 0, first, 0, cells) for a, z in _cut(rows, count, 1)]]
 

@@ -7,23 +7,28 @@ from collections.abc import Sequence
 from cupola.codegen.form import Kernel
 from cupola.codegen.llvm.libm import SYMBOLS
 from cupola.codegen.llvm.library import library_function
-from cupola.codegen.llvm.nest import POINTER_OFFSET, TASK, Nest, Program, lanes
+from cupola.codegen.llvm.nest import POINTER_OFFSET, TASK, Nest, Program, lanes, weight
+from cupola.codegen.llvm.reduction import can_split
 from cupola.codegen.llvm.target import Target, target_from_features
 from cupola.codegen.llvm.types import supported
 
 __all__ = [
-    "POINTER_OFFSET", "SYMBOLS", "TASK", "Program", "Target", "axis_for", "default_axis",
-    "generate", "supported", "library_function", "target_from_features",
+    "POINTER_OFFSET", "SYMBOLS", "TASK", "Program", "Target", "axis_for", "can_split",
+    "default_axis", "generate", "lanes", "library_function", "supported", "target_from_features", "weight",
 ]  # fmt: skip
 
 
-def generate(kernel: Kernel, target: Target, axis: int | None = None) -> Program:
-    """LLVM IR for a kernel with the given loop as vector axis (None: chosen by the stride classes).
+def generate(
+    kernel: Kernel, target: Target, axis: int | None = None, split: bool = False
+) -> Program:
+    """LLVM IR for a kernel with the given loop as vector axis (None: the last one).
+
+    ``split`` makes code whose reduction several tasks can share (see ``reduction``).
 
     Raises:
         NotImplementedError: an element type or operation that the dialect lacks.
     """
-    return Nest(kernel, target, default_axis(kernel) if axis is None else axis).program()
+    return Nest(kernel, target, default_axis(kernel) if axis is None else axis, split).program()
 
 
 def default_axis(kernel: Kernel) -> int:

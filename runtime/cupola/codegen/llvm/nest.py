@@ -43,9 +43,7 @@ class Program:
         axis: the loop that runs over lanes, -1 for none.
         columns: whether the axis is an outer loop.
         width: lanes.
-        parts: 8-byte cells that one partial reduction needs; 0 if the kernel cannot be split
-            inside.
-        weight: rough cost of one innermost iteration, in simple operations.
+        parts: 8-byte cells that one partial reduction needs; 0 if the code is not split.
         needs: library functions that the code calls, by symbol: operation, type, lanes.
     """
 
@@ -55,14 +53,13 @@ class Program:
     columns: bool
     width: int
     parts: int
-    weight: int
     needs: dict[str, tuple[str, str, int]]
 
 
 class Nest:
     """Generates one kernel for one axis."""
 
-    def __init__(self, kernel: Kernel, target: Target, axis: int) -> None:
+    def __init__(self, kernel: Kernel, target: Target, axis: int, split: bool = False) -> None:
         for d in kernel.buffers + kernel.scalars:
             if not supported(d):
                 raise NotImplementedError(f"generated CPU code does not handle {d.name}")
@@ -75,7 +72,7 @@ class Nest:
         self.striped = self.columns and any(s.kind == "reduce" for s in kernel.stages)
         self.rows = [d for d in range(kernel.outer) if d != axis]
         self.loops = Loops(self.b, self.a, self.width)
-        self.reductions = Reductions(kernel, self.b, self.a, self.loops, axis, self)
+        self.reductions = Reductions(kernel, self.b, self.a, self.loops, axis, self, split)
         self.shared: dict[tuple[int, int], Val] = {}
 
     def program(self) -> Program:
@@ -97,7 +94,6 @@ class Nest:
         text += rows + body + latch + ["exit:", "ret void", "}"]
         text += [f"@zeros = internal constant [{64 * 8} x i8] zeroinitializer, align 64"]
         text += list(b.declarations) + [attributes(b.target), ""]
-        weight = max((_weight(s) for s in kernel.stages), default=1)
         return Program(
             "\n".join(text),
             NAME,
@@ -105,7 +101,6 @@ class Nest:
             self.columns,
             self.width,
             self.reductions.parts,
-            weight,
             b.needs,
         )
 
@@ -291,8 +286,12 @@ def lanes(kernel: Kernel, target: Target) -> int:
     return max(2, target.vector_bytes // max(sizes))
 
 
-def _weight(stage: Stage) -> int:
-    """Cost of one iteration in simple operations, to decide what is worth sharing among threads."""
+def weight(kernel: Kernel) -> int:
+    """Rough cost of one innermost iteration in simple operations: what is worth sharing."""
+    return max((_stage_weight(s) for s in kernel.stages), default=1)
+
+
+def _stage_weight(stage: Stage) -> int:
     total = len(stage.stores)
     for i in stage.code:
         if i.op in libm.NAMES:

@@ -23,6 +23,12 @@ _LIGHT = (
 )
 
 
+def can_split(kernel: Kernel) -> bool:
+    """Whether the reduction can be split: it comes first, and only epilogues follow."""
+    kinds = [s.kind for s in kernel.stages]
+    return kinds[:1] == ["reduce"] and set(kinds[1:]) <= {"point"}
+
+
 class _Evaluator(Protocol):
     def evaluate(self, stage: Stage, copy: int = 0) -> list[Val]: ...
 
@@ -45,6 +51,7 @@ class Reductions:
         loops: Loops,
         axis: int,
         evaluator: _Evaluator,
+        split: bool,
     ) -> None:
         self.kernel, self.b, self.a, self.loops, self.axis = kernel, b, a, loops, axis
         self.evaluator = evaluator
@@ -53,8 +60,7 @@ class Reductions:
         self.folds: list[Fold] = []
         self.values: list[Val] = []  # carries, where they are single numbers
         self.allocas: list[str] = []
-        kinds = [s.kind for s in kernel.stages]
-        self.split = kinds[:1] == ["reduce"] and set(kinds[1:]) <= {"point"}
+        self.split = split
 
     @property
     def parts(self) -> int:
