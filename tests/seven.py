@@ -65,19 +65,31 @@ class Side:
         self.folder, self.device = folder, device
         self.converted = folder != harness.FIXTURES / "models"
         self.training = self.load("train")
+        self._built: dict[tuple[str, str], object] = {}
 
     def load(self, name: str):
         prefix = "converted" if self.converted else "original"
         return harness.load(self.folder, name, f"{prefix}_{name}")
 
     def build(self, model: Model, like=None, *, seed: int = 0, dtype: str = "float32"):
-        """Returns the model with the weights of `like`, or as initialised by manual_seed(seed)."""
-        framework = importlib.import_module("cupola" if self.converted else "torch")
-        framework.manual_seed(seed)
-        module = getattr(self.load(model.file), model.builder)(**dict(model.arguments))
-        if like is not None:
-            harness.copy_weights(like, module)
-        return module.to(device=self.device, dtype=getattr(framework, dtype))
+        """Returns the model with the weights of `like`, or as initialised by manual_seed(seed).
+
+        With `like`, a module is built once a process: initialising 138 million numbers takes longer
+        than most of the tests, only to be overwritten.
+        """
+        key = (repr(model), dtype)
+        if like is None or key not in self._built:
+            framework = importlib.import_module("cupola" if self.converted else "torch")
+            framework.manual_seed(seed)
+            module = getattr(self.load(model.file), model.builder)(**dict(model.arguments))
+            module = module.to(device=self.device, dtype=getattr(framework, dtype))
+            if like is None:
+                return module
+            self._built[key] = module
+        module = self._built[key]
+        harness.copy_weights(like, module)
+        module.zero_grad(set_to_none=True)
+        return module
 
     def tensors(self, model: Model, dtype: str = "float32"):
         inputs, targets = inputs_of(model)

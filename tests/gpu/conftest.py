@@ -32,7 +32,7 @@ def converted(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def exact_float32():
-    """Comparisons are made in float32: convolutions may not round to TF32, as they may by default."""
+    """Comparisons are made in float32: convolutions may not round to TF32 here."""
     import cupola
 
     cupola.backends.cudnn.allow_tf32 = False

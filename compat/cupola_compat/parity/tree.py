@@ -34,7 +34,7 @@ class Tree:
             del sys.modules[name]
 
     def _mine(self, module: Any) -> bool:
-        # Read from __dict__: some modules of torch answer any attribute with an object of their own.
+        # From __dict__, since some modules of torch answer any attribute with an object.
         known = getattr(module, "__dict__", {})
         places = [known.get("__file__"), *(known.get("__path__") or ())]
         return any(place and pathlib.Path(place).is_relative_to(self.root) for place in places)

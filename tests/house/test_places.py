@@ -1,0 +1,79 @@
+"""An operator has its three places: declaration, a row in the converter's table, a sample.
+
+Random primitives are sampled in tests/random, those that users define in tests of their own.
+"""
+
+import inspect
+
+import pytest
+
+import cupola
+from cases.running import every_case, run
+from cupola.functional._register import PUBLIC
+from cupola.ir.op import PRIMITIVES, Primitive
+from cupola_transpiler import table
+
+# Kinds that compute nothing by themselves, and the copy between devices, which needs two of them.
+SOURCES = ("alias", "source")
+BETWEEN_DEVICES = {"transfer"}
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    """The names of the primitives that the samples record, their gradients included."""
+    names, real = set(), Primitive.__call__
+
+    def note(self, *srcs, **attrs):
+        names.add(self.name)
+        return real(self, *srcs, **attrs)
+
+    Primitive.__call__ = note
+    try:
+        for case in every_case():
+            run(cupola, case)
+    finally:
+        Primitive.__call__ = real
+    return names
+
+
+def test_every_primitive_has_a_sample(recorded):
+    wanted = {name for name, op in PRIMITIVES.items() if op.kind not in SOURCES}
+    assert not sorted(wanted - recorded - BETWEEN_DEVICES), "add a line to tests/cases"
+
+
+def test_every_primitive_has_a_reference():
+    computing = [op for op in PRIMITIVES.values() if op.kind not in SOURCES]
+    missing = {op.name for op in computing if op.reference is None} - BETWEEN_DEVICES
+    assert not missing, "the reference backend could not run it"
+
+
+def test_every_public_function_has_a_row():
+    torch = pytest.importorskip("torch")
+    rows, missing = table.load(), []
+    for name in PUBLIC:
+        if not hasattr(torch, name):
+            continue
+        row = rows.row(f"torch.{name}")
+        if row is None or row.status == table.UNSUPPORTED:
+            missing.append(name)
+    assert not missing, "cupola has it and the converter's table says otherwise"
+
+
+def test_every_public_function_has_torchs_parameters():
+    """Names and order, for those whose torch original is written in Python; more may follow."""
+    from torch.nn import functional as theirs
+
+    from cupola.nn import functional as ours
+
+    different = []
+    for name, value in vars(theirs).items():
+        mine = getattr(ours, name, None)
+        if name.startswith("_") or not inspect.isfunction(value) or not inspect.isfunction(mine):
+            continue
+        if value.__module__ != "torch.nn.functional":
+            continue
+        want = [p for p in inspect.signature(value).parameters if p != "kwargs"]
+        got = [p for p in inspect.signature(mine).parameters if p != "kwargs"]
+        if got[: len(want)] != want and want[0] != "args" and got[0] != "args":
+            different.append(f"{name}{tuple(got)}, torch has {tuple(want)}")
+    assert not different, "\n".join(different)
