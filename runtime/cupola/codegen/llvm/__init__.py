@@ -14,7 +14,8 @@ from cupola.codegen.llvm.types import supported
 
 __all__ = [
     "POINTER_OFFSET", "SYMBOLS", "TASK", "Program", "Target", "axis_for", "can_split",
-    "default_axis", "generate", "lanes", "library_function", "supported", "target_from_features", "weight",
+    "default_axis", "generate", "lanes", "library_function", "supported", "target_from_features",
+    "weight",
 ]  # fmt: skip
 
 

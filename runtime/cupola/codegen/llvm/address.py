@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cupola.codegen.form import Access, Affine, Kernel, meta_layout
 from cupola.codegen.llvm.builder import Builder, Val
 from cupola.codegen.llvm.convert import memory_type, to_memory, to_register
 from cupola.codegen.llvm.types import BITS, REGISTER, suffix, vector
+from cupola.dtypes import dtype
 
 
 class Addresses:
@@ -78,15 +81,40 @@ class Addresses:
                 offset = b.add(offset, b.mul(self.lane_index(), step))
             value = to_register(b, self._one(access.buffer, memory, offset, condition), d)
             return value if condition is None else b.select(condition, value, fill)
-        if not across and step.name == "1":
-            raw = self._contiguous(access.buffer, memory, offset, condition, mask)
-        else:
-            raw = self._by_lane(access.buffer, memory, offset, step, across, condition, mask)
-        value = to_register(b, raw, d)
-        for present in (condition, mask):
-            if present is not None:
-                value = b.select(present, value, fill)
-        return value
+        inside = self._vector_load(access.buffer, d, offset, step, across)
+        if condition is None and mask is None:
+            return inside(None, None)
+
+        def partly() -> Val:
+            value = inside(condition, mask)
+            for present in (condition, mask):
+                if present is not None:
+                    value = b.select(present, value, fill)
+            return value
+
+        at_once = not across and step.name == "1"
+        if mask is None or (at_once and BITS[memory] // 8 in b.target.masked_bytes):
+            return partly()
+        # Lane by lane only at the edges: elsewhere all elements are present.
+        whole = b.all_lanes(mask)
+        if condition is not None:
+            whole = b.binary("and", whole, condition)
+        return b.either(whole, self.level, lambda: inside(None, None), partly)
+
+    def _vector_load(
+        self, buffer: int, d: dtype, offset: Val, step: Val, across: list[tuple[Val, Val]]
+    ) -> Callable[[Val | None, Val | None], Val]:
+        """The function that loads one vector for a given condition and mask, in register form."""
+        memory = memory_type(self.b, d)
+
+        def emit(condition: Val | None, mask: Val | None) -> Val:
+            if not across and step.name == "1":
+                raw = self._contiguous(buffer, memory, offset, condition, mask)
+            else:
+                raw = self._by_lane(buffer, memory, offset, step, across, condition, mask)
+            return to_register(self.b, raw, d)
+
+        return emit
 
     def _guards(self, access: Access, number: int) -> tuple[Val | None, Val | None]:
         """The condition common to all lanes, and the mask that differs between them."""

@@ -173,32 +173,38 @@ class Builder:
         text = f"shufflevector {wide} {v.name}, {wide} poison, <{len(lanes)} x i32> <{mask}>"
         return self.put(text, v.type, len(lanes), v.level)
 
+    def all_lanes(self, mask: Val) -> Val:
+        return self._across("and", mask)
+
+    def _across(self, op: str, mask: Val) -> Val:
+        if mask.lanes == 1:
+            return mask
+        wide, name = vector("i1", mask.lanes), f"@llvm.vector.reduce.{op}.v{mask.lanes}i1"
+        self.declare(f"declare i1 {name}({wide})")
+        return self.put(f"call i1 {name}({wide} {mask.name})", "i1", 1, mask.level)
+
     def rarely(self, condition: Val, usual: Val, slow: Callable[[], Val]) -> Val:
-        """``usual``, but where the condition holds in any lane: ``slow()``, in a branch of its
-        own.
-        """
-        level, label = condition.level, self.fresh("rare")
-        test = condition.name
-        if condition.lanes > 1:
-            name = f"llvm.vector.reduce.or.v{condition.lanes}i1"
-            self.declare(f"declare i1 @{name}(<{condition.lanes} x i1>)")
-            test = self.put(
-                f"call i1 @{name}(<{condition.lanes} x i1> {test})", "i1", 1, level
-            ).name
-        self.code[level] += [
-            f"br label %{label}.pre",
-            f"{label}.pre:",
-            f"br i1 {test}, label %{label}.slow, label %{label}.join",
-            f"{label}.slow:",
-        ]
-        known = dict(self.memo[level])
-        other = slow()
-        self.memo[level] = known  # what the branch computed is not there after it
-        wide = vector(usual.type, usual.lanes)
-        self.code[level] += [f"br label %{label}.join", f"{label}.join:"]
+        """``usual``, but where the condition holds in any lane: ``slow()``, in a branch."""
+        test = self._across("or", condition)
+        return self.either(test, test.level, slow, lambda: usual)
+
+    def either(self, test: Val, level: int, yes: Callable[[], Val], no: Callable[[], Val]) -> Val:
+        """One of two computations, each in a branch of its own; both belong to ``level``."""
+        label, code = self.fresh("if"), self.code[level]
+        code += [f"br i1 {test.name}, label %{label}.yes, label %{label}.no", f"{label}.yes:"]
+        known = dict(self.memo[level])  # what a branch computes is not there after it
+        first = yes()
+        code += [f"br label %{label}.yes.end", f"{label}.yes.end:", f"br label %{label}.join"]
+        code.append(f"{label}.no:")
+        self.memo[level] = dict(known)
+        second = no()
+        code += [f"br label %{label}.no.end", f"{label}.no.end:", f"br label %{label}.join"]
+        code.append(f"{label}.join:")
+        self.memo[level] = known
+        wide = vector(first.type, first.lanes)
         return self.put(
-            f"phi {wide} [ {usual.name}, %{label}.pre ], [ {other.name}, %{label}.slow ]",
-            usual.type, usual.lanes, level, once=False,
+            f"phi {wide} [ {first.name}, %{label}.yes.end ], [ {second.name}, %{label}.no.end ]",
+            first.type, first.lanes, level, once=False,
         )  # fmt: skip
 
     # Integer arithmetic on addresses, with the trivial cases folded.
