@@ -161,8 +161,7 @@ def splice(text: str, pieces: list[tuple[int, int, str]]) -> str:
 def _import_piece(module: Module, statement: str, code: str) -> tuple[int, int, str, str]:
     """A new import, after the docstring and `__future__` and before any other statement."""
     tree = module.tree
-    empty = tree.with_changes(body=(), footer=(), has_trailing_newline=True)
-    at = top = len(empty.code)
+    at = top = sum(len(tree.code_for_node(line)) for line in tree.header)
     for index, line in enumerate(tree.body):
         if not isinstance(line, cst.SimpleStatementLine):
             break
