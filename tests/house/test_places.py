@@ -38,7 +38,8 @@ def recorded():
 
 def test_every_primitive_has_a_sample(recorded):
     wanted = {name for name, op in PRIMITIVES.items() if op.kind not in SOURCES}
-    assert not sorted(wanted - recorded - BETWEEN_DEVICES), "add a line to tests/cases"
+    missing = sorted(wanted - recorded - BETWEEN_DEVICES)
+    assert not missing, f"add a line to tests/cases for: {', '.join(missing)}"
 
 
 def test_every_primitive_has_a_reference():
