@@ -1,6 +1,7 @@
 """cupola: a lazy, differentiable runtime with PyTorch's names and semantics.
 
-This file only re-exports. Functions come from ``functional`` (one declaration each), layers from ``nn``.
+This file only re-exports. Functions come from ``functional`` (one declaration each), layers from
+``nn``.
 """
 
 from cupola import autograd, backends, cuda, functional, jit, random, version
@@ -12,10 +13,37 @@ from cupola.autograd import (
     set_grad_enabled,
 )
 from cupola.dtypes import (
-    bfloat16, bool, cdouble, cfloat, complex32, complex64, complex128, double, dtype, float, float8_e4m3fn, float8_e5m2,
-    float16, float32, float64, get_default_dtype, half, int, int8, int16, int32, int64, long, promote_types,
-    set_default_dtype, short, uint8, uint16, uint32, uint64,
-)  # fmt: skip
+    bfloat16,
+    bool,
+    cdouble,
+    cfloat,
+    complex32,
+    complex64,
+    complex128,
+    double,
+    dtype,
+    float,
+    float8_e4m3fn,
+    float8_e5m2,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    half,
+    int,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    promote_types,
+    set_default_dtype,
+    short,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from cupola.errors import BackendError, UnsupportedError
 from cupola.functional.creation import sizes as _sizes  # noqa: F401
 from cupola.functional.info import finfo, iinfo
@@ -26,12 +54,18 @@ from cupola.ir.device import device
 from cupola.jit import compile
 from cupola.random import default_generator, initial_seed, manual_seed, seed
 from cupola.tensor import Size, Tensor, as_tensor, from_numpy, is_inference_mode_enabled, tensor
-from cupola.tensor.layout import (
-    channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, sparse_coo, strided,
-)  # fmt: skip
-from cupola.version import __version__, torch_version
-
 from cupola.tensor import legacy as _legacy
+from cupola.tensor.layout import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    sparse_coo,
+    strided,
+)
+from cupola.version import __version__, torch_version
 
 globals().update(functional.PUBLIC)
 globals().update(_legacy.CPU)
@@ -48,7 +82,12 @@ from cupola.threads import (  # noqa: E402
 )
 
 asarray = as_tensor
-inf, nan, pi, e = __import__("math").inf, __import__("math").nan, __import__("math").pi, __import__("math").e
+inf, nan, pi, e = (
+    __import__("math").inf,
+    __import__("math").nan,
+    __import__("math").pi,
+    __import__("math").e,
+)
 newaxis = None
 
 __all__ = [name for name in globals() if not name.startswith("_")]

@@ -1,4 +1,6 @@
-"""The backward walk: from a graph of nodes to the graph of its gradients. It knows rules, not operators."""
+"""The backward walk: from a graph of nodes to the graph of its gradients. It knows rules, not
+operators.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,12 @@ def _order(roots: Iterable[Node]) -> list[Node]:
             continue
         if node.freed:
             raise RuntimeError(
-                "Trying to backward through the graph a second time (or directly access saved tensors after they have "
-                "already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
-                "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or "
+                "Trying to backward through the graph a second time (or directly access saved "
+                "tensors after they have "
+                "already been freed). Saved intermediate values of the graph are freed when you "
+                "call .backward() or "
+                "autograd.grad(). Specify retain_graph=True if you need to backward through the "
+                "graph a second time or "
                 "if you need to access saved tensors after calling backward."
             )
         for s in node.srcs:
@@ -82,7 +87,12 @@ class Walk:
     """
 
     def __init__(
-        self, roots: list[Node], seeds: list[Node], inputs: list[Node] | None, create_graph: bool, retain_graph: bool
+        self,
+        roots: list[Node],
+        seeds: list[Node],
+        inputs: list[Node] | None,
+        create_graph: bool,
+        retain_graph: bool,
     ) -> None:
         self.order = _order(roots)
         self.reach = None if inputs is None else _reaching(self.order, inputs)
@@ -138,7 +148,9 @@ class Walk:
 
     def step(self, node: Node, g: Any, used: set[int]) -> None:
         srcs = node.srcs
-        if node.op.kind == "alias" and "index" in node.attrs:  # one of several results: gather them at the joint
+        if (
+            node.op.kind == "alias" and "index" in node.attrs
+        ):  # one of several results: gather them at the joint
             self.accumulate_item(srcs[-1], node.attrs["index"], g)
         else:
             if node.op.multi and node.op.vjp is not None:
@@ -150,10 +162,15 @@ class Walk:
             mode.serial = node.serial
             parts = _gradients_of(node, g)
             for s, part in zip(srcs, parts, strict=False):
-                if part is not None and s.requires_grad and (self.reach is None or id(s) in self.reach):
+                if (
+                    part is not None
+                    and s.requires_grad
+                    and (self.reach is None or id(s) in self.reach)
+                ):
                     if part.shape != s.shape:
                         raise AssertionError(
-                            f"the gradient rule of {node.op.name} returned shape {part.shape} for an operand of shape "
+                            f"the gradient rule of {node.op.name} returned shape {part.shape} "
+                            "for an operand of shape "
                             f"{s.shape}"
                         )
                     self.accumulate(s, part)
@@ -167,13 +184,18 @@ class Walk:
 
 
 def backward(
-    roots: list[Node], seeds: list[Node], inputs: list[Node] | None = None, create_graph: bool = False,
+    roots: list[Node],
+    seeds: list[Node],
+    inputs: list[Node] | None = None,
+    create_graph: bool = False,
     retain_graph: bool = False,
-) -> dict[int, Node]:  # fmt: skip
-    """Gradients of ``sum(root * seed)`` with respect to leaves (or ``inputs``), as nodes by id of the input node.
+) -> dict[int, Node]:
+    """Gradients of ``sum(root * seed)`` with respect to leaves (or ``inputs``), as nodes by id of
+    the input node.
 
     Raises:
-        RuntimeError: the graph was walked before without ``retain_graph``, or a needed value was overwritten.
+        RuntimeError: the graph was walked before without ``retain_graph``, or a needed value was
+            overwritten.
     """
     return Walk(roots, seeds, inputs, create_graph, retain_graph).run()
 

@@ -28,7 +28,9 @@ class function:
 
 
 class _Switch(_Decorator):
-    """A mode that changes nothing here: cupola has no anomaly tracing or profiler of this kind yet."""
+    """A mode that changes nothing here: cupola has no anomaly tracing or profiler of this kind
+    yet.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -51,6 +53,18 @@ class graph:
 
 
 __all__ = [
-    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "function", "grad", "graph", "inference_mode",
-    "is_grad_enabled", "no_grad", "once_differentiable", "set_detect_anomaly", "set_grad_enabled",
-]  # fmt: skip
+    "Function",
+    "Variable",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "function",
+    "grad",
+    "graph",
+    "inference_mode",
+    "is_grad_enabled",
+    "no_grad",
+    "once_differentiable",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]

@@ -74,7 +74,9 @@ def empty_cache() -> None:
 
 
 def manual_seed(seed: int) -> None:
-    """Seeds the stream that GPU tensors draw from: the one of the CPU, so this is random.manual_seed."""
+    """Seeds the stream that GPU tensors draw from: the one of the CPU, so this is
+    random.manual_seed.
+    """
     random.manual_seed(seed)
 
 
@@ -108,7 +110,20 @@ class device:
 
 
 __all__ = [
-    "Device", "current_device", "device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
-    "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "memory_allocated",
-    "memory_reserved", "set_device", "synchronize",
-]  # fmt: skip
+    "Device",
+    "current_device",
+    "device",
+    "device_count",
+    "empty_cache",
+    "get_device_capability",
+    "get_device_name",
+    "is_available",
+    "is_bf16_supported",
+    "is_initialized",
+    "manual_seed",
+    "manual_seed_all",
+    "memory_allocated",
+    "memory_reserved",
+    "set_device",
+    "synchronize",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import ml_dtypes
@@ -18,7 +19,16 @@ class dtype:
         is_floating_point, is_complex, is_signed: as in ``torch.dtype``.
     """
 
-    __slots__ = ("category", "is_complex", "is_floating_point", "is_signed", "itemsize", "name", "np", "rank")
+    __slots__ = (
+        "category",
+        "is_complex",
+        "is_floating_point",
+        "is_signed",
+        "itemsize",
+        "name",
+        "np",
+        "rank",
+    )
 
     def __init__(self, name: str, storage: Any, category: int, rank: int) -> None:
         self.name = name
@@ -79,9 +89,25 @@ half, float, double, short, int, long = float16, float32, float64, int16, int32,
 cfloat, cdouble, chalf = complex64, complex128, complex32
 
 ALL: tuple[dtype, ...] = (
-    bool, uint8, int8, uint16, int16, uint32, int32, uint64, int64, float8_e4m3fn, float8_e5m2,
-    float16, bfloat16, float32, float64, complex32, complex64, complex128,
-)  # fmt: skip
+    bool,
+    uint8,
+    int8,
+    uint16,
+    int16,
+    uint32,
+    int32,
+    uint64,
+    int64,
+    float8_e4m3fn,
+    float8_e5m2,
+    float16,
+    bfloat16,
+    float32,
+    float64,
+    complex32,
+    complex64,
+    complex128,
+)
 _BY_NAME = {d.name: d for d in ALL}
 _FROM_NUMPY = {d.np: d for d in ALL}
 _PYTHON_TYPES: dict[type, dtype] = {}
@@ -175,19 +201,12 @@ def _promote(a: dtype, b: dtype) -> dtype:
 
 def of_number(value: Any) -> dtype:
     """The type that a Python number takes when a tensor is made of it."""
-    if isinstance(value, (__builtins_bool, np.bool_)):
+    if isinstance(value, (builtins.bool, np.bool_)):
         return bool
-    if isinstance(value, (__builtins_int, np.integer)):
+    if isinstance(value, (builtins.int, np.integer)):
         return int64
-    if isinstance(value, (__builtins_float, np.floating)):
+    if isinstance(value, (builtins.float, np.floating)):
         return _default
     if isinstance(value, (complex, np.complexfloating)):
         return _default.to_complex()
     raise TypeError(f"expected a number, got {type(value).__name__}")
-
-
-__builtins_bool, __builtins_int, __builtins_float = (
-    type(True),
-    type(1),
-    type(1.0),
-)

@@ -1,7 +1,9 @@
 """Realize: record -> program -> plan -> launches. The one module that knows the whole chain.
 
-Every observation of a value (``.numpy()``, ``.item()``, ``print``) comes here with the node that is wanted. Its unrealized
-ancestors become a program; the program's plan is looked up by structure; the plan's steps run on the device.
+Every observation of a value (``.numpy()``, ``.item()``, ``print``) comes here with the node that is
+wanted. Its unrealized
+ancestors become a program; the program's plan is looked up by structure; the plan's steps run on
+the device.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def backend(device_type: str) -> Backend:
     ``CUPOLA_BACKEND=reference`` runs everything on the CPU through the NumPy references instead.
 
     Raises:
-        BackendError: this installation or machine has no such device; the text says what to install.
+        BackendError: this installation or machine has no such device; the text says what to
+            install.
     """
     found = _backends.get(device_type)
     if found is None:
@@ -57,7 +60,9 @@ def backend(device_type: str) -> Backend:
 
                 found = CPUBackend()
         else:
-            raise BackendError(f"device type {device_type!r} holds no values: nothing can be computed there")
+            raise BackendError(
+                f"device type {device_type!r} holds no values: nothing can be computed there"
+            )
         _backends[device_type] = found
     return found
 
@@ -68,7 +73,7 @@ def use_backend(device_type: str, instance: Backend) -> None:
     _plans.clear()
 
 
-# --- from nodes to a program ----------------------------------------------------------------------------------------
+# --- from nodes to a program
 
 
 def _walk(targets: list[Node]) -> list[Node]:
@@ -99,7 +104,9 @@ _SPECIAL = (0, 1, -1)
 
 def _special(value: Any) -> Any:
     """Numbers worth a kernel of their own; every other number is an argument of the kernel."""
-    return value if type(value) is not complex and value in _SPECIAL and str(value) != "-0.0" else None
+    return (
+        value if type(value) is not complex and value in _SPECIAL and str(value) != "-0.0" else None
+    )
 
 
 def _strides(array: Any) -> tuple[int, ...] | None:
@@ -133,7 +140,9 @@ _REALIZED_TUPLE = _BUFFER
 
 
 def _external(order: list[Node]) -> list[bool]:
-    """Which nodes somebody outside the program still refers to: tensors, or recorded operators not run now."""
+    """Which nodes somebody outside the program still refers to: tensors, or recorded operators not
+    run now.
+    """
     inside: dict[int, int] = {}
     for node in order:
         if node.value is None:
@@ -165,10 +174,14 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
     index = {id(n): i for i, n in enumerate(order)}
     described = tuple([_describe(n, index) for n in order])
     wanted = frozenset(
-        i for i, n in enumerate(order)
-        if n.value is None and n.op is not _CONST and (id(n) in chosen or external[i])
-        or n.op is _CONST and id(n) in chosen
-    )  # fmt: skip
+        i
+        for i, n in enumerate(order)
+        if n.value is None
+        and n.op is not _CONST
+        and (id(n) in chosen or external[i])
+        or n.op is _CONST
+        and id(n) in chosen
+    )
     key = (device.type, described, wanted)
     found = _plans.get(key)
     engine = backend(device.type)
@@ -199,7 +212,8 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
     for node in order:
         if node.value is not None:
             if not node.requires_grad or node.freed or node.op is _LEAF:
-                # No gradient flows through a leaf: keeping its source would keep every earlier step of training.
+                # No gradient flows through a leaf: keeping its source would keep every earlier step
+                # of training.
                 node.srcs = ()
             elif node.srcs:
                 for s in node.srcs:
@@ -220,7 +234,7 @@ def _bring_from_other_devices(device: Device, targets: list[Node]) -> None:
                     node.srcs = ()
 
 
-# --- running a plan -------------------------------------------------------------------------------------------------
+# --- running a plan
 
 
 class _Like:
@@ -233,7 +247,9 @@ class _Like:
         self.dtype = item.dtype
 
 
-def run(made: Plan, values: list[Any], numbers: dict[int, Any], engine: Backend, device: Device) -> None:
+def run(
+    made: Plan, values: list[Any], numbers: dict[int, Any], engine: Backend, device: Device
+) -> None:
     """Runs a plan's steps over ``values`` (one array an item)."""
     items = made.program.items
     number = device.index or 0
@@ -271,7 +287,8 @@ def _strided(engine: Backend, base: Any, item: Item, view: Any) -> Any:
     if base.size == 0 or 0 in item.shape:
         return engine.empty(item.shape, item.dtype)
     view_of = engine.xp.lib.stride_tricks.as_strided
-    # The base may have any strides itself, so the offset is counted from its first element in memory.
+    # The base may have any strides itself, so the offset is counted from its first element in
+    # memory.
     start = view_of(base, (view.offset + 1,), (size,))[view.offset :]
     return view_of(start, item.shape, tuple(s * size for s in view.strides))
 
@@ -290,7 +307,9 @@ def _call(engine: Backend, items: list[Item], i: int, values: list[Any]) -> Any:
 
 
 def _settled(engine: Backend, array: Any, shape: tuple[int, ...], dtype: DType) -> Any:
-    """A library's result as an array of the declared type, C-contiguous: later kernels rely on both."""
+    """A library's result as an array of the declared type, C-contiguous: later kernels rely on
+    both.
+    """
     xp = engine.xp
     if not hasattr(array, "flags"):
         array = xp.asarray(array)
@@ -340,5 +359,16 @@ def from_numpy(array: np.ndarray[Any, Any], device: Device) -> Any:
     return backend(device.type).from_numpy(array, device.index or 0)
 
 
-__all__ = ["PENDING_LIMIT", "PRIMITIVES", "array_of", "backend", "eager", "from_numpy", "realize", "stats",
-           "strides_of", "to_numpy", "use_backend"]  # fmt: skip
+__all__ = [
+    "PENDING_LIMIT",
+    "PRIMITIVES",
+    "array_of",
+    "backend",
+    "eager",
+    "from_numpy",
+    "realize",
+    "stats",
+    "strides_of",
+    "to_numpy",
+    "use_backend",
+]

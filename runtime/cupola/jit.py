@@ -1,4 +1,6 @@
-"""Compilation entry points (torch.compile, torch.jit). Programs are compiled when they run, with or without these."""
+"""Compilation entry points (torch.compile, torch.jit). Programs are compiled when they run, with or
+without these.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import Any
 def compile(model: Any = None, **options: Any) -> Any:
     """Returns the function or module itself; also a decorator with options (torch.compile).
 
-    The engine plans and compiles every graph on first use and reuses the plan by structure. Whole-call capture is
+    The engine plans and compiles every graph on first use and reuses the plan by structure.
+    Whole-call capture is
     not part of this release.
     """
     if model is None:

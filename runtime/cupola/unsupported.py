@@ -1,4 +1,6 @@
-"""Names that PyTorch has and cupola does not: they import, compare and pass isinstance as False, and raise when called."""
+"""Names that PyTorch has and cupola does not: they import, compare and pass isinstance as False,
+and raise when called.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,45 @@ from cupola.errors import UnsupportedError
 
 REASONS: dict[str, tuple[str, ...]] = {
     "sparse tensors are not implemented; use dense tensors or gather and scatter": (
-        "sparse_coo_tensor", "sparse_csr_tensor", "sparse_csc_tensor", "sparse_bsr_tensor", "sparse_bsc_tensor",
-        "sparse_compressed_tensor", "hspmm", "smm", "sspaddmm", "sparse",
+        "sparse_coo_tensor",
+        "sparse_csr_tensor",
+        "sparse_csc_tensor",
+        "sparse_bsr_tensor",
+        "sparse_bsc_tensor",
+        "sparse_compressed_tensor",
+        "hspmm",
+        "smm",
+        "sspaddmm",
+        "sparse",
     ),
     "quantised tensors are not implemented; use float16 or bfloat16": (
-        "quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic", "quantized_batch_norm",
-        "quantized_max_pool1d", "quantized_max_pool2d", "dequantize", "fake_quantize_per_tensor_affine",
-        "fake_quantize_per_channel_affine", "quantization", "ao",
+        "quantize_per_tensor",
+        "quantize_per_channel",
+        "quantize_per_tensor_dynamic",
+        "quantized_batch_norm",
+        "quantized_max_pool1d",
+        "quantized_max_pool2d",
+        "dequantize",
+        "fake_quantize_per_tensor_affine",
+        "fake_quantize_per_channel_affine",
+        "quantization",
+        "ao",
     ),
-    "graphs of Python code belong to PyTorch's compiler; call the module itself": ("fx", "_dynamo", "_inductor"),
-    "exported programs are PyTorch's own format; cupola.save writes checkpoints that PyTorch reads": ("export", "onnx"),
+    "graphs of Python code belong to PyTorch's compiler; call the module itself": (
+        "fx",
+        "_dynamo",
+        "_inductor",
+    ),
+    "exported programs are PyTorch's own format; save a state_dict instead": (
+        "export",
+        "onnx",
+    ),
     "torch.package archives hold pickled PyTorch code; save a state_dict": ("package",),
-    "nested tensors are not implemented; pad and mask instead": ("nested", "_nested_tensor_from_mask"),
-}  # fmt: skip
+    "nested tensors are not implemented; pad and mask instead": (
+        "nested",
+        "_nested_tensor_from_mask",
+    ),
+}
 _WHY = {name: reason for reason, names in REASONS.items() for name in names}
 
 

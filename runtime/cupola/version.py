@@ -19,7 +19,9 @@ def _parts(text: Any) -> tuple[int, ...]:
 
 
 class TorchVersion(str):
-    """A version that compares as numbers, with strings and tuples (torch.torch_version.TorchVersion)."""
+    """A version that compares as numbers, with strings and tuples
+    (torch.torch_version.TorchVersion).
+    """
 
     def __lt__(self, other: Any) -> bool:
         return _parts(self) < _parts(other)

@@ -2,16 +2,38 @@
 
 from cases import B, Case, F, I
 
-_DIMS = [("", {}), (".0", {"dim": 0}), (".-1", {"dim": -1}), (".keep", {"dim": 1, "keepdim": True}), (".two", {"dim": (0, 2)})]
+_DIMS = [
+    ("", {}),
+    (".0", {"dim": 0}),
+    (".-1", {"dim": -1}),
+    (".keep", {"dim": 1, "keepdim": True}),
+    (".two", {"dim": (0, 2)}),
+]
 CASES = [
-    *[Case(n + s, lambda m, x, n=n, k=k: getattr(m, n)(x, **k), (F(3, 4, 5),))
-      for n in ("sum", "mean", "amax", "amin", "var", "std") for s, k in _DIMS],
-    *[Case(n + s, lambda m, x, n=n, k=k: getattr(m, n)(x, **k), (F(3, 4, 5),)) for n in ("prod",) for s, k in _DIMS[:4]],
-    *[Case(n + s, lambda m, x, n=n, k=k: getattr(m, n)(x, **k), (F(3, 4, 5),), grad=False)
-      for n in ("argmax", "argmin") for s, k in _DIMS[:4]],
-    *[Case(n + ".dim", lambda m, x, n=n: tuple(getattr(m, n)(x, 1)), (F(3, 4, 5),)) for n in ("max", "min", "median")],
-    *[Case(n + s, lambda m, x, n=n, k=k: getattr(m, n)(x, **k), (B(3, 4, 5),), grad=False)
-      for n in ("any", "all", "count_nonzero") for s, k in _DIMS[:3]],
+    *[
+        Case(n + s, lambda m, x, n=n, k=k: getattr(m, n)(x, **k), (F(3, 4, 5),))
+        for n in ("sum", "mean", "amax", "amin", "var", "std")
+        for s, k in _DIMS
+    ],
+    *[
+        Case(n + s, lambda m, x, n=n, k=k: getattr(m, n)(x, **k), (F(3, 4, 5),))
+        for n in ("prod",)
+        for s, k in _DIMS[:4]
+    ],
+    *[
+        Case(n + s, lambda m, x, n=n, k=k: getattr(m, n)(x, **k), (F(3, 4, 5),), grad=False)
+        for n in ("argmax", "argmin")
+        for s, k in _DIMS[:4]
+    ],
+    *[
+        Case(n + ".dim", lambda m, x, n=n: tuple(getattr(m, n)(x, 1)), (F(3, 4, 5),))
+        for n in ("max", "min", "median")
+    ],
+    *[
+        Case(n + s, lambda m, x, n=n, k=k: getattr(m, n)(x, **k), (B(3, 4, 5),), grad=False)
+        for n in ("any", "all", "count_nonzero")
+        for s, k in _DIMS[:3]
+    ],
     Case("sum.int", lambda m, x: m.sum(x, 1), (I(3, 4),), grad=False),
     Case("sum.bool", lambda m, x: x.sum(), (B(3, 4),), grad=False),
     Case("max", lambda m, x: m.max(x), (F(3, 4),)),
@@ -30,10 +52,31 @@ CASES = [
     Case("cumprod", lambda m, x: m.cumprod(x, 1), (F(3, 5),)),
     Case("cummax", lambda m, x: tuple(m.cummax(x, 1)), (F(3, 7),)),
     Case("quantile", lambda m, x: m.quantile(x, 0.3, 1), (F(3, 7),)),
-    Case("unique", lambda m, x: m.unique(x, return_inverse=True, return_counts=True), (I(30),), grad=False),
+    Case(
+        "unique",
+        lambda m, x: m.unique(x, return_inverse=True, return_counts=True),
+        (I(30),),
+        grad=False,
+    ),
     Case("bincount", lambda m, x: m.bincount(x), (I(30, low=0, high=6),), grad=False),
-    Case("searchsorted", lambda m, x: m.searchsorted(m.sort(x)[0], x), (F(9, grad=False),), grad=False),
+    Case(
+        "searchsorted",
+        lambda m, x: m.searchsorted(m.sort(x)[0], x),
+        (F(9, grad=False),),
+        grad=False,
+    ),
     Case("diff", lambda m, x: m.diff(x, 1, 0), (F(5, 3),)),
-    Case("softmax_by_hand", lambda m, x: (x - x.amax(1, True)).exp() / (x - x.amax(1, True)).exp().sum(1, True), (F(6, 9),)),
-    Case("layer_norm_by_hand", lambda m, x: (x - x.mean(-1, True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt(), (F(6, 9),), tolerance=3e-5),
+    Case(
+        "softmax_by_hand",
+        lambda m, x: (x - x.amax(1, True)).exp() / (x - x.amax(1, True)).exp().sum(1, True),
+        (F(6, 9),),
+    ),
+    Case(
+        "layer_norm_by_hand",
+        lambda m, x: (
+            (x - x.mean(-1, True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+        ),
+        (F(6, 9),),
+        tolerance=3e-5,
+    ),
 ]

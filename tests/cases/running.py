@@ -11,6 +11,7 @@ import numpy as np
 import cases
 from cases import Case, In
 
+
 def draw(spec: In, seed: int) -> np.ndarray:
     """The same numbers for both sides."""
     rng = np.random.default_rng(seed)
@@ -33,7 +34,9 @@ def run(module, case: Case):
     inputs = []
     for k, spec in enumerate(case.inputs):
         t = module.tensor(draw(spec, seed + k))
-        inputs.append(t.requires_grad_() if case.grad and spec.grad and spec.dtype == "float32" else t)
+        inputs.append(
+            t.requires_grad_() if case.grad and spec.grad and spec.dtype == "float32" else t
+        )
     outputs = flatten(case.function(module, *inputs))
     grads = []
     if case.grad:

@@ -1,4 +1,6 @@
-"""Every sample of tests/cases, on every backend of this machine: values, dtypes, shapes and gradients equal torch's."""
+"""Every sample of tests/cases, on every backend of this machine: values, dtypes, shapes and
+gradients equal torch's.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,15 @@ def test_case(case, backend):
         assert tuple(w.shape) == tuple(g.shape)
         assert str(w.dtype) == str(g.dtype)
         np.testing.assert_allclose(
-            g.detach().numpy(), w.detach().numpy(), rtol=case.tolerance, atol=case.tolerance, equal_nan=True
+            g.detach().numpy(),
+            w.detach().numpy(),
+            rtol=case.tolerance,
+            atol=case.tolerance,
+            equal_nan=True,
         )
     for w, g in zip(want_grads, got_grads, strict=True):
         assert (w is None) == (g is None)
         if w is not None:
-            np.testing.assert_allclose(g.numpy(), w.numpy(force=True), rtol=10 * case.tolerance, atol=10 * case.tolerance)
+            np.testing.assert_allclose(
+                g.numpy(), w.numpy(force=True), rtol=10 * case.tolerance, atol=10 * case.tolerance
+            )

@@ -1,4 +1,4 @@
-"""Every sample of tests/cases on a GPU: values, dtypes, shapes and gradients equal those of torch on the CPU."""
+"""Every sample of tests/cases on a GPU, compared with torch on the CPU."""
 
 from __future__ import annotations
 
@@ -28,11 +28,17 @@ def test_case(case):
         assert tuple(w.shape) == tuple(g.shape)
         assert str(w.dtype) == str(g.dtype)
         np.testing.assert_allclose(
-            g.detach().cpu().numpy(), w.detach().numpy(), rtol=2 * case.tolerance, atol=2 * case.tolerance
+            g.detach().cpu().numpy(),
+            w.detach().numpy(),
+            rtol=2 * case.tolerance,
+            atol=2 * case.tolerance,
         )
     for w, g in zip(want_grads, got_grads, strict=True):
         assert (w is None) == (g is None)
         if w is not None:
             np.testing.assert_allclose(
-                g.cpu().numpy(), w.numpy(force=True), rtol=20 * case.tolerance, atol=20 * case.tolerance
+                g.cpu().numpy(),
+                w.numpy(force=True),
+                rtol=20 * case.tolerance,
+                atol=20 * case.tolerance,
             )

@@ -1,7 +1,10 @@
-"""Random programs of views, in-place writes, indexing and backward: cupola must do what torch does, errors included.
+"""Random programs of views, in-place writes, indexing and backward: cupola must do what torch does,
+errors included.
 
-Left out for now: writes into expanded tensors (torch refuses some and warns for others), operators that read one
-tensor both as the target and as another operand, and saved results of in-place functions overwritten through a view.
+Left out for now: writes into expanded tensors (torch refuses some and warns for others), operators
+    that read one
+tensor both as the target and as another operand, and saved results of in-place functions
+overwritten through a view.
 """
 
 from __future__ import annotations
@@ -69,7 +72,9 @@ def execute(m, start: np.ndarray, program) -> tuple[list[str], list]:
     for name, i, j, k in program:
         x = pool[i % len(pool)]
         try:
-            out = _PAIRS[name](m, x, pool[j % len(pool)]) if name in _PAIRS else _STEPS[name](m, x, k)
+            out = (
+                _PAIRS[name](m, x, pool[j % len(pool)]) if name in _PAIRS else _STEPS[name](m, x, k)
+            )
             pool.append(out)
             log.append("ok")
         except (RuntimeError, IndexError, ValueError) as error:
@@ -97,7 +102,10 @@ def check(start, program) -> None:
 
 
 _step = st.tuples(
-    st.sampled_from(sorted(_STEPS) + sorted(_PAIRS)), st.integers(0, 7), st.integers(0, 7), st.integers(0, 3)
+    st.sampled_from(sorted(_STEPS) + sorted(_PAIRS)),
+    st.integers(0, 7),
+    st.integers(0, 7),
+    st.integers(0, 3),
 )
 
 

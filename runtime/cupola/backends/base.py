@@ -16,8 +16,10 @@ Launch = Callable[[Sequence[Array], Sequence[int], Sequence[float | int]], None]
 class Backend(ABC):
     """One kind of device.
 
-    Arrays are NumPy arrays (or CuPy arrays) whose ``shape`` is the logical shape; generated kernels receive them
-    with the meta array that describes strides and offsets, counted in elements from the array's own data pointer.
+    Arrays are NumPy arrays (or CuPy arrays) whose ``shape`` is the logical shape; generated kernels
+    receive them
+    with the meta array that describes strides and offsets, counted in elements from the array's own
+    data pointer.
     """
 
     name: str
@@ -42,16 +44,19 @@ class Backend(ABC):
 
     @abstractmethod
     def compile(self, kernel: Kernel) -> Launch:
-        """Code for a kernel: a callable ``launch(buffers, meta, scalars)``; cached in memory and on disk.
+        """Code for a kernel: a callable ``launch(buffers, meta, scalars)``; cached in memory and on
+        disk.
 
-        ``buffers`` are arrays in the order of ``Kernel.buffers``; ``meta`` the packed integers; ``scalars`` numbers.
+        ``buffers`` are arrays in the order of ``Kernel.buffers``; ``meta`` the packed integers;
+        ``scalars`` numbers.
         """
 
     @abstractmethod
     def call(self, op: Any, arrays: Sequence[Array], attrs: dict[str, Any], like: Any) -> Any:
         """Runs one primitive by a vendor library or, without one, by its NumPy-style reference.
 
-        ``like`` has the result's ``shape`` and ``dtype`` (a Node). Returns an array, or a tuple for several results.
+        ``like`` has the result's ``shape`` and ``dtype`` (a Node). Returns an array, or a tuple for
+        several results.
         """
 
     def synchronize(self, index: int = 0) -> None:

@@ -53,12 +53,24 @@ class _Settings:
 
 
 cudnn = _Settings(
-    "cudnn", True, enabled=True, benchmark=False, benchmark_limit=10, deterministic=False, allow_tf32=True, rnn=None, conv=None
+    "cudnn",
+    True,
+    enabled=True,
+    benchmark=False,
+    benchmark_limit=10,
+    deterministic=False,
+    allow_tf32=True,
+    rnn=None,
+    conv=None,
 )
 matmul = _Settings(
-    "cuda.matmul", True, allow_tf32=False, allow_fp16_reduced_precision_reduction=True,
-    allow_bf16_reduced_precision_reduction=True, fp32_precision="ieee",
-)  # fmt: skip
+    "cuda.matmul",
+    True,
+    allow_tf32=False,
+    allow_fp16_reduced_precision_reduction=True,
+    allow_bf16_reduced_precision_reduction=True,
+    fp32_precision="ieee",
+)
 mps = _Settings("mps", False, is_built=lambda: False)
 mkldnn = _Settings("mkldnn", True, enabled=True, allow_tf32=False, deterministic=False)
 mkl = _Settings("mkl", False)

@@ -1,4 +1,6 @@
-"""Lowering: one item of a program, with everything fused into it, becomes a kernel in the lowered loop form."""
+"""Lowering: one item of a program, with everything fused into it, becomes a kernel in the lowered
+loop form.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def computed(dtype: DType) -> DType:
 
 
 class Loops:
-    """The loop nest: which loops make up each dimension of the root (outer) and of the reduced space (inner)."""
+    """The loop nest: which loops make up each dimension of the root (outer) and of the reduced
+    space (inner).
+    """
 
     def __init__(self, outer: tuple[int, ...], inner: tuple[int, ...]) -> None:
         self.dims = [[n] for n in outer] + [[n] for n in inner]
@@ -62,7 +66,9 @@ class Loops:
 
 
 class Access:
-    """An access while it is being collected: item, address and guards as affine functions of the loops."""
+    """An access while it is being collected: item, address and guards as affine functions of the
+    loops.
+    """
 
     def __init__(self, item: int, address: Affine, guards: tuple[Guard, ...], fill: Any) -> None:
         self.item = item
@@ -100,7 +106,9 @@ class Build:
 class KernelBuilder:
     """One attempt at lowering with a given loop nest."""
 
-    def __init__(self, program: Program, root: int, stored: frozenset[int], inlined: frozenset[int]) -> None:
+    def __init__(
+        self, program: Program, root: int, stored: frozenset[int], inlined: frozenset[int]
+    ) -> None:
         self.program = program
         self.root = root
         self.stored = stored
@@ -162,7 +170,9 @@ class KernelBuilder:
             self.scalars.append(i)
         return build("scalar", dtype, extra=self.scalars.index(i))
 
-    def load(self, build: Build, i: int, coords: Coords, guards: tuple[Guard, ...], fill: Any) -> int:
+    def load(
+        self, build: Build, i: int, coords: Coords, guards: tuple[Guard, ...], fill: Any
+    ) -> int:
         item = self.program.items[i]
         seen = view(self.program, i, self.stored) if item.op.kind == "movement" else None
         strides = _array_strides(item) if seen is None else seen.strides
@@ -231,7 +241,9 @@ class KernelBuilder:
                 return None
             i = item.srcs[0]
 
-    def load_flat(self, build: Build, i: int, flat: Affine, guards: tuple[Guard, ...], fill: Any) -> int:
+    def load_flat(
+        self, build: Build, i: int, flat: Affine, guards: tuple[Guard, ...], fill: Any
+    ) -> int:
         item = self.program.items[i]
         value = build("load", item.dtype, extra=self.access(Access(i, flat, guards, fill)))
         return build("cast", dtypes.float32, value) if item.dtype in _HALF else value
@@ -283,7 +295,9 @@ class KernelBuilder:
             shape = tuple(self.program.items[src].shape[d] for d in dims)
             from cupola.ir.affine import flatten
 
-            where = self.position(self.reduce_build, flatten(tuple(inner), shape, len(self.sizes)), dtypes.int64)
+            where = self.position(
+                self.reduce_build, flatten(tuple(inner), shape, len(self.sizes)), dtypes.int64
+            )
             reduce = form.Reduce(op, value, where)
         else:
             reduce = form.Reduce({"amax": "max", "amin": "min"}.get(op, op), value)
@@ -352,7 +366,9 @@ def lower(
     raise NeedBoundary(item.srcs[0])
 
 
-def _fused_reductions(program: Program, root: int, stored: frozenset[int], inlined: frozenset[int]) -> list[int]:
+def _fused_reductions(
+    program: Program, root: int, stored: frozenset[int], inlined: frozenset[int]
+) -> list[int]:
     found: list[int] = []
     seen = set()
     stack = [root]
@@ -371,7 +387,9 @@ def _fused_reductions(program: Program, root: int, stored: frozenset[int], inlin
 
 
 def view(program: Program, i: int, stored: frozenset[int]) -> StridedView | None:
-    """Item ``i`` as strides over a stored array, if movement alone leads there; None if it has to be copied."""
+    """Item ``i`` as strides over a stored array, if movement alone leads there; None if it has to
+    be copied.
+    """
     if i in program.copied:
         return None
     key = (i, stored)
@@ -392,7 +410,9 @@ def _view(program: Program, i: int, stored: frozenset[int]) -> StridedView | Non
             if item.op.kind != "movement":
                 return None
             src = item.srcs[0]
-            coords, guards = pull(item.op.name, dict(item.attrs), coords, item.shape, items[src].shape, loops.sizes)
+            coords, guards = pull(
+                item.op.name, dict(item.attrs), coords, item.shape, items[src].shape, loops.sizes
+            )
             if guards:
                 return None
             j = src

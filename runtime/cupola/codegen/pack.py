@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from cupola.codegen.lower import KernelBuilder, Loops
 
 
-def _merge(sizes: list[int], split: int, affines: list[Affine], pinned: set[int]) -> tuple[list[list[int]], int]:
+def _merge(
+    sizes: list[int], split: int, affines: list[Affine], pinned: set[int]
+) -> tuple[list[list[int]], int]:
     """Groups adjacent loops that every index treats as one; drops loops of size 1.
 
-    Returns the groups (lists of loop numbers, major first) and how many of them are outer. ``pinned`` loops are read
+    Returns the groups (lists of loop numbers, major first) and how many of them are outer.
+    ``pinned`` loops are read
     by number and stay alone.
     """
     groups: list[list[int]] = []
@@ -49,9 +52,7 @@ def pack(builder: KernelBuilder, loops: Loops, stages: tuple[form.Stage, ...]) -
     for access in builder.accesses:
         affines.append(access.address)
         affines.extend(a for a, _ in access.guards)
-    pinned = {
-        int(inst.extra or 0) for stage in stages for inst in stage.code if inst.op == "loop"
-    }
+    pinned = {int(inst.extra or 0) for stage in stages for inst in stage.code if inst.op == "loop"}
     groups, outer = _merge(sizes, split, affines, pinned)
     if outer == 0:  # a scalar result still has one outer iteration
         groups.insert(0, [])
@@ -73,7 +74,9 @@ def pack(builder: KernelBuilder, loops: Loops, stages: tuple[form.Stage, ...]) -
         form.Stage(
             s.kind,
             tuple(
-                form.Inst(i.op, i.dtype, i.args, renumber[int(i.extra or 0)]) if i.op == "loop" else i
+                form.Inst(i.op, i.dtype, i.args, renumber[int(i.extra or 0)])
+                if i.op == "loop"
+                else i
                 for i in s.code
             ),
             s.reduces,

@@ -1,10 +1,13 @@
-"""Composed operators with PyTorch's names, a file per family; importing this attaches Tensor's methods."""
+"""Composed operators with PyTorch's names, a file per family; importing this attaches Tensor's
+methods.
+"""
 
 from cupola.functional import (
     activation,
     adaptive_pooling,
     attention,
     classification_loss,
+    comparison,
     conversion,
     convolution,
     creation,
@@ -14,6 +17,7 @@ from cupola.functional import (
     indexing,
     info,
     interpolation,
+    joining,
     linalg,
     loss,
     normalization,
@@ -21,20 +25,57 @@ from cupola.functional import (
     pointwise,
     pooling,
     printing,
+    rearrange,
     recurrent,
     reduction,
     sampling,
+    selection,
     shape,
     sorting,
+    strides,
     vision,
 )
 from cupola.functional._convert import broadcast_shapes, operands, result_type
 from cupola.functional._register import PUBLIC, operator
 
+from cupola.functional import signatures  # isort: skip  # last: it wraps what the others published
+
 __all__ = [
-    "PUBLIC", "activation", "adaptive_pooling", "attention", "broadcast_shapes",
-    "classification_loss", "conversion", "convolution", "creation", "distance", "dropout",
-    "embedding", "indexing", "info", "interpolation", "linalg", "loss", "normalization",
-    "operands", "operator", "padding", "pointwise", "pooling", "printing", "recurrent",
-    "reduction", "result_type", "sampling", "shape", "sorting", "vision",
-]  # fmt: skip
+    "PUBLIC",
+    "activation",
+    "adaptive_pooling",
+    "attention",
+    "broadcast_shapes",
+    "classification_loss",
+    "conversion",
+    "convolution",
+    "creation",
+    "distance",
+    "dropout",
+    "embedding",
+    "indexing",
+    "info",
+    "interpolation",
+    "linalg",
+    "loss",
+    "normalization",
+    "operands",
+    "operator",
+    "padding",
+    "pointwise",
+    "pooling",
+    "printing",
+    "recurrent",
+    "reduction",
+    "result_type",
+    "sampling",
+    "shape",
+    "signatures",
+    "sorting",
+    "comparison",
+    "joining",
+    "rearrange",
+    "selection",
+    "strides",
+    "vision",
+]

@@ -1,4 +1,6 @@
-"""Broadcasting and type promotion: how operands of any shape and dtype become what a primitive takes."""
+"""Broadcasting and type promotion: how operands of any shape and dtype become what a primitive
+takes.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def wrap_dim(dim: int, ndim: int) -> int:
         dim = int(dim)
     n = ndim or 1
     if not -n <= dim < n:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
+        )
     return dim + n if dim < 0 else dim
 
 
@@ -39,7 +43,10 @@ def wrap_dims(dims: Any, ndim: int) -> tuple[int, ...]:
         return (wrap_dim(dims, ndim),) if ndim else ()
     out = tuple(wrap_dim(d, ndim) for d in dims)
     if len(set(out)) != len(out):
-        raise RuntimeError(f"dim {next(d for d in out if out.count(d) > 1)} appears multiple times in the list of dims")
+        raise RuntimeError(
+            f"dim {next(d for d in out if out.count(d) > 1)} appears multiple times in the list "
+            "of dims"
+        )
     return tuple(sorted(out)) if ndim else ()
 
 
@@ -61,7 +68,8 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
             if n != 1 and n != old:
                 if old != 1:
                     raise RuntimeError(
-                        f"The size of tensor a ({old}) must match the size of tensor b ({n}) at non-singleton dimension "
+                        f"The size of tensor a ({old}) must match the size of tensor b ({n}) at "
+                        "non-singleton dimension "
                         f"{lead + i}"
                     )
                 out[lead + i] = n
@@ -102,7 +110,9 @@ def _combine(high: DType | None, low: DType | None) -> DType | None:
 
 
 def result_type(*operands: Any) -> DType:
-    """The dtype of an operation: dimensioned tensors outrank 0-d tensors, which outrank numbers (torch.result_type)."""
+    """The dtype of an operation: dimensioned tensors outrank 0-d tensors, which outrank numbers
+    (torch.result_type).
+    """
     ranks: list[DType | None] = [None, None, None]
     for x in operands:
         if isinstance(x, Tensor):
@@ -133,8 +143,10 @@ def _node(x: Any, dtype: DType, shape: tuple[int, ...], place: Any) -> Node:
         return source.const(x, shape, dtype, place)
     node = cast_node(x.node, dtype)
     if node.device is not place and not node.shape:
-        node = movement.transfer(node, device=place) if node.op is not source.CONST else source.const(
-            node.attrs["value"], (), node.dtype, place
+        node = (
+            movement.transfer(node, device=place)
+            if node.op is not source.CONST
+            else source.const(node.attrs["value"], (), node.dtype, place)
         )
         if node.op is movement.transfer:
             node.device = place

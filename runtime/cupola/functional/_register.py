@@ -1,4 +1,6 @@
-"""How a function becomes public: its torch name, its method, its in-place and ``out=`` forms, from one declaration."""
+"""How a function becomes public: its torch name, its method, its in-place and ``out=`` forms, from
+one declaration.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def operator(
-    function: Any = None, *, name: str | None = None, method: bool | str = True, inplace: bool = False,
-    out: bool = False, public: bool = True, aliases: tuple[str, ...] = (),
-) -> Any:  # fmt: skip
+    function: Any = None,
+    *,
+    name: str | None = None,
+    method: bool | str = True,
+    inplace: bool = False,
+    out: bool = False,
+    public: bool = True,
+    aliases: tuple[str, ...] = (),
+) -> Any:
     """Publishes a function.
 
     Args:
@@ -62,7 +70,8 @@ def deliver(result: Any, out: Any) -> Any:
     """Writes results into the tensors given as ``out`` and returns them.
 
     Raises:
-        RuntimeError: an ``out`` has a dtype that the result cannot be cast to, or requires a gradient.
+        RuntimeError: an ``out`` has a dtype that the result cannot be cast to, or requires a
+            gradient.
     """
     if isinstance(result, (tuple, list)):
         for r, o in zip(result, out, strict=True):
@@ -70,7 +79,8 @@ def deliver(result: Any, out: Any) -> Any:
         return out
     if result.requires_grad or out.requires_grad:
         raise RuntimeError(
-            "out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
+            "out=... arguments don't support automatic differentiation, but one of the arguments "
+            "requires grad."
         )
     check_cast(result, out)
     if out.shape != result.shape:
@@ -83,13 +93,26 @@ def check_cast(result: Tensor, target: Tensor) -> None:
     """Raises RuntimeError if PyTorch would not cast a result into this tensor."""
     a, b = result.dtype, target.dtype
     if a.category > b.category and not (a.category == 1 and b.category == 1):
-        raise RuntimeError(f"result type {_scalar(a)} can't be cast to the desired output type {_scalar(b)}")
+        raise RuntimeError(
+            f"result type {_scalar(a)} can't be cast to the desired output type {_scalar(b)}"
+        )
 
 
 def _scalar(d: Any) -> str:
-    return {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "bool": "Bool", "float16": "Half",
-            "bfloat16": "BFloat16", "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint8": "Byte",
-            "int8": "Char", "int16": "Short"}.get(d.name, d.name)  # fmt: skip
+    return {
+        "float32": "Float",
+        "float64": "Double",
+        "int64": "Long",
+        "int32": "Int",
+        "bool": "Bool",
+        "float16": "Half",
+        "bfloat16": "BFloat16",
+        "complex64": "ComplexFloat",
+        "complex128": "ComplexDouble",
+        "uint8": "Byte",
+        "int8": "Char",
+        "int16": "Short",
+    }.get(d.name, d.name)
 
 
 def fit_dtype(result: Tensor, target: Tensor) -> Any:
@@ -106,7 +129,8 @@ def write_into(target: Tensor, result: Tensor, since: int | None = None) -> Tens
     """
     if result._n.shape != target._n.shape:
         raise RuntimeError(
-            f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(result.shape)}"
+            f"output with shape {list(target.shape)} doesn't match the broadcast shape "
+            f"{list(result.shape)}"
         )
     check_cast(result, target)
     return target.assign(fit_dtype(result, target), since)
@@ -116,7 +140,8 @@ def in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place form of a function of a tensor."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        # The operator itself may read the old value in a backward pass, unless it reads it as another operand too.
+        # The operator itself may read the old value in a backward pass, unless it reads it as
+        # another operand too.
         since = None if any(a is self for a in args) else pending.count
         return write_into(self, f(self, *args, **kwargs), since)
 

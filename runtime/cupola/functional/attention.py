@@ -8,8 +8,8 @@ from typing import Any
 from cupola.functional.activation import softmax
 from cupola.functional.convolution import linear
 from cupola.functional.dropout import dropout
+from cupola.functional.joining import cat
 from cupola.functional.padding import pad
-from cupola.functional.shape import cat
 from cupola.tensor import Tensor
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from cupola import dtypes, engine
 from cupola.dtypes import dtype as DType
+from cupola.functional import comparison as cp
 from cupola.functional import pointwise as pw
-from cupola.functional._convert import cast_node
-from cupola.functional._register import PUBLIC, operator, write_into
+from cupola.functional._convert import cast_node, result_type
+from cupola.functional._register import operator, write_into
 from cupola.functional.linalg import matmul
 from cupola.ir import source
 from cupola.ir.device import CPU, resolve
@@ -29,7 +30,9 @@ def _to_device(x: Tensor, place: Device) -> Tensor:
     if place.type == "meta":
         return wrap(source.const(0, node.shape, node.dtype, place))
     if place.type != "cpu":
-        engine.backend(place.type)  # a missing device is reported here, not when the value is observed
+        engine.backend(
+            place.type
+        )  # a missing device is reported here, not when the value is observed
     moved = mv.transfer(node, device=place)
     moved.device = place
     return wrap(moved)
@@ -56,12 +59,16 @@ def _parse_to(args: tuple[Any, ...], kw: dict[str, Any]) -> tuple[Any, DType | N
 
 
 def to(self: Tensor, *args: Any, **kw: Any) -> Tensor:
-    """Converts dtype and device; returns self if nothing changes and ``copy`` is not set (torch.Tensor.to)."""
+    """Converts dtype and device; returns self if nothing changes and ``copy`` is not set
+    (torch.Tensor.to).
+    """
     device, dtype, copy = _parse_to(args, kw)
     out = self
     if dtype is not None and dtype is not self.dtype:
         if not isinstance(dtype, DType):
-            raise TypeError(f"to(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+            raise TypeError(
+                f"to(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}"
+            )
         out = wrap(cast_node(out.node, dtype))
     if device is not None:
         out = _to_device(out, resolve(device))
@@ -85,19 +92,37 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False, **kw: Any
 
 
 _TYPE_NAMES = {
-    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int",
-    "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool", "complex64": "ComplexFloat",
+    "float32": "Float",
+    "float64": "Double",
+    "float16": "Half",
+    "bfloat16": "BFloat16",
+    "int64": "Long",
+    "int32": "Int",
+    "int16": "Short",
+    "int8": "Char",
+    "uint8": "Byte",
+    "bool": "Bool",
+    "complex64": "ComplexFloat",
     "complex128": "ComplexDouble",
-}  # fmt: skip
+}
 
-Tensor.to = to  # type: ignore[attr-defined]
-Tensor.type = _type  # type: ignore[attr-defined]
-Tensor.type_as = lambda self, other: to(self, other)  # type: ignore[attr-defined]
+Tensor.to = to
+Tensor.type = _type
+Tensor.type_as = lambda self, other: to(self, other)
 for _name, _dtype in {
-    "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
-    "long": dtypes.int64, "int": dtypes.int32, "short": dtypes.int16, "char": dtypes.int8, "byte": dtypes.uint8,
-    "bool": dtypes.bool, "cfloat": dtypes.complex64, "cdouble": dtypes.complex128,
-}.items():  # fmt: skip
+    "float": dtypes.float32,
+    "double": dtypes.float64,
+    "half": dtypes.float16,
+    "bfloat16": dtypes.bfloat16,
+    "long": dtypes.int64,
+    "int": dtypes.int32,
+    "short": dtypes.int16,
+    "char": dtypes.int8,
+    "byte": dtypes.uint8,
+    "bool": dtypes.bool,
+    "cfloat": dtypes.complex64,
+    "cdouble": dtypes.complex128,
+}.items():
     setattr(Tensor, _name, lambda self, memory_format=None, _d=_dtype: to(self, dtype=_d))
 
 
@@ -106,7 +131,9 @@ def _cpu(self: Tensor, memory_format: Any = None) -> Tensor:
     return _to_device(self, CPU)
 
 
-def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+def _cuda(
+    self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None
+) -> Tensor:
     """The tensor on a GPU.
 
     Raises:
@@ -115,39 +142,68 @@ def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_f
     return _to_device(self, resolve("cuda" if device is None else device))
 
 
-Tensor.cpu, Tensor.cuda = _cpu, _cuda  # type: ignore[attr-defined]
-Tensor.pin_memory = Tensor.share_memory_ = lambda self, *a: self  # type: ignore[attr-defined]
-Tensor.is_pinned = Tensor.is_shared = lambda self, *a: False  # type: ignore[attr-defined]
-Tensor.get_device = lambda self: -1 if self.is_cpu else (self.device.index or 0)  # type: ignore[attr-defined]
-Tensor.is_floating_point = lambda self: self.dtype.is_floating_point  # type: ignore[attr-defined]
-Tensor.is_complex = lambda self: self.dtype.is_complex  # type: ignore[attr-defined]
-Tensor.is_signed = lambda self: self.dtype.is_signed  # type: ignore[attr-defined]
-Tensor.is_conj = Tensor.is_neg = Tensor.is_inference = lambda self: False  # type: ignore[attr-defined]
-Tensor.is_same_size = lambda self, other: self._n.shape == other._n.shape  # type: ignore[attr-defined]
-Tensor.data_ptr = lambda self: _pointer(self)  # type: ignore[attr-defined]
-Tensor.to_dense = lambda self, *a, **k: self  # type: ignore[attr-defined]
-Tensor.element_size = lambda self: self.dtype.itemsize  # type: ignore[attr-defined]
-PUBLIC["is_tensor"] = lambda obj: isinstance(obj, Tensor)
-PUBLIC["is_floating_point"] = lambda input: input.dtype.is_floating_point
-PUBLIC["is_complex"] = lambda input: input.dtype.is_complex
-PUBLIC["is_nonzero"] = lambda input: bool(input)
-PUBLIC["result_type"] = lambda a, b: _result_type(a, b)
+Tensor.cpu, Tensor.cuda = _cpu, _cuda
+Tensor.pin_memory = lambda self, *a: self
+Tensor.share_memory_ = Tensor.pin_memory
+Tensor.is_pinned = Tensor.is_shared = lambda self, *a: False
 
 
-def _result_type(a: Any, b: Any) -> DType:
-    from cupola.functional._convert import result_type
+def get_device(self: Tensor) -> int:
+    """Number of the GPU that holds the tensor; -1 on the CPU."""
+    return -1 if self.is_cpu else (self.device.index or 0)
 
-    return result_type(a, b)
+
+Tensor.get_device = get_device
+Tensor.is_floating_point = lambda self: self.dtype.is_floating_point
+Tensor.is_complex = lambda self: self.dtype.is_complex
+Tensor.is_signed = lambda self: self.dtype.is_signed
+Tensor.is_conj = Tensor.is_neg = Tensor.is_inference = lambda self: False
+Tensor.is_same_size = lambda self, other: self._n.shape == other._n.shape
+Tensor.data_ptr = lambda self: _pointer(self)
+Tensor.to_dense = lambda self, *a, **k: self
+Tensor.element_size = lambda self: self.dtype.itemsize
+
+
+@operator(method=False)
+def is_tensor(obj: Any) -> bool:
+    """Whether an object is a tensor (torch.is_tensor)."""
+    return isinstance(obj, Tensor)
+
+
+@operator(method=False)
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the dtype is floating (torch.is_floating_point)."""
+    return input.dtype.is_floating_point
+
+
+@operator(method=False)
+def is_complex(input: Tensor) -> bool:
+    """Whether the dtype is complex (torch.is_complex)."""
+    return input.dtype.is_complex
+
+
+@operator
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the only element is not 0 (torch.is_nonzero)."""
+    return bool(input)
+
+
+@operator(name="result_type", method=False)
+def public_result_type(tensor1: Any, tensor2: Any) -> DType:
+    """The dtype of an operation on two tensors or numbers (torch.result_type)."""
+    return result_type(tensor1, tensor2)
 
 
 def _pointer(x: Tensor) -> int:
     if x._storage is not None and x._storage.external is not None:
         return int(x._storage.external.__array_interface__["data"][0])
     array = engine.array_of(x.node)
-    return int(array.data.ptr if hasattr(array.data, "ptr") else array.__array_interface__["data"][0])
+    return int(
+        array.data.ptr if hasattr(array.data, "ptr") else array.__array_interface__["data"][0]
+    )
 
 
-# --- NumPy and Python -----------------------------------------------------------------------------------------------
+# --- NumPy and Python
 
 
 def numpy(self: Tensor, *, force: bool = False) -> Any:
@@ -158,13 +214,18 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
         TypeError: it lives on a GPU (use ``cpu()``), or NumPy has no such dtype.
     """
     if self.requires_grad and not force:
-        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        raise RuntimeError(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+        )
     if self.device.type == "cuda" and not force:
         raise TypeError(
-            "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+            "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the "
+            "tensor to host memory first."
         )
     if self.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
-        raise TypeError(f"Got unsupported ScalarType {self.dtype.name.capitalize().replace('Bf', 'BF')}")
+        raise TypeError(
+            f"Got unsupported ScalarType {self.dtype.name.capitalize().replace('Bf', 'BF')}"
+        )
     if self._storage is not None and self._storage.external is not None:
         from cupola.tensor.core import replay_numpy
 
@@ -209,9 +270,9 @@ def tolist(self: Tensor) -> Any:
     return array.tolist()
 
 
-Tensor.numpy, Tensor.item, Tensor.tolist = numpy, item, tolist  # type: ignore[attr-defined]
-Tensor.__array__ = _dunder_array  # type: ignore[attr-defined]
-Tensor.__array_priority__ = 1000  # type: ignore[attr-defined]
+Tensor.numpy, Tensor.item, Tensor.tolist = numpy, item, tolist
+Tensor.__array__ = _dunder_array
+Tensor.__array_priority__ = 1000
 
 
 def _truth(self: Tensor) -> bool:
@@ -228,26 +289,26 @@ def _index(self: Tensor) -> int:
     return int(item(self))
 
 
-Tensor.__bool__, Tensor.__index__ = _truth, _index  # type: ignore[attr-defined]
-Tensor.__float__ = lambda self: float(item(self))  # type: ignore[attr-defined]
-Tensor.__int__ = lambda self: int(item(self))  # type: ignore[attr-defined]
-Tensor.__complex__ = lambda self: complex(item(self))  # type: ignore[attr-defined]
+Tensor.__bool__, Tensor.__index__ = _truth, _index
+Tensor.__float__ = lambda self: float(item(self))
+Tensor.__int__ = lambda self: int(item(self))
+Tensor.__complex__ = lambda self: complex(item(self))
 
 
 def _contains(self: Tensor, element: Any) -> bool:
     return bool((self == element).any())
 
 
-Tensor.__contains__ = _contains  # type: ignore[attr-defined]
+Tensor.__contains__ = _contains
 
 
 def _format(self: Tensor, spec: str) -> str:
     return format(item(self), spec) if self.ndim == 0 and spec else str(self)
 
 
-Tensor.__format__ = _format  # type: ignore[attr-defined]
+Tensor.__format__ = _format
 
-# --- Python's operators ---------------------------------------------------------------------------------------------
+# --- Python's operators
 
 
 def _operator(name: str, function: Any, reflected: Any = None, inplace: str | None = None) -> None:
@@ -278,22 +339,38 @@ _operator("floordiv", pw.floor_divide, lambda a, b: pw.floor_divide(b, a), "floo
 _operator("mod", pw.remainder, lambda a, b: pw.remainder(b, a), "remainder_")
 _operator("pow", pw.pow, lambda a, b: pw.pow(b, a), "pow_")
 _operator("matmul", matmul, lambda a, b: matmul(b, a))
-_operator("and", pw.bitwise_and, lambda a, b: pw.bitwise_and(a, b), "bitwise_and_")
-_operator("or", pw.bitwise_or, lambda a, b: pw.bitwise_or(a, b), "bitwise_or_")
-_operator("xor", pw.bitwise_xor, lambda a, b: pw.bitwise_xor(a, b), "bitwise_xor_")
-_operator("lshift", pw.bitwise_left_shift, lambda a, b: pw.bitwise_left_shift(b, a), "bitwise_left_shift_")
-_operator("rshift", pw.bitwise_right_shift, lambda a, b: pw.bitwise_right_shift(b, a), "bitwise_right_shift_")
-for _name, _function in {"eq": pw.eq, "ne": pw.ne, "lt": pw.lt, "le": pw.le, "gt": pw.gt, "ge": pw.ge}.items():
+_operator("and", cp.bitwise_and, lambda a, b: cp.bitwise_and(a, b), "bitwise_and_")
+_operator("or", cp.bitwise_or, lambda a, b: cp.bitwise_or(a, b), "bitwise_or_")
+_operator("xor", cp.bitwise_xor, lambda a, b: cp.bitwise_xor(a, b), "bitwise_xor_")
+_operator(
+    "lshift", cp.bitwise_left_shift, lambda a, b: cp.bitwise_left_shift(b, a), "bitwise_left_shift_"
+)
+_operator(
+    "rshift",
+    cp.bitwise_right_shift,
+    lambda a, b: cp.bitwise_right_shift(b, a),
+    "bitwise_right_shift_",
+)
+for _name, _function in {
+    "eq": cp.eq,
+    "ne": cp.ne,
+    "lt": cp.lt,
+    "le": cp.le,
+    "gt": cp.gt,
+    "ge": cp.ge,
+}.items():
     _operator(_name, _function)
-Tensor.__hash__ = lambda self: id(self)  # type: ignore[method-assign,assignment]
-Tensor.__neg__, Tensor.__pos__ = pw.neg, pw.positive  # type: ignore[attr-defined]
-Tensor.__abs__, Tensor.__invert__ = pw.abs, pw.bitwise_not  # type: ignore[attr-defined]
+Tensor.__hash__ = lambda self: id(self)
+Tensor.__neg__, Tensor.__pos__ = pw.neg, pw.positive
+Tensor.__abs__, Tensor.__invert__ = pw.abs, cp.bitwise_not
 
-# --- in-place fills -------------------------------------------------------------------------------------------------
+# --- in-place fills
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
-    """Writes another tensor's values here, converted and broadcast; gradients flow to the source."""
+    """Writes another tensor's values here, converted and broadcast; gradients flow to the
+    source.
+    """
     from cupola.functional._convert import broadcast_shapes, expand_node
     from cupola.tensor import as_tensor
 
@@ -302,11 +379,14 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     node = cast_node(other.node, self.dtype)
     if broadcast_shapes(node.shape, self._n.shape) != self._n.shape:
         raise RuntimeError(
-            f"The size of tensor a ({self.shape}) must match the size of tensor b ({other.shape}): cannot broadcast into "
+            f"The size of tensor a ({self.shape}) must match the size of tensor b "
+            f"({other.shape}): cannot broadcast into "
             "the destination"
         )
     if node is other.node:
-        node = mv.copy(node) if node.shape == self._n.shape and node.op is not source.CONST else node
+        node = (
+            mv.copy(node) if node.shape == self._n.shape and node.op is not source.CONST else node
+        )
     return self.assign(expand_node(node, self._n.shape))
 
 
@@ -314,7 +394,10 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     """Sets every element to one value."""
     if isinstance(value, Tensor):
         if value.ndim:
-            raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} "
+                "dimensions."
+            )
         return copy_(self, value)
     return self.assign(source.const(value, self._n.shape, self.dtype, self.device))
 
@@ -325,8 +408,8 @@ def fill(input: Tensor, value: Any) -> Tensor:
     return fill_(input.clone(), value)
 
 
-Tensor.copy_, Tensor.fill_ = copy_, fill_  # type: ignore[attr-defined]
-Tensor.zero_ = lambda self: fill_(self, 0)  # type: ignore[attr-defined]
+Tensor.copy_, Tensor.fill_ = copy_, fill_
+Tensor.zero_ = lambda self: fill_(self, 0)
 
 
 def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
@@ -351,8 +434,8 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     return self
 
 
-Tensor.fill_diagonal_, Tensor.resize_ = fill_diagonal_, resize_  # type: ignore[attr-defined]
-Tensor.resize_as_ = lambda self, other, **k: resize_(self, other._n.shape)  # type: ignore[attr-defined]
+Tensor.fill_diagonal_, Tensor.resize_ = fill_diagonal_, resize_
+Tensor.resize_as_ = lambda self, other, **k: resize_(self, other._n.shape)
 
 
 def set_(self: Tensor, source: Any = None, *args: Any, **kw: Any) -> Tensor:
@@ -365,7 +448,7 @@ def set_(self: Tensor, source: Any = None, *args: Any, **kw: Any) -> Tensor:
     return self
 
 
-Tensor.set_ = set_  # type: ignore[attr-defined]
+Tensor.set_ = set_
 
 
 def apply_(self: Tensor, callable: Any) -> Tensor:
@@ -373,11 +456,13 @@ def apply_(self: Tensor, callable: Any) -> Tensor:
     from cupola.tensor.create import of_array
 
     array = engine.to_numpy(self.node)
-    made = np.array([callable(v) for v in array.reshape(-1).tolist()], dtype=array.dtype).reshape(array.shape)
+    made = np.array([callable(v) for v in array.reshape(-1).tolist()], dtype=array.dtype).reshape(
+        array.shape
+    )
     return write_into(self, of_array(made))
 
 
-Tensor.apply_ = apply_  # type: ignore[attr-defined]
-Tensor.__dlpack__ = lambda self, **kw: engine.array_of(self.node).__dlpack__(**kw)  # type: ignore[attr-defined]
-Tensor.__dlpack_device__ = lambda self: engine.array_of(self.node).__dlpack_device__()  # type: ignore[attr-defined]
+Tensor.apply_ = apply_
+Tensor.__dlpack__ = lambda self, **kw: engine.array_of(self.node).__dlpack__(**kw)
+Tensor.__dlpack_device__ = lambda self: engine.array_of(self.node).__dlpack_device__()
 __all__ = ["copy_", "fill_", "item", "numpy", "to", "tolist", "wrap_one_dim"]

@@ -38,7 +38,9 @@ def sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(out)
 
 
-def constant(value: Any, shape: tuple[int, ...], dtype: DType, device: Any, requires_grad: bool = False) -> Tensor:
+def constant(
+    value: Any, shape: tuple[int, ...], dtype: DType, device: Any, requires_grad: bool = False
+) -> Tensor:
     """A tensor all of whose elements are one number."""
     out = wrap(source.const(value, shape, dtype, resolve(device)))
     if requires_grad:
@@ -48,24 +50,48 @@ def constant(value: Any, shape: tuple[int, ...], dtype: DType, device: Any, requ
 
 def _filled(value: float, name: str, doc: str) -> Any:
     def function(
-        *size: Any, out: Any = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
-        requires_grad: bool = False, pin_memory: bool = False, names: Any = None, memory_format: Any = None,
-    ) -> Tensor:  # fmt: skip
+        *size: Any,
+        out: Any = None,
+        dtype: DType | None = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        pin_memory: bool = False,
+        names: Any = None,
+        memory_format: Any = None,
+    ) -> Tensor:
         given = size or ((),)
-        made = constant(value, sizes(given), dtype or dtypes.get_default_dtype(), device, requires_grad)
+        made = constant(
+            value, sizes(given), dtype or dtypes.get_default_dtype(), device, requires_grad
+        )
         return _into(made, out)
 
     def like(
-        input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
-        requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False,
-    ) -> Tensor:  # fmt: skip
-        return constant(value, input._n.shape, dtype or input.dtype, device or input.device, requires_grad)
+        input: Tensor,
+        *,
+        dtype: DType | None = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        memory_format: Any = None,
+        pin_memory: bool = False,
+    ) -> Tensor:
+        return constant(
+            value, input._n.shape, dtype or input.dtype, device or input.device, requires_grad
+        )
 
     def new(
-        self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-        layout: Any = None, pin_memory: bool = False,
-    ) -> Tensor:  # fmt: skip
-        return constant(value, sizes(size or ((),)), dtype or self.dtype, device or self.device, requires_grad)
+        self: Tensor,
+        *size: Any,
+        dtype: DType | None = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        pin_memory: bool = False,
+    ) -> Tensor:
+        return constant(
+            value, sizes(size or ((),)), dtype or self.dtype, device or self.device, requires_grad
+        )
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"A tensor {doc} (torch.{name})."
@@ -95,48 +121,85 @@ empty, empty_like = _filled(0, "empty", "whose elements are not specified (zeros
 
 @operator(method=False)
 def full(
-    size: Any, fill_value: Any, *, out: Any = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False, names: Any = None, pin_memory: bool = False,
-) -> Tensor:  # fmt: skip
+    size: Any,
+    fill_value: Any,
+    *,
+    out: Any = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    names: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """A tensor of one value; the dtype follows the value (torch.full)."""
     if isinstance(fill_value, Tensor):
         dtype = dtype or fill_value.dtype
         fill_value = fill_value.item()
     shape = sizes((size,))
-    return _into(constant(fill_value, shape, dtype or dtypes.of_number(fill_value), device, requires_grad), out)
+    return _into(
+        constant(fill_value, shape, dtype or dtypes.of_number(fill_value), device, requires_grad),
+        out,
+    )
 
 
 @operator(method=False)
 def full_like(
-    input: Tensor, fill_value: Any, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False,
-) -> Tensor:  # fmt: skip
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """A tensor of one value, shaped like the input (torch.full_like)."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    return constant(value, input._n.shape, dtype or input.dtype, device or input.device, requires_grad)
+    return constant(
+        value, input._n.shape, dtype or input.dtype, device or input.device, requires_grad
+    )
 
 
 def _new_full(
-    self: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None,
-    requires_grad: bool = False, layout: Any = None, pin_memory: bool = False,
-) -> Tensor:  # fmt: skip
+    self: Tensor,
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """A tensor of one value with this tensor's dtype and device."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    return constant(value, sizes((size,)), dtype or self.dtype, device or self.device, requires_grad)
+    return constant(
+        value, sizes((size,)), dtype or self.dtype, device or self.device, requires_grad
+    )
 
 
 def _new_tensor(
-    self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-    layout: Any = None, pin_memory: bool = False,
-) -> Tensor:  # fmt: skip
+    self: Tensor,
+    data: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """A tensor of ``data`` with this tensor's dtype and device."""
     from cupola.tensor import tensor
 
-    return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+    return tensor(
+        data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
+    )
 
 
-Tensor.new_full = _new_full  # type: ignore[attr-defined]
-Tensor.new_tensor = _new_tensor  # type: ignore[attr-defined]
+Tensor.new_full = _new_full
+Tensor.new_tensor = _new_tensor
 
 
 def positions(n: int, device: Any) -> Tensor:
@@ -146,9 +209,17 @@ def positions(n: int, device: Any) -> Tensor:
 
 @operator(method=False)
 def arange(
-    *bounds: Any, start: Any = None, end: Any = None, step: Any = None, out: Any = None, dtype: DType | None = None,
-    layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
-) -> Tensor:  # fmt: skip
+    *bounds: Any,
+    start: Any = None,
+    end: Any = None,
+    step: Any = None,
+    out: Any = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """start, start + step, … up to but not including end (torch.arange).
 
     Raises:
@@ -164,17 +235,27 @@ def arange(
     given = [g.item() if isinstance(g, Tensor) else g for g in given]
     first, last, by = (*given, 1) if len(given) == 2 else given
     if dtype is None:
-        whole = all(isinstance(v, int) or dtypes.of_number(v).category < 2 for v in (first, last, by))
+        whole = all(
+            isinstance(v, int) or dtypes.of_number(v).category < 2 for v in (first, last, by)
+        )
         dtype = dtypes.int64 if whole else dtypes.get_default_dtype()
     if by == 0:
         raise RuntimeError("step must be nonzero")
     if (last - first) * by < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    count = math.ceil((last - first) / by) if dtype.category >= 2 or not _all_int(first, last, by) else -((first - last) // by)
+    count = (
+        math.ceil((last - first) / by)
+        if dtype.category >= 2 or not _all_int(first, last, by)
+        else -((first - last) // by)
+    )
     place = positions(count, device).node
     if dtype.category >= 2:
         wide = ew.cast(place, dtype=dtypes.float64)
-        made = ew.cast(wide * float(by) + float(first), dtype=dtype) if (by != 1 or first != 0) else ew.cast(place, dtype=dtype)
+        made = (
+            ew.cast(wide * float(by) + float(first), dtype=dtype)
+            if (by != 1 or first != 0)
+            else ew.cast(place, dtype=dtype)
+        )
     else:
         made = place if by == 1 and first == 0 else place * int(by) + int(first)
         made = made if dtype is dtypes.int64 else ew.cast(made, dtype=dtype)
@@ -188,16 +269,26 @@ def _all_int(*xs: Any) -> bool:
     return all(isinstance(x, int) for x in xs)
 
 
-PUBLIC["range"] = lambda start=0, end=None, step=1, **kw: arange(
-    start, end + (step if (end - start) % step == 0 else 0), step, **{"dtype": dtypes.get_default_dtype(), **kw}
-)
+@operator(name="range", method=False)
+def closed_range(start: Any = 0, end: Any = None, step: Any = 1, **options: Any) -> Tensor:
+    """start, start + step, … up to and including end, in the default dtype (torch.range)."""
+    options.setdefault("dtype", dtypes.get_default_dtype())
+    last = end + step if (end - start) % step == 0 else end
+    return arange(start, last, step, **options)
 
 
 @operator(method=False)
 def linspace(
-    start: Any, end: Any, steps: int, *, out: Any = None, dtype: DType | None = None, layout: Any = None,
-    device: Any = None, requires_grad: bool = False,
-) -> Tensor:  # fmt: skip
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    out: Any = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """``steps`` evenly spaced values from start to end, both included (torch.linspace)."""
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     found = dtype or dtypes.get_default_dtype()
@@ -211,7 +302,9 @@ def linspace(
     # From both ends, as PyTorch does, so that the last value is exact.
     low = k * step + float(start)
     high = float(end) - (float(steps - 1) - k) * step
-    made = ew.where(ew.lt(k, like(k, steps // 2 if steps > 1 else 1)), low, high) if steps > 1 else low
+    made = (
+        ew.where(ew.lt(k, like(k, steps // 2 if steps > 1 else 1)), low, high) if steps > 1 else low
+    )
     result = wrap(made if made.dtype is found else ew.cast(made, dtype=found))
     if requires_grad:
         result.requires_grad = True
@@ -231,13 +324,21 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **kw: Any) ->
 
 @operator(method=False)
 def eye(
-    n: int, m: int | None = None, *, out: Any = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
+    n: int,
+    m: int | None = None,
+    *,
+    out: Any = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
     requires_grad: bool = False,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Ones on the diagonal, zeros elsewhere (torch.eye)."""
     shape = (n, n if m is None else m)
     zero = source.const(0, shape, dtypes.int64, resolve(device))
-    made = ew.cast(ew.eq(mv.iota(zero, dim=0), mv.iota(zero, dim=1)), dtype=dtype or dtypes.get_default_dtype())
+    made = ew.cast(
+        ew.eq(mv.iota(zero, dim=0), mv.iota(zero, dim=1)), dtype=dtype or dtypes.get_default_dtype()
+    )
     result = wrap(made)
     if requires_grad:
         result.requires_grad = True
@@ -252,6 +353,8 @@ def empty_strided(size: Any, stride: Any, **kw: Any) -> Tensor:
 
 
 @operator(method=False)
-def scalar_tensor(value: Any, *, dtype: DType | None = None, device: Any = None, **kw: Any) -> Tensor:
+def scalar_tensor(
+    value: Any, *, dtype: DType | None = None, device: Any = None, **kw: Any
+) -> Tensor:
     """A 0-d tensor of the default dtype (torch.scalar_tensor)."""
     return constant(value, (), dtype or dtypes.get_default_dtype(), device)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cupola import dtypes, engine
-from cupola.functional._convert import host, broadcast_shapes, cast_node, expand_node, wrap_dim
+from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, host, wrap_dim
 from cupola.functional._register import PUBLIC, operator, write_into
-from cupola.functional.shape import sliced
+from cupola.functional.joining import sliced
 from cupola.ir import source
 from cupola.ir.node import Node
 from cupola.ops import elementwise as ew
@@ -50,10 +50,21 @@ def _consumed(item: Any) -> int:
 def _as_index(item: Any, like: Tensor) -> Tensor:
     from cupola.tensor import tensor
 
-    made = item if isinstance(item, Tensor) else tensor(np.asarray(item) if not isinstance(item, list) else item)
+    made = (
+        item
+        if isinstance(item, Tensor)
+        else tensor(np.asarray(item) if not isinstance(item, list) else item)
+    )
     if made.numel() == 0 and made.dtype.category >= 2:
         made = made.to(dtypes.int64)
-    if made.dtype not in (dtypes.int64, dtypes.int32, dtypes.bool, dtypes.uint8, dtypes.int16, dtypes.int8):
+    if made.dtype not in (
+        dtypes.int64,
+        dtypes.int32,
+        dtypes.bool,
+        dtypes.uint8,
+        dtypes.int16,
+        dtypes.int8,
+    ):
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     return made if made.device is like.device else made.to(like.device)
 
@@ -70,7 +81,8 @@ def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
 
 
 def _parse(x: Tensor, key: Any) -> _Parsed:
-    """Applies integers, slices, None and Ellipsis as one slice and one reshape; collects index tensors.
+    """Applies integers, slices, None and Ellipsis as one slice and one reshape; collects index
+    tensors.
 
     Raises:
         IndexError: too many indices, an index out of range, a mask of the wrong shape.
@@ -116,7 +128,11 @@ def _parse(x: Tensor, key: Any) -> _Parsed:
                 final.append(shape[d])
                 d += 1
     view = x
-    if tuple(starts) != (0,) * len(shape) or tuple(stops) != tuple(shape) or any(s != 1 for s in steps):
+    if (
+        tuple(starts) != (0,) * len(shape)
+        or tuple(stops) != tuple(shape)
+        or any(s != 1 for s in steps)
+    ):
         view = view.view_by(mv.slice, starts=tuple(starts), stops=tuple(stops), steps=tuple(steps))
     if tuple(final) != view._n.shape:
         view = view.view_by(mv.reshape, shape=tuple(final))
@@ -127,8 +143,15 @@ def _parse(x: Tensor, key: Any) -> _Parsed:
 
 def _plain_integer(item: Any) -> bool:
     if isinstance(item, Tensor):
-        return item.ndim == 0 and item.dtype.category == 1 and item.dtype is not dtypes.uint8 and item._n.value is not None
-    return isinstance(item, (int, np.integer)) or (hasattr(item, "__index__") and not isinstance(item, np.ndarray))
+        return (
+            item.ndim == 0
+            and item.dtype.category == 1
+            and item.dtype is not dtypes.uint8
+            and item._n.value is not None
+        )
+    return isinstance(item, (int, np.integer)) or (
+        hasattr(item, "__index__") and not isinstance(item, np.ndarray)
+    )
 
 
 def _expand_mask(index: Tensor, shape: tuple[int, ...], d: int) -> list[Tensor]:
@@ -138,7 +161,8 @@ def _expand_mask(index: Tensor, shape: tuple[int, ...], d: int) -> list[Tensor]:
     for k, n in enumerate(index._n.shape):
         if n != shape[d + k]:
             raise IndexError(
-                f"The shape of the mask {list(index.shape)} at index {k} does not match the shape of the indexed tensor "
+                f"The shape of the mask {list(index.shape)} at index {k} does not match the "
+                "shape of the indexed tensor "
                 f"{list(shape)} at index {d + k}"
             )
     places = nonzero(index)
@@ -169,7 +193,11 @@ def _rows(view: Tensor, advanced: dict[int, Tensor]) -> _Rows:
     assert flat is not None
     adjacent = dims == tuple(range(dims[0], dims[0] + len(dims)))
     return _Rows(
-        dims + others, tuple(shape[d] for d in dims), tuple(shape[d] for d in others), flat, dims[0] if adjacent else 0
+        dims + others,
+        tuple(shape[d] for d in dims),
+        tuple(shape[d] for d in others),
+        flat,
+        dims[0] if adjacent else 0,
     )
 
 
@@ -208,12 +236,15 @@ def _put(view: Tensor, advanced: dict[int, Tensor], value: Tensor, accumulate: b
         src = mv.reshape(src, shape=src.shape[extra:])
     if broadcast_shapes(src.shape, target) != target:
         raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape "
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to "
+            "indexing result of shape "
             f"{list(target)}"
         )
     src = expand_node(src, target)
     if plan.place and k:
-        src = mv.permute(src, dims=mv.inverse_permutation(_insertion(k, len(plan.rest), plan.place)))
+        src = mv.permute(
+            src, dims=mv.inverse_permutation(_insertion(k, len(plan.rest), plan.place))
+        )
     out = ix.scatter_rows(flat, plan.index, src, accumulate=accumulate)
     out = mv.reshape(out, shape=moved.shape)
     return mv.permute(out, dims=mv.inverse_permutation(plan.order))
@@ -226,7 +257,9 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
 
 def _unlist(key: Any) -> Any:
     """A list holding slices or Ellipsis is a tuple; other sequences are index arrays."""
-    if isinstance(key, list) and any(isinstance(k, slice) or k is Ellipsis or k is None for k in key):
+    if isinstance(key, list) and any(
+        isinstance(k, slice) or k is Ellipsis or k is None for k in key
+    ):
         return tuple(key)
     return key
 
@@ -235,7 +268,11 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
     if not isinstance(value, Tensor):
         from cupola.tensor import tensor
 
-        value = tensor(value, device=self.device) if isinstance(value, (list, tuple, np.ndarray)) else _scalar(value, self)
+        value = (
+            tensor(value, device=self.device)
+            if isinstance(value, (list, tuple, np.ndarray))
+            else _scalar(value, self)
+        )
     parsed = _parse(self, _unlist(key))
     view = parsed.view
     if value.device is not self.device:
@@ -249,7 +286,8 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         node = mv.reshape(node, shape=node.shape[extra:])
     if broadcast_shapes(node.shape, view._n.shape) != view._n.shape:
         raise RuntimeError(
-            f"The expanded size of the tensor ({view.shape}) must match the existing size ({value.shape})"
+            f"The expanded size of the tensor ({view.shape}) must match the existing size "
+            f"({value.shape})"
         )
     view.assign(expand_node(node, view._n.shape))
 
@@ -260,11 +298,11 @@ def _scalar(value: Any, like: Tensor) -> Tensor:
     return wrap(source.const(value, (), like.dtype, like.device))
 
 
-Tensor.__getitem__ = _getitem  # type: ignore[attr-defined]
-Tensor.__setitem__ = _setitem  # type: ignore[attr-defined]
+Tensor.__getitem__ = _getitem
+Tensor.__setitem__ = _setitem
 
 
-# --- positions ------------------------------------------------------------------------------------------------------
+# --- positions
 
 
 def nonzero(input: Tensor, *, out: Any = None, as_tuple: bool = False) -> Any:
@@ -277,13 +315,22 @@ def nonzero(input: Tensor, *, out: Any = None, as_tuple: bool = False) -> Any:
     found = wrap(ix.nonzero(node, count=count))
     if as_tuple:
         if input.ndim == 0:
-            return (wrap(mv.reshape(found.node, shape=(count,))) if count else wrap(source.const(0, (0,), dtypes.int64, input.device)),)
+            return (
+                wrap(mv.reshape(found.node, shape=(count,)))
+                if count
+                else wrap(source.const(0, (0,), dtypes.int64, input.device)),
+            )
         return tuple(wrap(mv.reshape(c.node, shape=(count,))) for c in found.unbind(1))
     return found
 
 
-PUBLIC["nonzero"] = Tensor.nonzero = nonzero  # type: ignore[attr-defined]
-PUBLIC["argwhere"] = Tensor.argwhere = lambda input: nonzero(input)  # type: ignore[attr-defined]
+PUBLIC["nonzero"] = Tensor.nonzero = nonzero
+
+
+@operator
+def argwhere(input: Tensor) -> Tensor:
+    """Positions of elements that are not 0, as rows (torch.argwhere)."""
+    return nonzero(input)
 
 
 @operator(out=True)
@@ -297,15 +344,24 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """``value`` where the mask holds (torch.masked_fill)."""
     if mask.dtype is not dtypes.bool:
-        raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype.name}")
+        raise RuntimeError(
+            f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype.name}"
+        )
     if isinstance(value, Tensor):
         if value.ndim:
-            raise RuntimeError(f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s).")
+            raise RuntimeError(
+                "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                f"{value.ndim} dimension(s)."
+            )
         v = cast_node(value.node, input.dtype)
     else:
         v = source.const(value, (), input.dtype, input.device)
     shape = broadcast_shapes(input._n.shape, mask._n.shape)
-    return wrap(ew.where(expand_node(mask.node, shape), expand_node(v, shape), expand_node(input.node, shape)))
+    return wrap(
+        ew.where(
+            expand_node(mask.node, shape), expand_node(v, shape), expand_node(input.node, shape)
+        )
+    )
 
 
 @operator(inplace=True)
@@ -345,7 +401,11 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     a[d] = b[d] = 1
     shape = broadcast_shapes(a, b)
     wide = tuple(n if i != d else input._n.shape[d] for i, n in enumerate(shape))
-    return gather(input.expand(wide), d, indices.expand(tuple(n if i != d else indices._n.shape[d] for i, n in enumerate(shape))))
+    return gather(
+        input.expand(wide),
+        d,
+        indices.expand(tuple(n if i != d else indices._n.shape[d] for i, n in enumerate(shape))),
+    )
 
 
 def _index_node(index: Tensor, n: int) -> Node:
@@ -364,7 +424,9 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     d = wrap_dim(dim, input.ndim)
     if index.ndim != input.ndim:
         if input.ndim and index.ndim:
-            raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+            raise RuntimeError(
+                "Index tensor must have the same number of dimensions as input tensor"
+            )
         a = input.reshape(1) if input.ndim == 0 else input
         b = index.reshape(1) if index.ndim == 0 else index
         return gather(a, dim, b).reshape(index._n.shape)
@@ -373,7 +435,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     for i, (m, n) in enumerate(zip(index._n.shape, input._n.shape, strict=True)):
         if i != d and m > n:
             raise RuntimeError(
-                f"Size does not match at dimension {i} expected index {list(index.shape)} to be no larger than self "
+                f"Size does not match at dimension {i} expected index {list(index.shape)} to be "
+                "no larger than self "
                 f"{list(input.shape)} apart from dimension {d}"
             )
     return wrap(ix.gather(input.node, _index_node(index, input._n.shape[d]), dim=d))
@@ -392,11 +455,21 @@ def _scatter(input: Tensor, dim: int, index: Tensor, src: Any, reduce: str | Non
         values = src.node
     else:
         values = source.const(src, index._n.shape, input.dtype, input.device)
-    return wrap(ix.scatter(input.node, cast_node(index.node, dtypes.int64), values, dim=d, reduce=reduce))
+    return wrap(
+        ix.scatter(input.node, cast_node(index.node, dtypes.int64), values, dim=d, reduce=reduce)
+    )
 
 
 @operator(inplace=True, out=True)
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Any = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
+) -> Tensor:
     """Writes ``src`` at the positions that ``index`` gives along ``dim`` (torch.scatter)."""
     return _scatter(input, dim, index, value if src is None else src, reduce)
 
@@ -408,11 +481,15 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 
 @operator(inplace=True, out=True)
-def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
     """Folds ``src`` into the positions that ``index`` gives (torch.scatter_reduce)."""
     kinds = {"sum": "add", "prod": "multiply", "amax": "amax", "amin": "amin", "mean": "add"}
     if reduce not in kinds:
-        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+        raise RuntimeError(
+            f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
+        )
     start = {"sum": 0, "mean": 0, "prod": 1}.get(reduce)
     base = input
     if not include_self:
@@ -467,7 +544,11 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         host(input), None if weights is None else host(weights).astype(np.float64), minlength
     )
     out = of_array(counts, input.device)
-    return out if weights is None else out.to(weights.dtype if weights.dtype.category >= 2 else dtypes.float64)
+    return (
+        out
+        if weights is None
+        else out.to(weights.dtype if weights.dtype.category >= 2 else dtypes.float64)
+    )
 
 
 @operator
@@ -479,7 +560,14 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
 
 
 @operator
-def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+def slice_scatter(
+    input: Tensor,
+    src: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
     """A copy with ``src`` in a slice of ``dim`` (torch.slice_scatter)."""
     out = input.clone()
     d = wrap_dim(dim, input.ndim)

@@ -20,7 +20,10 @@ class finfo:
         found = type or dtypes.get_default_dtype()
         found = found.to_real()
         if not found.is_floating_point:
-            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{found}'")
+            raise TypeError(
+                "torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
+                f"'{found}'"
+            )
         info = ml_dtypes.finfo(found.np)
         self.bits = int(info.bits)
         self.eps = float(info.eps)
@@ -32,7 +35,8 @@ class finfo:
 
     def __repr__(self) -> str:
         return (
-            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, "
+            f"eps={self.eps:g}, "
             f"smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, dtype={self.dtype})"
         )
 
@@ -46,9 +50,16 @@ class iinfo:
 
     def __init__(self, type: DType) -> None:
         if type.category != 1:
-            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'")
+            raise TypeError(
+                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'"
+            )
         info = np.iinfo(type.np)
-        self.bits, self.max, self.min, self.dtype = int(info.bits), int(info.max), int(info.min), type.name
+        self.bits, self.max, self.min, self.dtype = (
+            int(info.bits),
+            int(info.max),
+            int(info.min),
+            type.name,
+        )
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"

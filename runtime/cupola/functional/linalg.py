@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from cupola import dtypes
-from cupola.functional._convert import host, broadcast_shapes, expand_node
+from cupola.functional._convert import broadcast_shapes, expand_node, host
 from cupola.functional._register import operator
 from cupola.ops import movement as mv
 from cupola.ops.matmul import matmul as product
@@ -28,7 +28,8 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
         raise RuntimeError("batch1 must be a 3D tensor")
     if input._n.shape[0] != mat2._n.shape[0]:
         raise RuntimeError(
-            f"Expected size for first two dimensions of batch2 tensor to be: [{input.shape[0]}, {input.shape[2]}] but got: "
+            f"Expected size for first two dimensions of batch2 tensor to be: [{input.shape[0]}, "
+            f"{input.shape[2]}] but got: "
             f"[{mat2.shape[0]}, {mat2.shape[1]}]."
         )
     return apply(product, input, mat2)
@@ -36,10 +37,14 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
 @operator(out=True)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """Matrix product with broadcasting; vectors are rows on the left, columns on the right (torch.matmul)."""
+    """Matrix product with broadcasting; vectors are rows on the left, columns on the right
+    (torch.matmul).
+    """
     a, b = input, other
     if a.ndim == 0 or b.ndim == 0:
-        raise RuntimeError("both arguments to matmul need to be at least 1D, but they are 0D and 0D")
+        raise RuntimeError(
+            "both arguments to matmul need to be at least 1D, but they are 0D and 0D"
+        )
     if a.ndim == 2 and b.ndim == 2:
         return apply(product, a, b)
     x, y = a.node, b.node
@@ -74,7 +79,7 @@ def _publish_mv() -> None:
     from cupola.functional._register import PUBLIC
 
     PUBLIC["mv"] = PUBLIC.pop("mv_")
-    Tensor.mv = Tensor.mv_  # type: ignore[attr-defined]
+    Tensor.mv = Tensor.mv_
 
 
 _publish_mv()
@@ -96,7 +101,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([-1], [-1]))
 
 
-Tensor.inner = inner  # type: ignore[attr-defined]
+Tensor.inner = inner
 
 
 @operator(out=True, aliases=("ger",))
@@ -131,14 +136,18 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
 
 
 @operator(inplace=True, out=True)
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
     """beta * input + alpha * batch1 @ batch2 (torch.baddbmm)."""
     out = _scaled(bmm(batch1, batch2), alpha)
     return out if beta == 0 else out.add(_scaled(input, beta))
 
 
 @operator(inplace=True, out=True)
-def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def addbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
     """beta * input + alpha * sum(batch1 @ batch2) (torch.addbmm)."""
     out = _scaled(bmm(batch1, batch2).sum(0), alpha)
     return out if beta == 0 else out.add(_scaled(input, beta))
@@ -178,7 +187,11 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     Raises:
         RuntimeError: the equation does not fit the operands.
     """
-    xs = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
+    xs = (
+        list(operands[0])
+        if len(operands) == 1 and isinstance(operands[0], (list, tuple))
+        else list(operands)
+    )
     inputs, output = _parse_equation(equation, xs)
     terms: list[tuple[str, Tensor]] = [_diagonals(i, x) for i, x in zip(inputs, xs, strict=True)]
     while len(terms) > 1:
@@ -199,10 +212,13 @@ def _parse_equation(equation: str, xs: list[Tensor]) -> tuple[list[str], str]:
     inputs = left.split(",")
     if len(inputs) != len(xs):
         raise RuntimeError(
-            f"einsum(): the number of operands ({len(xs)}) does not match the number of subscripts ({len(inputs)})"
+            f"einsum(): the number of operands ({len(xs)}) does not match the number of "
+            f"subscripts ({len(inputs)})"
         )
     spare = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBAzyxwvutsrqponmlkjihgfedcba" if c not in text]
-    widest = max((x.ndim - len(i) + 3 for i, x in zip(inputs, xs, strict=True) if "..." in i), default=0)
+    widest = max(
+        (x.ndim - len(i) + 3 for i, x in zip(inputs, xs, strict=True) if "..." in i), default=0
+    )
     dots = "".join(spare[:widest])[::-1]
     filled = []
     for i, x in zip(inputs, xs, strict=True):
@@ -211,14 +227,17 @@ def _parse_equation(equation: str, xs: list[Tensor]) -> tuple[list[str], str]:
             i = i.replace("...", dots[len(dots) - n :] if n else "")
         if len(i) != x.ndim:
             raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({len(i)}) does not match the number of dimensions "
+                f"einsum(): the number of subscripts in the equation ({len(i)}) does not match "
+                "the number of dimensions "
                 f"({x.ndim}) for an operand"
             )
         filled.append(i)
     if arrow:
         return filled, right.replace("...", dots)
     every = "".join(filled)
-    return filled, dots + "".join(sorted(c for c in set(every) if every.count(c) == 1 and c not in dots))
+    return filled, dots + "".join(
+        sorted(c for c in set(every) if every.count(c) == 1 and c not in dots)
+    )
 
 
 def _diagonals(labels: str, x: Tensor) -> tuple[str, Tensor]:
@@ -239,9 +258,20 @@ def _contract(la: str, a: Tensor, lb: str, b: Tensor, needed: set[str]) -> tuple
             if size.get(c, 1) == 1:
                 size[c] = n
             elif n not in (1, size[c]):
-                raise RuntimeError(f"einsum(): subscript {c} has size {n} for an operand which does not broadcast with {size[c]}")
-    a = a.sum([k for k, c in enumerate(la) if c not in lb and c not in needed], True) if any(c not in lb and c not in needed for c in la) else a
-    b = b.sum([k for k, c in enumerate(lb) if c not in la and c not in needed], True) if any(c not in la and c not in needed for c in lb) else b
+                raise RuntimeError(
+                    f"einsum(): subscript {c} has size {n} for an operand which does not "
+                    f"broadcast with {size[c]}"
+                )
+    a = (
+        a.sum([k for k, c in enumerate(la) if c not in lb and c not in needed], True)
+        if any(c not in lb and c not in needed for c in la)
+        else a
+    )
+    b = (
+        b.sum([k for k, c in enumerate(lb) if c not in la and c not in needed], True)
+        if any(c not in la and c not in needed for c in lb)
+        else b
+    )
     batch = [c for c in la if c in lb and c in needed]
     summed = [c for c in la if c in lb and c not in needed]
     only_a = [c for c in la if c not in lb]
@@ -263,7 +293,12 @@ def _contract(la: str, a: Tensor, lb: str, b: Tensor, needed: set[str]) -> tuple
 
 
 @operator(method=False)
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+def cdist(
+    x1: Tensor,
+    x2: Tensor,
+    p: float = 2.0,
+    compute_mode: str = "use_mm_for_euclid_dist_if_necessary",
+) -> Tensor:
     """p-norm distances between rows of two sets (torch.cdist)."""
     from cupola.functional.reduction import vector_norm
 
@@ -296,7 +331,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return x.mul(y).reshape(tuple(p * q for p, q in zip(a._n.shape, b._n.shape, strict=True)))
 
 
-Tensor.kron = kron  # type: ignore[attr-defined]
+Tensor.kron = kron
 
 
 def svdvals(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cupola.functional._register import operator
-from cupola.functional.shape import cat
+from cupola.functional.joining import cat
 from cupola.ops import movement as ops
 from cupola.tensor import Tensor, apply
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import builtins
-import math
 from collections.abc import Callable
 from typing import Any
 
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
-from cupola.functional._convert import cast_node, operands, result_type, to_float
-from cupola.functional._register import PUBLIC, operator
+from cupola.functional._convert import cast_node, operands, result_type
+from cupola.functional._register import operator
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops import elementwise as ew
 from cupola.tensor import Tensor, apply, wrap
 
 
-def _float_unary(name: str, primitive: Primitive, doc: str, aliases: tuple[str, ...] = ()) -> Callable[..., Tensor]:
+def _float_unary(
+    name: str, primitive: Primitive, doc: str, aliases: tuple[str, ...] = ()
+) -> Callable[..., Tensor]:
     def function(input: Tensor) -> Tensor:
         node = input.node
         if node.dtype.category < 2:
@@ -87,7 +88,8 @@ def neg(input: Tensor) -> Tensor:
     """
     if input._n.dtype is dtypes.bool:
         raise RuntimeError(
-            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the "
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+            "invert a mask, use the "
             "`~` or `logical_not()` operator instead."
         )
     return apply(ew.neg, input)
@@ -143,17 +145,6 @@ def frac(input: Tensor) -> Tensor:
     return sub(input, trunc(input))
 
 
-@operator(inplace=True, out=True)
-def logit(input: Tensor, eps: float | None = None) -> Tensor:
-    """log(x / (1 - x)); the input is clamped to [eps, 1 - eps] if given (torch.logit)."""
-    if eps is not None:
-        input = clamp(input, eps, 1 - eps)
-    return log(div(input, rsub(input, 1)))
-
-
-# --- two operands ---------------------------------------------------------------------------------------------------
-
-
 def both(primitive: Primitive, a: Any, b: Any, dtype: DType | None = None) -> Tensor:
     """Applies a binary primitive after broadcasting and promotion."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -169,7 +160,9 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input + alpha * other (torch.add)."""
     if alpha != 1:
         if isinstance(alpha, float) and result_type(input, other).category < 2:
-            raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+            raise RuntimeError(
+                "For integral input tensors, argument alpha must not be a floating point number."
+            )
         other = mul(other, alpha) if isinstance(other, Tensor) else other * alpha
     return both(ew.add, input, other)
 
@@ -181,7 +174,8 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
         isinstance(other, Tensor) and other._n.dtype is dtypes.bool
     ):
         raise RuntimeError(
-            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use "
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
+            "trying to invert a mask, use "
             "the `~` or `logical_not()` operator instead."
         )
     if alpha != 1:
@@ -216,9 +210,12 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         return wrap(ew.trunc(both(ew.div, input, other).node))
     if rounding_mode is not None:
         raise RuntimeError(
-            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+            "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
+            f"'{rounding_mode}'"
         )
-    return both(ew.div, input, other, dtype=found if found.category >= 2 else dtypes.get_default_dtype())
+    return both(
+        ew.div, input, other, dtype=found if found.category >= 2 else dtypes.get_default_dtype()
+    )
 
 
 @operator(inplace=True, out=True)
@@ -295,10 +292,17 @@ def float_power(input: Any, exponent: Any) -> Tensor:
     return both(ew.pow, input, exponent, dtype=dtype)
 
 
-def _float_binary(name: str, primitive: Primitive, doc: str, aliases: tuple[str, ...] = ()) -> Callable[..., Tensor]:
+def _float_binary(
+    name: str, primitive: Primitive, doc: str, aliases: tuple[str, ...] = ()
+) -> Callable[..., Tensor]:
     def function(input: Any, other: Any) -> Tensor:
         found = result_type(input, other)
-        return both(primitive, input, other, dtype=found if found.category >= 2 else dtypes.get_default_dtype())
+        return both(
+            primitive,
+            input,
+            other,
+            dtype=found if found.category >= 2 else dtypes.get_default_dtype(),
+        )
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{doc} (torch.{name})."
@@ -329,7 +333,13 @@ def fmax(input: Any, other: Any) -> Tensor:
     x, y = operands(input, other)
     if x.dtype.category < 2:
         return wrap(ew.maximum(x, y))
-    return wrap(ew.where(ew.isnan(y), x, ew.where(ew.logical_or(ew.ge(x, y), ew.logical_not(ew.eq(x, x))), _pick(x, y), y)))
+    return wrap(
+        ew.where(
+            ew.isnan(y),
+            x,
+            ew.where(ew.logical_or(ew.ge(x, y), ew.logical_not(ew.eq(x, x))), _pick(x, y), y),
+        )
+    )
 
 
 def _pick(x: Node, y: Node) -> Node:
@@ -342,51 +352,15 @@ def fmin(input: Any, other: Any) -> Tensor:
     x, y = operands(input, other)
     if x.dtype.category < 2:
         return wrap(ew.minimum(x, y))
-    return wrap(ew.where(ew.isnan(y), x, ew.where(ew.logical_or(ew.le(x, y), ew.isnan(x)), _pick(x, y), y)))
+    return wrap(
+        ew.where(ew.isnan(y), x, ew.where(ew.logical_or(ew.le(x, y), ew.isnan(x)), _pick(x, y), y))
+    )
 
 
 @operator(inplace=True, out=True)
 def hypot(input: Any, other: Any) -> Tensor:
     """sqrt(input^2 + other^2) (torch.hypot)."""
     return sqrt(add(square(input), square(other)))
-
-
-@operator(out=True)
-def logaddexp(input: Tensor, other: Tensor) -> Tensor:
-    """log(exp(input) + exp(other)) without overflow (torch.logaddexp)."""
-    top = maximum(input, other)
-    safe = where(isinf(top), zeros_like_of(top), top)
-    return add(log(add(exp(sub(input, safe)), exp(sub(other, safe)))), safe)
-
-
-def zeros_like_of(x: Tensor) -> Tensor:
-    """A constant 0 of the same shape and dtype."""
-    from cupola.ops._build import like
-
-    return wrap(like(x.node, 0))
-
-
-@operator(inplace=True, out=True)
-def xlogy(input: Any, other: Any) -> Tensor:
-    """input * log(other), 0 where input is 0 (torch.xlogy)."""
-    found = result_type(input, other)
-    x, y = operands(input, other, dtype=found if found.category >= 2 else dtypes.get_default_dtype())
-    from cupola.ops._build import like
-
-    zero = ew.logical_and(ew.eq(x, like(x, 0)), ew.logical_not(ew.isnan(y)))
-    return wrap(ew.where(zero, like(x, 0), x * ew.log(y)))
-
-
-@operator(inplace=True, out=True)
-def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """input + weight * (end - input), computed from the nearer end as PyTorch does (torch.lerp)."""
-    step = sub(end, input)
-    if isinstance(weight, Tensor):
-        near = lt(abs(weight), 0.5)
-        return where(near, add(input, mul(weight, step)), sub(end, mul(step, rsub(weight, 1))))
-    if builtins.abs(weight) < 0.5:
-        return add(input, mul(step, weight))
-    return sub(end, mul(step, 1 - weight))
 
 
 @operator(inplace=True, out=True)
@@ -401,303 +375,3 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     """input + value * tensor1 / tensor2 (torch.addcdiv)."""
     top = tensor1 if value == 1 else mul(tensor1, value)
     return add(input, div(top, tensor2))
-
-
-# --- comparison and logic -------------------------------------------------------------------------------------------
-
-
-def _compare(name: str, primitive: Primitive, doc: str, aliases: tuple[str, ...] = ()) -> Callable[..., Tensor]:
-    def function(input: Any, other: Any) -> Tensor:
-        return both(primitive, input, other)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{doc}, elementwise, as bool (torch.{name})."
-    operator(function, inplace=True, out=True, aliases=aliases)
-    return function
-
-
-eq = _compare("eq", ew.eq, "input == other")
-ne = _compare("ne", ew.ne, "input != other", ("not_equal",))
-lt = _compare("lt", ew.lt, "input < other", ("less",))
-le = _compare("le", ew.le, "input <= other", ("less_equal",))
-gt = _compare("gt", ew.gt, "input > other", ("greater",))
-ge = _compare("ge", ew.ge, "input >= other", ("greater_equal",))
-
-
-def truth(x: Any) -> Node:
-    """``x != 0`` as a bool node."""
-    node = x.node
-    return node if node.dtype is dtypes.bool else ew.cast(node, dtype=dtypes.bool)
-
-
-def _logic(name: str, primitive: Primitive) -> Callable[..., Tensor]:
-    def function(input: Any, other: Any) -> Tensor:
-        x, y = operands(wrap(truth(input)), wrap(truth(other)))
-        return wrap(primitive(x, y))
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{name.replace('_', ' ')} of truth values (torch.{name})."
-    operator(function, inplace=True, out=True)
-    return function
-
-
-logical_and = _logic("logical_and", ew.logical_and)
-logical_or = _logic("logical_or", ew.logical_or)
-logical_xor = _logic("logical_xor", ew.logical_xor)
-
-
-@operator(inplace=True, out=True)
-def logical_not(input: Tensor) -> Tensor:
-    """not input (torch.logical_not)."""
-    return wrap(ew.logical_not(truth(input)))
-
-
-def _bits(name: str, primitive: Primitive) -> Callable[..., Tensor]:
-    def function(input: Any, other: Any) -> Tensor:
-        found = result_type(input, other)
-        if found.category >= 2:
-            raise RuntimeError(f'"{name}_cpu" not implemented for \'{found.name.capitalize()}\'')
-        return both(primitive, input, other)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{name.replace('_', ' ')} of integers and bools (torch.{name})."
-    operator(function, inplace=True, out=True)
-    return function
-
-
-bitwise_and = _bits("bitwise_and", ew.bitwise_and)
-bitwise_or = _bits("bitwise_or", ew.bitwise_or)
-bitwise_xor = _bits("bitwise_xor", ew.bitwise_xor)
-bitwise_left_shift = _bits("bitwise_left_shift", ew.left_shift)
-bitwise_right_shift = _bits("bitwise_right_shift", ew.right_shift)
-
-
-@operator(inplace=True, out=True)
-def bitwise_not(input: Tensor) -> Tensor:
-    """Inverts bits; logical not of bools (torch.bitwise_not)."""
-    if input._n.dtype.category >= 2:
-        raise RuntimeError(f"\"bitwise_not_cpu\" not implemented for '{input.dtype.name.capitalize()}'")
-    return apply(ew.logical_not if input._n.dtype is dtypes.bool else ew.bitwise_not, input)
-
-
-@operator
-def isnan(input: Tensor) -> Tensor:
-    """Where the input is not a number (torch.isnan)."""
-    if input._n.dtype.category < 2:
-        return ne(input, input)
-    if input._n.dtype.is_complex:
-        return logical_or(isnan(apply(ew.real, input)), isnan(apply(ew.imag, input)))
-    return apply(ew.isnan, input)
-
-
-@operator
-def isinf(input: Tensor) -> Tensor:
-    """Where the input is infinite (torch.isinf)."""
-    if input._n.dtype.category < 2:
-        return ne(input, input)
-    if input._n.dtype.is_complex:
-        return logical_or(isinf(apply(ew.real, input)), isinf(apply(ew.imag, input)))
-    return eq(abs(input), math.inf)
-
-
-@operator
-def isfinite(input: Tensor) -> Tensor:
-    """Where the input is finite (torch.isfinite)."""
-    if input._n.dtype.category < 2:
-        return eq(input, input)
-    if input._n.dtype.is_complex:
-        return logical_and(isfinite(apply(ew.real, input)), isfinite(apply(ew.imag, input)))
-    return lt(abs(input), math.inf)
-
-
-@operator(out=True)
-def isposinf(input: Tensor) -> Tensor:
-    """Where the input is +inf (torch.isposinf)."""
-    return eq(input, math.inf) if input._n.dtype.category >= 2 else ne(input, input)
-
-
-@operator(out=True)
-def isneginf(input: Tensor) -> Tensor:
-    """Where the input is -inf (torch.isneginf)."""
-    return eq(input, -math.inf) if input._n.dtype.category >= 2 else ne(input, input)
-
-
-@operator
-def isreal(input: Tensor) -> Tensor:
-    """Where the imaginary part is 0 (torch.isreal)."""
-    return eq(apply(ew.imag, input), 0) if input._n.dtype.is_complex else eq(input, input).logical_or(isnan(input))
-
-
-@operator
-def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
-    """|input - other| <= atol + rtol * |other| (torch.isclose)."""
-    if input.dtype is not other.dtype:
-        raise RuntimeError(f"{input.dtype} did not match {other.dtype}")
-    same = eq(input, other)
-    if equal_nan and input.dtype.category >= 2:
-        same = logical_or(same, logical_and(isnan(input), isnan(other)))
-    if input.dtype.category < 2:
-        a, b = input.to(dtypes.float64), other.to(dtypes.float64)
-    else:
-        a, b = input, other
-    near = le(abs(sub(a, b)), add(mul(abs(b), rtol), atol))
-    return logical_or(same, logical_and(near, isfinite(sub(a, b))))
-
-
-@operator
-def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """Whether all elements are close (torch.allclose)."""
-    return bool(isclose(input, other, rtol, atol, equal_nan).all())
-
-
-@operator
-def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same size and elements (torch.equal)."""
-    return input._n.shape == other._n.shape and bool(eq(input, other).all())
-
-
-# --- selection and limits -------------------------------------------------------------------------------------------
-
-
-def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
-    """Elements of ``input`` where the condition holds, else of ``other`` (torch.where)."""
-    if input is None and other is None:
-        return condition.nonzero(as_tuple=True)
-    if not isinstance(condition, Tensor):
-        raise TypeError(f"where(): argument 'condition' must be Tensor, not {type(condition).__name__}")
-    found = result_type(input, other)
-    flag, x, y = _three(condition, input, other, found)
-    return wrap(ew.where(flag, x, y))
-
-
-def _three(condition: Tensor, a: Any, b: Any, dtype: DType) -> tuple[Node, Node, Node]:
-    from cupola.functional._convert import _node, _place, broadcast_shapes
-
-    xs = (condition, a, b)
-    shape = broadcast_shapes(*(x._n.shape for x in xs if isinstance(x, Tensor)))
-    place = _place(xs)
-    flag = _node(wrap(truth(condition)), dtypes.bool, shape, place)
-    return flag, _node(a, dtype, shape, place), _node(b, dtype, shape, place)
-
-
-PUBLIC["where"] = where
-Tensor.where = lambda self, condition, y: where(condition, self, y)  # type: ignore[attr-defined]
-
-
-@operator(inplace=True, out=True, aliases=("clip",))
-def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """Limits values to [min, max] (torch.clamp).
-
-    Raises:
-        RuntimeError: neither limit is given.
-    """
-    if min is None and max is None:
-        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-    given = [v for v in (min, max) if v is not None]
-    found = result_type(input, *given)
-    if all(not isinstance(v, Tensor) for v in given):
-        return _clamp_numbers(input, min, max, found)
-    out = input
-    if min is not None:
-        out = both(ew.maximum, out, min, dtype=found)
-    if max is not None:
-        out = both(ew.minimum, out, max, dtype=found)
-    return out
-
-
-def _clamp_numbers(input: Tensor, low: Any, high: Any, dtype: DType) -> Tensor:
-    """The gradient is 1 inside the limits, ends included, as in PyTorch; NaN passes."""
-    x = cast_node(input.node, dtype)
-    from cupola.ops._build import like
-
-    y = x
-    if low is not None:
-        y = ew.where(ew.lt(x, like(x, low)), like(x, low), y)
-    if high is not None:
-        y = ew.where(ew.gt(y, like(x, high)), like(x, high), y)
-    return wrap(y)
-
-
-@operator(inplace=True, out=True)
-def clamp_min(input: Tensor, min: Any) -> Tensor:
-    """Limits values from below (torch.clamp_min)."""
-    return clamp(input, min=min)
-
-
-@operator(inplace=True, out=True)
-def clamp_max(input: Tensor, max: Any) -> Tensor:
-    """Limits values from above (torch.clamp_max)."""
-    return clamp(input, max=max)
-
-
-@operator(inplace=True, out=True)
-def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
-    """Replaces NaN and infinities; None means the largest or lowest finite value (torch.nan_to_num)."""
-    if input.dtype.category < 2:
-        return input.clone()
-    from cupola.functional.info import finfo
-
-    info = finfo(input.dtype)
-    x = where(isnan(input), nan if nan is not None else 0.0, input)
-    x = where(eq(x, math.inf), info.max if posinf is None else posinf, x)
-    return where(eq(x, -math.inf), info.min if neginf is None else neginf, x)
-
-
-@operator(inplace=True, out=True)
-def deg2rad(input: Tensor) -> Tensor:
-    """Degrees to radians (torch.deg2rad)."""
-    return mul(wrap(to_float(input)), math.pi / 180)
-
-
-@operator(inplace=True, out=True)
-def rad2deg(input: Tensor) -> Tensor:
-    """Radians to degrees (torch.rad2deg)."""
-    return mul(wrap(to_float(input)), 180 / math.pi)
-
-
-@operator(inplace=True, out=True)
-def sinc(input: Tensor) -> Tensor:
-    """sin(pi x) / (pi x), 1 at 0 (torch.sinc)."""
-    x = mul(wrap(to_float(input)), math.pi)
-    zero = eq(x, 0)
-    safe = where(zero, 1.0, x)
-    return where(zero, 1.0, div(sin(safe), safe))
-
-
-@operator(inplace=True, out=True)
-def heaviside(input: Tensor, values: Tensor) -> Tensor:
-    """0 below zero, 1 above, ``values`` at zero (torch.heaviside)."""
-    step = gt(input, 0).to(input.dtype)
-    return where(eq(input, 0), values, step)
-
-
-@operator(out=True)
-def polar(abs: Tensor, angle: Tensor) -> Tensor:
-    """Complex numbers from modulus and angle (torch.polar)."""
-    return apply(ew.complex, mul(abs, cos(angle)), mul(abs, sin(angle)))
-
-
-@operator(name="complex", out=True, method=False)
-def complex_(real: Tensor, imag: Tensor) -> Tensor:
-    """Complex numbers from real and imaginary parts (torch.complex)."""
-    return apply(ew.complex, real, imag)
-
-
-@operator(public=False, method="_conj")
-def conj_value(input: Tensor) -> Tensor:
-    """The complex conjugate."""
-    return apply(ew.conj, input) if input._n.dtype.is_complex else input
-
-
-PUBLIC["conj"] = PUBLIC["conj_physical"] = conj_value
-Tensor.conj = Tensor.conj_physical = Tensor.resolve_conj = conj_value  # type: ignore[attr-defined]
-Tensor.resolve_neg = lambda self: self  # type: ignore[attr-defined]
-
-
-@operator
-def angle(input: Tensor) -> Tensor:
-    """Angle of complex numbers; 0 or pi for real ones (torch.angle)."""
-    if input._n.dtype.is_complex:
-        return atan2(apply(ew.imag, input), apply(ew.real, input))
-    x = wrap(to_float(input))
-    return where(isnan(x), x, where(lt(x, 0), math.pi, 0.0).to(x.dtype))

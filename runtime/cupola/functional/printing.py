@@ -23,16 +23,27 @@ options = _Options()
 
 
 def set_printoptions(
-    precision: int | None = None, threshold: float | None = None, edgeitems: int | None = None,
-    linewidth: int | None = None, profile: str | None = None, sci_mode: bool | None = None,
-) -> None:  # fmt: skip
+    precision: int | None = None,
+    threshold: float | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
     """Sets how tensors print (torch.set_printoptions)."""
     if profile is not None:
         values: dict[str, tuple[Any, ...]] = {
-            "default": (4, 1000, 3, 80), "short": (2, 1000, 2, 80), "full": (4, math.inf, 3, 80)
-        }  # fmt: skip
+            "default": (4, 1000, 3, 80),
+            "short": (2, 1000, 2, 80),
+            "full": (4, math.inf, 3, 80),
+        }
         options.precision, options.threshold, options.edgeitems, options.linewidth = values[profile]
-    for name, value in (("precision", precision), ("threshold", threshold), ("edgeitems", edgeitems), ("linewidth", linewidth)):
+    for name, value in (
+        ("precision", precision),
+        ("threshold", threshold),
+        ("edgeitems", edgeitems),
+        ("linewidth", linewidth),
+    ):
         if value is not None:
             setattr(options, name, value)
     options.sci_mode = sci_mode
@@ -86,7 +97,10 @@ class _Formatter:
 
 
 def _complex_formatter(shown: np.ndarray[Any, Any]) -> Any:
-    re, im = _Formatter(np.ascontiguousarray(shown.real)), _Formatter(np.ascontiguousarray(shown.imag))
+    re, im = (
+        _Formatter(np.ascontiguousarray(shown.real)),
+        _Formatter(np.ascontiguousarray(shown.imag)),
+    )
 
     class Pair:
         width = re.width + im.width + 1
@@ -104,7 +118,9 @@ def _edges(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     k = options.edgeitems
     for axis, n in enumerate(array.shape):
         if n > 2 * k:
-            array = np.concatenate([array.take(range(k), axis), array.take(range(n - k, n), axis)], axis)
+            array = np.concatenate(
+                [array.take(range(k), axis), array.take(range(n - k, n), axis)], axis
+            )
     return array
 
 
@@ -116,23 +132,38 @@ def _body(array: np.ndarray[Any, Any], indent: int, summarize: bool, formatter: 
     short = summarize and n > 2 * k
     if array.ndim == 1:
         per_line = max(1, int((options.linewidth - indent) / max(1, formatter.width + 2)))
-        values = [array[i] for i in range(n)] if not short else [*array[:k], Ellipsis, *array[n - k :]]
+        values = (
+            [array[i] for i in range(n)] if not short else [*array[:k], Ellipsis, *array[n - k :]]
+        )
         words = [" ..." if v is Ellipsis else formatter.format(v) for v in values]
         lines = [words[i : i + per_line] for i in range(0, len(words), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(", ".join(line) for line in lines) + "]"
     rows = range(n) if not short else [*range(k), None, *range(n - k, n)]
-    parts = ["..." if r is None else _body(array[r], indent + 1, summarize, formatter) for r in rows]
+    parts = [
+        "..." if r is None else _body(array[r], indent + 1, summarize, formatter) for r in rows
+    ]
     return "[" + ("," + "\n" * (array.ndim - 1) + " " * (indent + 1)).join(parts) + "]"
 
 
 def _text(x: Tensor) -> str:
-    prefix = "tensor(" if type(x) is Tensor or type(x).__name__ == "Parameter" else f"{type(x).__name__}("
+    prefix = (
+        "tensor("
+        if type(x) is Tensor or type(x).__name__ == "Parameter"
+        else f"{type(x).__name__}("
+    )
     suffixes: list[str] = []
     if x.device.type != "cpu":
         suffixes.append(f"device='{x.device}'")
-    default = (dtypes.get_default_dtype(), dtypes.int64, dtypes.bool, dtypes.get_default_dtype().to_complex())
+    default = (
+        dtypes.get_default_dtype(),
+        dtypes.int64,
+        dtypes.bool,
+        dtypes.get_default_dtype().to_complex(),
+    )
     if x.is_meta:
-        suffixes += [f"size={tuple(x.shape)}"] + ([f"dtype={x.dtype}"] if x.dtype not in default else [])
+        suffixes += [f"size={tuple(x.shape)}"] + (
+            [f"dtype={x.dtype}"] if x.dtype not in default else []
+        )
         return _add(prefix + "...", suffixes, len(prefix))
     if x.numel() == 0:
         if x.ndim != 1:
@@ -174,4 +205,4 @@ def _repr(self: Tensor, *, tensor_contents: str | None = None) -> str:
     return _text(self)
 
 
-Tensor.__repr__ = Tensor.__str__ = _repr  # type: ignore[method-assign,assignment]
+Tensor.__repr__ = Tensor.__str__ = _repr

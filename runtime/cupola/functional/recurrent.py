@@ -13,7 +13,7 @@ from cupola.functional._register import operator
 from cupola.functional.activation import relu
 from cupola.functional.convolution import linear
 from cupola.functional.dropout import dropout as drop
-from cupola.functional.shape import cat, stack
+from cupola.functional.joining import cat, stack
 from cupola.tensor import Tensor
 
 # -- cells: one step, given the projected input --------------------------------------------------

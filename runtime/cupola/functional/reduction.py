@@ -10,7 +10,9 @@ from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import cast_node, wrap_dim, wrap_dims
 from cupola.functional._register import PUBLIC, deliver, operator
-from cupola.functional.pointwise import logical_or, maximum, minimum, sqrt, truth, where
+from cupola.functional.comparison import logical_or, truth
+from cupola.functional.pointwise import maximum, minimum, sqrt
+from cupola.functional.selection import where
 from cupola.ir import source
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
@@ -50,7 +52,9 @@ def named(kind: str, values: Tensor, indices: Tensor) -> ValuesIndices:
 
 
 def _fold(primitive: Primitive, x: Node, dims: tuple[int, ...], keepdim: bool) -> Node:
-    """Reduces over ``dims`` (sorted) and drops them unless kept; nothing to do for sizes of 1 is left to the engine."""
+    """Reduces over ``dims`` (sorted) and drops them unless kept; nothing to do for sizes of 1 is
+    left to the engine.
+    """
     y = primitive(x, dims=dims) if dims else source.ALIAS(x)
     if keepdim or not dims:
         return y
@@ -65,8 +69,15 @@ def _sum_type(x: Tensor, dtype: DType | None) -> Node:
 
 
 @operator(out=True)
-def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, axis: Any = None,
-        keepdims: bool | None = None) -> Tensor:  # fmt: skip
+def sum(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """Sum over all or some dimensions; integers sum as int64 (torch.sum)."""
     dim, keepdim = _axis(dim, axis, keepdim, keepdims)
     node = _sum_type(input, dtype)
@@ -78,7 +89,9 @@ def _axis(dim: Any, axis: Any, keepdim: bool, keepdims: bool | None) -> tuple[An
 
 
 @operator(out=True)
-def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def nansum(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """Sum that counts NaN as 0 (torch.nansum)."""
     x = where(input.isnan(), 0, input) if input.dtype.category >= 2 else input
     return sum(x, dim, keepdim, dtype=dtype)
@@ -92,8 +105,15 @@ def _count(x: Node, dims: tuple[int, ...]) -> int:
 
 
 @operator(out=True)
-def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, axis: Any = None,
-         keepdims: bool | None = None) -> Tensor:  # fmt: skip
+def mean(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """Mean over all or some dimensions (torch.mean).
 
     Raises:
@@ -103,13 +123,18 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType 
     node = input.node if dtype is None else cast_node(input.node, dtype)
     if node.dtype.category < 2:
         raise RuntimeError(
-            "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: "
+            "mean(): could not infer output dtype. Input dtype must be either a floating point "
+            "or complex dtype. Got: "
             f"{_title(node.dtype)}"
         )
     dims = wrap_dims(dim, node.ndim)
     count = _count(node, dims)
     total = _fold(rd.sum, node, dims, keepdim)
-    return wrap(total * (1.0 / count if count else math.nan)) if _exact(count) else wrap(total / float(count or math.nan))
+    return (
+        wrap(total * (1.0 / count if count else math.nan))
+        if _exact(count)
+        else wrap(total / float(count or math.nan))
+    )
 
 
 def _exact(n: int) -> bool:
@@ -124,14 +149,18 @@ def _title(d: DType) -> str:
 
 
 @operator(out=True)
-def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def nanmean(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """Mean of what is not NaN (torch.nanmean)."""
     count = input.isnan().logical_not().sum(dim, keepdim)
     return nansum(input, dim, keepdim, dtype=dtype).div(count)
 
 
 @operator(out=True)
-def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def prod(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """Product over all elements or one dimension (torch.prod)."""
     node = _sum_type(input, dtype)
     return wrap(_fold(rd.prod, node, wrap_dims(dim, node.ndim), keepdim))
@@ -142,7 +171,8 @@ def _no_empty(x: Tensor, dims: tuple[int, ...], name: str) -> None:
         raise IndexError(
             f"{name}(): Expected reduction dim {dims[0]} to have non-zero size."
             if len(dims) == 1
-            else f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+            else f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+            "Specify the reduction dim "
             "with the 'dim' argument."
         )
 
@@ -171,15 +201,25 @@ class _AMinMax(NamedTuple):
 @operator(out=True)
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> _AMinMax:
     """Minimum and maximum (torch.aminmax)."""
-    return _AMinMax(amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim))
+    return _AMinMax(
+        amin(input, () if dim is None else dim, keepdim),
+        amax(input, () if dim is None else dim, keepdim),
+    )
 
 
 def _arg(primitive: Primitive, input: Tensor, dim: int | None, keepdim: bool, name: str) -> Tensor:
     node = input.node
-    dims = tuple(range(node.ndim)) if dim is None else ((wrap_dim(dim, node.ndim),) if node.ndim else ())
+    dims = (
+        tuple(range(node.ndim))
+        if dim is None
+        else ((wrap_dim(dim, node.ndim),) if node.ndim else ())
+    )
     if input.numel() == 0:
         if dim is None:
-            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+            raise IndexError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                "Specify the reduction dim with the 'dim' argument."
+            )
         _no_empty(input, dims, name)
     if not dims:
         from cupola.ir import source
@@ -188,12 +228,18 @@ def _arg(primitive: Primitive, input: Tensor, dim: int | None, keepdim: bool, na
     found = primitive(node, dims=dims)
     if dim is None:
         return wrap(found if keepdim else mv.reshape(found, shape=()))
-    return wrap(found if keepdim else mv.reshape(found, shape=node.shape[: dims[0]] + node.shape[dims[0] + 1 :]))
+    return wrap(
+        found
+        if keepdim
+        else mv.reshape(found, shape=node.shape[: dims[0]] + node.shape[dims[0] + 1 :])
+    )
 
 
 @operator(out=True)
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Position of the first maximum, in the flattened tensor or along one dimension (torch.argmax)."""
+    """Position of the first maximum, in the flattened tensor or along one dimension
+    (torch.argmax).
+    """
     return _arg(rd.argmax, input, dim, keepdim, "argmax")
 
 
@@ -219,7 +265,10 @@ def _extreme(input: Tensor, args: tuple[Any, ...], kw: dict[str, Any], name: str
         result: Any = (maximum if name == "max" else minimum)(input, other)
     elif dim is None:
         if input.numel() == 0:
-            raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+            raise RuntimeError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                "Specify the reduction dim with the 'dim' argument."
+            )
         return (amax if name == "max" else amin)(input)
     else:
         d = wrap_dim(dim, input.ndim)
@@ -229,17 +278,23 @@ def _extreme(input: Tensor, args: tuple[Any, ...], kw: dict[str, Any], name: str
             _no_empty(input, (d,), name)
             at = _arg(rd.argmax if name == "max" else rd.argmin, input, d, True, name)
             values = wrap(ix.gather(input.node, at.node, dim=d))
-            result = named(name, values if keepdim else values.squeeze(d), at if keepdim else at.squeeze(d))
+            result = named(
+                name, values if keepdim else values.squeeze(d), at if keepdim else at.squeeze(d)
+            )
     return result if out is None else deliver(result, out)
 
 
 def max(input: Tensor, *args: Any, **kw: Any) -> Any:
-    """Maximum of all elements; along a dimension with its positions; or of two tensors (torch.max)."""
+    """Maximum of all elements; along a dimension with its positions; or of two tensors
+    (torch.max).
+    """
     return _extreme(input, args, kw, "max")
 
 
 def min(input: Tensor, *args: Any, **kw: Any) -> Any:
-    """Minimum of all elements; along a dimension with its positions; or of two tensors (torch.min)."""
+    """Minimum of all elements; along a dimension with its positions; or of two tensors
+    (torch.min).
+    """
     return _extreme(input, args, kw, "min")
 
 
@@ -264,13 +319,19 @@ def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return _like_bool(_or_and(rd.amin, node, dims, keepdim, True), input)
 
 
-def _or_and(primitive: Primitive, x: Node, dims: tuple[int, ...], keepdim: bool, empty: bool) -> Node:
+def _or_and(
+    primitive: Primitive, x: Node, dims: tuple[int, ...], keepdim: bool, empty: bool
+) -> Node:
     if 0 in [x.shape[d] for d in dims]:
         from cupola.ir import source
 
         shape = tuple(1 if i in dims else n for i, n in enumerate(x.shape))
         y = source.const(empty, shape, dtypes.bool, x.device)
-        return y if keepdim else mv.reshape(y, shape=tuple(n for i, n in enumerate(x.shape) if i not in dims))
+        return (
+            y
+            if keepdim
+            else mv.reshape(y, shape=tuple(n for i, n in enumerate(x.shape) if i not in dims))
+        )
     return _fold(primitive, x, dims, keepdim)
 
 
@@ -284,7 +345,7 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     return sum(wrap(truth(input)), dim)
 
 
-# --- moments --------------------------------------------------------------------------------------------------------
+# --- moments
 
 
 def _moments(
@@ -308,29 +369,63 @@ def _moments(
         v = total.mul(math.nan) if left == 0 or n == 0 else total.div(0.0)
     else:
         v = total.div(left)
-    return v, (m if keepdim or not dims else m.reshape(tuple(s for i, s in enumerate(node.shape) if i not in dims)))
+    return v, (
+        m
+        if keepdim or not dims
+        else m.reshape(tuple(s for i, s in enumerate(node.shape) if i not in dims))
+    )
 
 
 @operator(out=True)
-def var(input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
-    """Variance; ``correction`` (1 by default) is subtracted from the number of elements (torch.var)."""
+def var(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: Any = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> Tensor:
+    """Variance; ``correction`` (1 by default) is subtracted from the number of elements
+    (torch.var).
+    """
     return _moments(input, dim, unbiased, correction, keepdim, "var")[0]
 
 
 @operator(out=True)
-def std(input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
+def std(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: Any = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> Tensor:
     """Standard deviation (torch.std)."""
     return sqrt(_moments(input, dim, unbiased, correction, keepdim, "std")[0])
 
 
 @operator
-def var_mean(input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> tuple[Tensor, Tensor]:
+def var_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: Any = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> tuple[Tensor, Tensor]:
     """Variance and mean (torch.var_mean)."""
     return _moments(input, dim, unbiased, correction, keepdim, "var_mean")
 
 
 @operator
-def std_mean(input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> tuple[Tensor, Tensor]:
+def std_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: Any = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean (torch.std_mean)."""
     v, m = _moments(input, dim, unbiased, correction, keepdim, "std_mean")
     return sqrt(v), m
@@ -347,11 +442,21 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     top = amax(input, dims, True).detach()
     top = where(top.abs().eq(math.inf), 0.0, top)
     out = sum(input.sub(top).exp(), dims, True).log().add(top)
-    return out if keepdim else out.reshape(tuple(n for i, n in enumerate(input._n.shape) if i not in dims))
+    return (
+        out
+        if keepdim
+        else out.reshape(tuple(n for i, n in enumerate(input._n.shape) if i not in dims))
+    )
 
 
 @operator(out=True)
-def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
+def norm(
+    input: Tensor,
+    p: Any = "fro",
+    dim: Any = None,
+    keepdim: bool = False,
+    dtype: DType | None = None,
+) -> Tensor:
     """p-norm of the elements (torch.norm; 'fro' is the 2-norm)."""
     x = input if dtype is None else input.to(dtype)
     if p is None or p == "fro":
@@ -364,13 +469,22 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 
 
 def vector_norm(
-    x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Any = None
+    x: Tensor,
+    ord: Any = 2,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+    out: Any = None,
 ) -> Tensor:
     """Vector norm over dimensions (torch.linalg.vector_norm)."""
     if dtype is not None:
         x = x.to(dtype)
     if x.dtype.category < 2:
-        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {_title(x.dtype)}")
+        raise RuntimeError(
+            "linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
+            f"{_title(x.dtype)}"
+        )
     a = x.abs() if x.dtype.is_complex or ord not in (2, 2.0) else x
     if ord == math.inf:
         result = amax(a, () if dim is None else dim, keepdim)

@@ -1,6 +1,7 @@
 """Random tensors: for the same seed, the numbers that torch's CPU generator gives.
 
-Numbers are drawn when the function is called, in program order, on the host; a tensor for a GPU is copied there.
+Numbers are drawn when the function is called, in program order, on the host; a tensor for a GPU is
+copied there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from cupola.dtypes import dtype as DType
 from cupola.functional._convert import host
 from cupola.functional._register import PUBLIC, operator
 from cupola.functional.creation import sizes
-from cupola.functional.shape import strides
+from cupola.functional.strides import strides
 from cupola.ir import source
 from cupola.ir.device import device as Device
 from cupola.ir.device import resolve
@@ -83,9 +84,16 @@ def _made(array: Any, device: Any, requires_grad: bool, out: Tensor | None) -> T
 
 
 def rand(
-    *size: Any, generator: Any = None, out: Any = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
-) -> Tensor:  # fmt: skip
+    *size: Any,
+    generator: Any = None,
+    out: Any = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    names: Any = None,
+) -> Tensor:
     """Uniform numbers in [0, 1) (torch.rand)."""
     kind, shape = _floating(dtype), sizes(size or ((),))
 
@@ -97,9 +105,16 @@ def rand(
 
 
 def randn(
-    *size: Any, generator: Any = None, out: Any = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
-) -> Tensor:  # fmt: skip
+    *size: Any,
+    generator: Any = None,
+    out: Any = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    names: Any = None,
+) -> Tensor:
     """Normal numbers of mean 0 and variance 1 (torch.randn)."""
     kind, shape = _floating(dtype), sizes(size or ((),))
 
@@ -111,12 +126,25 @@ def randn(
 
 
 def randint(
-    *args: Any, low: int | None = None, high: int | None = None, size: Any = None, generator: Any = None, out: Any = None,
-    dtype: DType | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
-) -> Tensor:  # fmt: skip
+    *args: Any,
+    low: int | None = None,
+    high: int | None = None,
+    size: Any = None,
+    generator: Any = None,
+    out: Any = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """Uniform integers in [low, high) (torch.randint)."""
     given = list(args)
-    if given and not isinstance(given[-1], (int, np.integer)) and not (isinstance(given[-1], Tensor) and given[-1].ndim == 0):
+    if (
+        given
+        and not isinstance(given[-1], (int, np.integer))
+        and not (isinstance(given[-1], Tensor) and given[-1].ndim == 0)
+    ):
         size = given.pop()
     numbers = [int(g) for g in given]
     if high is None:
@@ -124,25 +152,47 @@ def randint(
     if low is None:
         low = numbers.pop() if numbers else 0
     return _made(
-        random.randint(sizes((size,)), low, high, dtype or dtypes.int64, generator=generator), device, requires_grad, out
+        random.randint(sizes((size,)), low, high, dtype or dtypes.int64, generator=generator),
+        device,
+        requires_grad,
+        out,
     )
 
 
 def randperm(
-    n: int, *, generator: Any = None, out: Any = None, dtype: DType = dtypes.int64, layout: Any = None, device: Any = None,
-    requires_grad: bool = False, pin_memory: bool = False,
-) -> Tensor:  # fmt: skip
+    n: int,
+    *,
+    generator: Any = None,
+    out: Any = None,
+    dtype: DType = dtypes.int64,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """A random permutation of 0 … n - 1 (torch.randperm)."""
     return _made(random.randperm(int(n), dtype, generator=generator), device, requires_grad, out)
 
 
 def _like(function: Any, name: str) -> Any:
-    def like(input: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, layout: Any = None,
-             requires_grad: bool = False, memory_format: Any = None, **kw: Any) -> Tensor:  # fmt: skip
+    def like(
+        input: Tensor,
+        *args: Any,
+        dtype: DType | None = None,
+        device: Any = None,
+        layout: Any = None,
+        requires_grad: bool = False,
+        memory_format: Any = None,
+        **kw: Any,
+    ) -> Tensor:
         made: Tensor = function(
-            *args, tuple(input._n.shape), dtype=dtype or input.dtype, device=device or input.device,
-            requires_grad=requires_grad, **kw,
-        )  # fmt: skip
+            *args,
+            tuple(input._n.shape),
+            dtype=dtype or input.dtype,
+            device=device or input.device,
+            requires_grad=requires_grad,
+            **kw,
+        )
         return made
 
     like.__name__ = like.__qualname__ = name
@@ -156,14 +206,28 @@ for _f in (rand, randn, randint, randperm, rand_like, randn_like, randint_like):
     PUBLIC[_f.__name__] = _f
 
 
-def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Any = None, out: Any = None, dtype: DType | None = None,
-           device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
+def normal(
+    mean: Any,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    out: Any = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Normal numbers with given means and standard deviations (torch.normal)."""
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         place = (mean if isinstance(mean, Tensor) else std).device
         arrays = [host(x) if isinstance(x, Tensor) else x for x in (mean, std)]
         return _made(random.normal_like(*arrays, generator=generator), place, False, out)
-    return _made(random.normal(sizes((size,)), _floating(dtype), mean, std, generator=generator), device, requires_grad, out)
+    return _made(
+        random.normal(sizes((size,)), _floating(dtype), mean, std, generator=generator),
+        device,
+        requires_grad,
+        out,
+    )
 
 
 PUBLIC["normal"] = normal
@@ -173,13 +237,19 @@ PUBLIC["normal"] = normal
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that the input (or ``p``) gives, else 0 (torch.bernoulli)."""
     chance = host(input) if p is None else p
-    return of_array(random.bernoulli(input._n.shape, chance, input.dtype, generator=generator), input.device)
+    return of_array(
+        random.bernoulli(input._n.shape, chance, input.dtype, generator=generator), input.device
+    )
 
 
 @operator(out=True)
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
+) -> Tensor:
     """Positions drawn with the probabilities in each row (torch.multinomial)."""
-    return of_array(random.multinomial(host(input), num_samples, replacement, generator=generator), input.device)
+    return of_array(
+        random.multinomial(host(input), num_samples, replacement, generator=generator), input.device
+    )
 
 
 @operator
@@ -217,29 +287,53 @@ def _layout(x: Tensor) -> Any:
 
 
 _fill(
-    "uniform_", lambda x, a, b, generator: random.uniform(x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator),
-    "Fills with uniform numbers in [from, to).", (("from", 0.0), ("to", 1.0)),
-)  # fmt: skip
+    "uniform_",
+    lambda x, a, b, generator: random.uniform(
+        x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator
+    ),
+    "Fills with uniform numbers in [from, to).",
+    (("from", 0.0), ("to", 1.0)),
+)
 _fill(
-    "normal_", lambda x, a, b, generator: random.normal(x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator),
-    "Fills with normal numbers.", (("mean", 0.0), ("std", 1.0)),
-)  # fmt: skip
+    "normal_",
+    lambda x, a, b, generator: random.normal(
+        x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator
+    ),
+    "Fills with normal numbers.",
+    (("mean", 0.0), ("std", 1.0)),
+)
 _fill(
-    "exponential_", lambda x, r, generator: random.exponential(x._n.shape, x.dtype, r, strides=_layout(x), generator=generator),
-    "Fills with exponential numbers.", (("lambd", 1.0),),
-)  # fmt: skip
+    "exponential_",
+    lambda x, r, generator: random.exponential(
+        x._n.shape, x.dtype, r, strides=_layout(x), generator=generator
+    ),
+    "Fills with exponential numbers.",
+    (("lambd", 1.0),),
+)
 _fill(
-    "cauchy_", lambda x, a, b, generator: random.cauchy(x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator),
-    "Fills with Cauchy numbers.", (("median", 0.0), ("sigma", 1.0)),
-)  # fmt: skip
+    "cauchy_",
+    lambda x, a, b, generator: random.cauchy(
+        x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator
+    ),
+    "Fills with Cauchy numbers.",
+    (("median", 0.0), ("sigma", 1.0)),
+)
 _fill(
-    "geometric_", lambda x, p, generator: random.geometric(x._n.shape, x.dtype, p, strides=_layout(x), generator=generator),
-    "Fills with geometric numbers.", (("p", 0.5),),
-)  # fmt: skip
+    "geometric_",
+    lambda x, p, generator: random.geometric(
+        x._n.shape, x.dtype, p, strides=_layout(x), generator=generator
+    ),
+    "Fills with geometric numbers.",
+    (("p", 0.5),),
+)
 _fill(
-    "log_normal_", lambda x, a, b, generator: random.log_normal(x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator),
-    "Fills with log-normal numbers.", (("mean", 1.0), ("std", 2.0)),
-)  # fmt: skip
+    "log_normal_",
+    lambda x, a, b, generator: random.log_normal(
+        x._n.shape, x.dtype, a, b, strides=_layout(x), generator=generator
+    ),
+    "Fills with log-normal numbers.",
+    (("mean", 1.0), ("std", 2.0)),
+)
 
 
 def random_(self: Tensor, *args: Any, generator: Any = None, **kw: Any) -> Tensor:
@@ -249,18 +343,22 @@ def random_(self: Tensor, *args: Any, generator: Any = None, **kw: Any) -> Tenso
     if high is None:
         array = random.random(self._n.shape, self.dtype, strides=_layout(self), generator=generator)
     else:
-        array = random.randint(self._n.shape, low, high, self.dtype, strides=_layout(self), generator=generator)
+        array = random.randint(
+            self._n.shape, low, high, self.dtype, strides=_layout(self), generator=generator
+        )
     return self.assign(_constant(array, self))
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills with 1 with probability ``p``, else 0."""
     chance = host(p) if isinstance(p, Tensor) else p
-    array = random.bernoulli(self._n.shape, chance, self.dtype, strides=_layout(self), generator=generator)
+    array = random.bernoulli(
+        self._n.shape, chance, self.dtype, strides=_layout(self), generator=generator
+    )
     return self.assign(_constant(array, self))
 
 
-Tensor.random_, Tensor.bernoulli_ = random_, bernoulli_  # type: ignore[attr-defined]
+Tensor.random_, Tensor.bernoulli_ = random_, bernoulli_
 
 
 def dropout_mask(input: Tensor, p: float, shape: tuple[int, ...] | None = None) -> Tensor:
@@ -274,4 +372,15 @@ def dropout_mask(input: Tensor, p: float, shape: tuple[int, ...] | None = None) 
     return of_array(array, input.device)
 
 
-__all__ = ["Generator", "bernoulli", "dropout_mask", "multinomial", "normal", "rand", "randint", "randn", "randperm", "resolve"]
+__all__ = [
+    "Generator",
+    "bernoulli",
+    "dropout_mask",
+    "multinomial",
+    "normal",
+    "rand",
+    "randint",
+    "randn",
+    "randperm",
+    "resolve",
+]

@@ -8,12 +8,13 @@ import numpy as np
 
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
-from cupola.functional._convert import host, cast_node, wrap_dim
+from cupola.functional._convert import cast_node, host, wrap_dim
 from cupola.functional._register import operator
+from cupola.functional.joining import sliced
 from cupola.functional.reduction import named
-from cupola.functional.shape import sliced
 from cupola.ops import index as ix
-from cupola.ops import scan, sort as sorting
+from cupola.ops import scan
+from cupola.ops import sort as sorting
 from cupola.tensor import Tensor, apply, wrap
 
 
@@ -34,13 +35,13 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 @operator
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """Positions that sort the tensor (torch.argsort)."""
-    return sort(input, dim, descending)[1]  # type: ignore[no-any-return]
+    return sort(input, dim, descending)[1]
 
 
 @operator(method=False)
 def msort(input: Tensor) -> Tensor:
     """Sorted along the first dimension (torch.msort)."""
-    return sort(input, 0)[0]  # type: ignore[no-any-return]
+    return sort(input, 0)[0]
 
 
 @operator(out=True)
@@ -75,11 +76,21 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     if dim is None:
         flat = input.reshape(-1)
         return kthvalue(flat, (flat.numel() + 1) // 2, 0)[0]
-    return named("median", *kthvalue(input, (input._n.shape[wrap_dim(dim, input.ndim)] + 1) // 2, dim, keepdim))
+    return named(
+        "median",
+        *kthvalue(input, (input._n.shape[wrap_dim(dim, input.ndim)] + 1) // 2, dim, keepdim),
+    )
 
 
 @operator(out=True)
-def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear") -> Tensor:
+def quantile(
+    input: Tensor,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+) -> Tensor:
     """Quantiles by interpolation between ranks (torch.quantile)."""
     x = input.reshape(-1) if dim is None else input
     d = 0 if dim is None else wrap_dim(dim, x.ndim)
@@ -93,13 +104,17 @@ def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = Fals
         low = int(np.floor(at))
         high = min(low + 1, n - 1)
         a, b = values.select(d, low), values.select(d, high)
-        row = {"lower": a, "higher": b if at > low else a, "nearest": values.select(d, int(np.rint(at)))}.get(interpolation)
+        row = {
+            "lower": a,
+            "higher": b if at > low else a,
+            "nearest": values.select(d, int(np.rint(at))),
+        }.get(interpolation)
         if row is None:
             row = a.lerp(b, 0.5 if interpolation == "midpoint" and at > low else at - low)
         if keepdim:
             row = row.unsqueeze(d) if dim is not None else row.reshape((1,) * input.ndim)
         rows.append(row)
-    from cupola.functional.shape import stack
+    from cupola.functional.joining import stack
 
     return stack(rows) if many else rows[0]
 
@@ -128,7 +143,9 @@ def _running(name: str, primitive: Any) -> Any:
         return named(name, wrap(ix.gather(input.node, at.node, dim=d)), at)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Running {name[3:]}imum along one dimension with its positions (torch.{name})."
+    function.__doc__ = (
+        f"Running {name[3:]}imum along one dimension with its positions (torch.{name})."
+    )
     operator(function, out=True)
     return function
 
@@ -145,9 +162,15 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 
 @operator
-def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+def diff(
+    input: Tensor,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Tensor | None = None,
+    append: Tensor | None = None,
+) -> Tensor:
     """n-th differences along one dimension (torch.diff)."""
-    from cupola.functional.shape import cat
+    from cupola.functional.joining import cat
 
     d = wrap_dim(dim, input.ndim)
     parts = [p for p in (prepend, input, append) if p is not None]
@@ -160,7 +183,15 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
 
 
 @operator(method=False, out=True)
-def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None, sorter: Any = None) -> Tensor:
+def searchsorted(
+    sorted_sequence: Tensor,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Any = None,
+) -> Tensor:
     """Positions at which values would be inserted (torch.searchsorted)."""
     edges = sorted_sequence if sorter is None else sorted_sequence.gather(-1, sorter)
     values = input if isinstance(input, Tensor) else edges.new_full((), input)
@@ -169,14 +200,24 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
 
 
 @operator(method=False)
-def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
+def bucketize(
+    input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
+) -> Tensor:
     """Numbers of the buckets that values fall into (torch.bucketize)."""
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
 @operator
-def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
-    """Distinct values in order; optionally where each input went and how many there were (torch.unique)."""
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """Distinct values in order; optionally where each input went and how many there were
+    (torch.unique).
+    """
     from cupola.tensor.create import of_array
 
     array = host(input)
@@ -191,7 +232,9 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
 
 
 @operator
-def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
+def unique_consecutive(
+    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
     """Values with consecutive repetitions removed (torch.unique_consecutive)."""
     from cupola.tensor.create import of_array
 
@@ -205,7 +248,11 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     out = [of_array(np.ascontiguousarray(values), input.device)]
     if return_inverse:
         inverse = np.cumsum(fresh) - 1
-        out.append(of_array(inverse.reshape(array.shape if dim is None else -1).astype(np.int64), input.device))
+        out.append(
+            of_array(
+                inverse.reshape(array.shape if dim is None else -1).astype(np.int64), input.device
+            )
+        )
     if return_counts:
         edges = np.append(np.flatnonzero(fresh), len(rows))
         out.append(of_array(np.diff(edges).astype(np.int64), input.device))
@@ -218,7 +265,9 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     from cupola.tensor.create import of_array
 
     array = host(input)
-    low, high = (float(array.min()), float(array.max())) if min == max == 0 and array.size else (min, max)
+    low, high = (
+        (float(array.min()), float(array.max())) if min == max == 0 and array.size else (min, max)
+    )
     if low == high:
         low, high = low - 1, high + 1
     counts, _ = np.histogram(array, bins, (low, high))
@@ -226,7 +275,9 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
 
 @operator
-def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
+) -> Tensor:
     """Whether each element is among the test elements (torch.isin)."""
     from cupola.tensor import as_tensor
     from cupola.tensor.create import of_array

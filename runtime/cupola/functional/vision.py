@@ -11,7 +11,7 @@ from cupola.functional._register import operator
 from cupola.functional._sizes import add_batch, ntuple
 from cupola.functional.creation import linspace
 from cupola.functional.interpolation import cubic_weights
-from cupola.functional.shape import stack
+from cupola.functional.joining import stack
 from cupola.ops import movement
 from cupola.tensor import Tensor, apply
 

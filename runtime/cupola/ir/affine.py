@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 
 class Split(Exception):
-    """Raised when a loop must be split in two for an index to stay affine: ``loop`` into (size / minor, minor)."""
+    """Raised when a loop must be split in two for an index to stay affine: ``loop`` into (size /
+    minor, minor).
+    """
 
     def __init__(self, loop: int, minor: int) -> None:
         super().__init__(loop, minor)
@@ -30,7 +32,8 @@ class Affine(NamedTuple):
 
     def plus(self, other: Affine) -> Affine:
         return Affine(
-            tuple(a + b for a, b in zip(self.coefs, other.coefs, strict=True)), self.const + other.const
+            tuple(a + b for a, b in zip(self.coefs, other.coefs, strict=True)),
+            self.const + other.const,
         )
 
 
@@ -53,7 +56,9 @@ def flatten(coords: Coords, shape: tuple[int, ...], loops: int) -> Affine:
 
 
 def _unflatten_group(flat: Affine, shape: list[int], sizes: tuple[int, ...]) -> list[Affine]:
-    """Splits one flat index over ``shape`` (row-major) by assigning every loop term to one dimension."""
+    """Splits one flat index over ``shape`` (row-major) by assigning every loop term to one
+    dimension.
+    """
     loops = len(sizes)
     if len(shape) == 1:
         return [flat]
@@ -94,8 +99,11 @@ def _unflatten_group(flat: Affine, shape: list[int], sizes: tuple[int, ...]) -> 
     return [Affine(tuple(c), k) for c, k in zip(out, consts, strict=True)]
 
 
-def reshape(coords: Coords, old: tuple[int, ...], new: tuple[int, ...], sizes: tuple[int, ...]) -> Coords:
-    """Coordinates in ``new`` of the element at ``coords`` in ``old`` (both row-major over the same elements).
+def reshape(
+    coords: Coords, old: tuple[int, ...], new: tuple[int, ...], sizes: tuple[int, ...]
+) -> Coords:
+    """Coordinates in ``new`` of the element at ``coords`` in ``old`` (both row-major over the same
+    elements).
 
     Raises:
         Split, NotAffine: see there.

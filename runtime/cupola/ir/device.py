@@ -8,7 +8,8 @@ _TYPES = ("cpu", "cuda", "meta")
 
 
 class device:
-    """A device type with an optional index: ``device("cuda", 1)``, ``device("cuda:1")``, ``device(0)``.
+    """A device type with an optional index: ``device("cuda", 1)``, ``device("cuda:1")``,
+    ``device(0)``.
 
     Attributes:
         type: ``cpu``, ``cuda`` or ``meta``.
@@ -33,7 +34,8 @@ class device:
             kind, _, tail = str(spec).partition(":")
             if kind not in _TYPES or (tail and not tail.isdigit()) or (tail and index is not None):
                 raise RuntimeError(
-                    f"Expected one of {', '.join(_TYPES)} device type at start of device string: {spec}"
+                    f"Expected one of {', '.join(_TYPES)} device type at start of device string: "
+                    f"{spec}"
                 )
             number = int(tail) if tail else index  # type: ignore[assignment]
         key = (kind, number)

@@ -1,4 +1,6 @@
-"""The modes that recording obeys: gradient recording, inference, checks while a backward pass runs."""
+"""The modes that recording obeys: gradient recording, inference, checks while a backward pass
+runs.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ class Mode(threading.local):
     Attributes:
         grad: whether new nodes may require gradients.
         inference: inside ``inference_mode``.
-        walking: while a backward pass builds gradient nodes, ids of the nodes its current rule has read, else None.
+        walking: while a backward pass builds gradient nodes, ids of the nodes its current rule has
+            read, else None.
         serial: serial of the node whose rule runs.
     """
 

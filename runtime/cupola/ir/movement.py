@@ -1,6 +1,8 @@
-"""How movement operators act on index maps: from coordinates in the result to coordinates in the operand.
+"""How movement operators act on index maps: from coordinates in the result to coordinates in the
+operand.
 
-The primitives themselves are declared in ``ops/movement.py``; this table is the only other place that knows them.
+The primitives themselves are declared in ``ops/movement.py``; this table is the only other place
+that knows them.
 """
 
 from __future__ import annotations
@@ -13,16 +15,25 @@ Guard = tuple[Affine, int]  # present where 0 <= affine < bound
 
 
 def pull(
-    name: str, attrs: dict[str, Any], coords: Coords, shape: tuple[int, ...], src: tuple[int, ...], sizes: tuple[int, ...]
+    name: str,
+    attrs: dict[str, Any],
+    coords: Coords,
+    shape: tuple[int, ...],
+    src: tuple[int, ...],
+    sizes: tuple[int, ...],
 ) -> tuple[Coords, tuple[Guard, ...]]:
-    """Coordinates in the operand (shape ``src``) of what lies at ``coords`` in the result (shape ``shape``).
+    """Coordinates in the operand (shape ``src``) of what lies at ``coords`` in the result (shape
+    ``shape``).
 
     Raises:
         Split, NotAffine: a reshape cannot be followed without splitting a loop, or at all.
     """
     loops = len(sizes)
     if name == "expand":
-        return tuple(c if n != 1 or m == 1 else zero(loops) for c, n, m in zip(coords, src, shape, strict=True)), ()
+        return tuple(
+            c if n != 1 or m == 1 else zero(loops)
+            for c, n, m in zip(coords, src, shape, strict=True)
+        ), ()
     if name == "reshape":
         return reshape(coords, shape, src, sizes), ()
     if name == "permute":
@@ -35,7 +46,10 @@ def pull(
         return tuple(c.scaled(step, start) for c, step, start in steps), ()
     if name == "flip":
         flipped = set(attrs["dims"])
-        return tuple(c.scaled(-1, n - 1) if d in flipped else c for d, (c, n) in enumerate(zip(coords, src, strict=True))), ()
+        return tuple(
+            c.scaled(-1, n - 1) if d in flipped else c
+            for d, (c, n) in enumerate(zip(coords, src, strict=True))
+        ), ()
     if name == "pad":
         moved = []
         guards = []

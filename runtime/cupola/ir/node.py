@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class Node:
     """One application of a primitive, or a value that needs none.
 
-    The graph of nodes is both the program (what is still to be computed) and the tape (what gradients flow through):
+    The graph of nodes is both the program (what is still to be computed) and the tape (what
+    gradients flow through):
     a node keeps its sources until it has a value and no gradient can flow through it.
 
     Attributes:
@@ -21,20 +22,35 @@ class Node:
         shape, dtype, device: known when the node is made (tuples of them if ``op.multi``).
         value: the array, or None until the engine has run it.
         requires_grad: whether gradients flow to this node.
-        order: the order of dimensions in memory, outermost first, that PyTorch would give this value (None: row-major);
+        order: the order of dimensions in memory, outermost first, that PyTorch would give this
+            value (None: row-major);
             results of elementwise operators take it over. It is reported, never used.
         freed: a backward pass has released the graph behind this node.
         taped: readers that have a value and keep this node for gradients only.
         serial: how many nodes had been recorded before this one.
-        stale: -1, or the serial from which on the tensor that held this value was being overwritten in place:
+        stale: -1, or the serial from which on the tensor that held this value was being overwritten
+            in place:
             what was recorded before must not read it in a backward pass any more.
         meta: rare extras (hooks, the leaf tensor, a custom gradient), or None.
     """
 
     __slots__ = (
-        "__weakref__", "attrs", "device", "dtype", "freed", "meta", "op", "order", "requires_grad", "serial", "shape", "srcs", "stale",
-        "taped", "value",
-    )  # fmt: skip
+        "__weakref__",
+        "attrs",
+        "device",
+        "dtype",
+        "freed",
+        "meta",
+        "op",
+        "order",
+        "requires_grad",
+        "serial",
+        "shape",
+        "srcs",
+        "stale",
+        "taped",
+        "value",
+    )
 
     def __init__(
         self,

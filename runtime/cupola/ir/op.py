@@ -12,7 +12,9 @@ PRIMITIVES: dict[str, Primitive] = {}
 
 
 class Pending:
-    """Counts recorded nodes, and how many there were when the engine last ran, so that recording stays bounded."""
+    """Counts recorded nodes, and how many there were when the engine last ran, so that recording
+    stays bounded.
+    """
 
     __slots__ = ("count", "done")
 
@@ -29,13 +31,16 @@ class Primitive:
 
     Attributes:
         name: unique name; ``grad_fn`` names derive from it.
-        kind: ``elementwise``, ``movement`` (an index map), ``reduce``, ``library`` (vendor call or reference),
+        kind: ``elementwise``, ``movement`` (an index map), ``reduce``, ``library`` (vendor call or
+            reference),
             ``alias`` (no computation: leaf, detach) or ``source`` (no inputs).
         infer: ``infer(*srcs, **attrs) -> (shape, dtype)``; raises what PyTorch raises.
         reference: ``reference(xp, *arrays, **attrs) -> array``, the definition in NumPy's terms.
-        vjp: one rule an input, ``rule(g, out, *srcs, **attrs) -> Node`` or None where no gradient flows;
+        vjp: one rule an input, ``rule(g, out, *srcs, **attrs) -> Node`` or None where no gradient
+            flows;
             ``vjp=None`` means not differentiable.
-        lower: for elementwise primitives, ``lower(build, *values, dtype, **attrs) -> value`` in machine operations;
+        lower: for elementwise primitives, ``lower(build, *values, dtype, **attrs) -> value`` in
+            machine operations;
             None if the primitive only exists as a reference.
         cost: machine operations an element costs, roughly; fusion weighs recomputation by it.
     """
@@ -67,7 +72,8 @@ class Primitive:
         """Records this primitive on nodes.
 
         Raises:
-            RuntimeError: shapes, dtypes or devices do not fit, as in PyTorch; or a backward pass needs a value that
+            RuntimeError: shapes, dtypes or devices do not fit, as in PyTorch; or a backward pass
+                needs a value that
                 was overwritten in place.
         """
         shape, dtype = self.infer(*srcs, **attrs)
@@ -90,7 +96,9 @@ class Primitive:
         out.serial = pending.count
         return out
 
-    def reordered(self, src: Node, order: tuple[int, ...] | None, attrs: dict[str, Any]) -> tuple[int, ...] | None:
+    def reordered(
+        self, src: Node, order: tuple[int, ...] | None, attrs: dict[str, Any]
+    ) -> tuple[int, ...] | None:
         """The memory order of a result whose first operand lies in ``order``."""
         if self.reorders:
             dims = attrs["dims"]
@@ -99,7 +107,12 @@ class Primitive:
             return None if found == tuple(range(len(dims))) else found
         if self.name == "reshape" and order is not None:
             return _order_with_ones(src.shape, attrs["shape"], order)
-        keeps = self.kind in ("elementwise", "alias") or self.name in ("slice", "flip", "copy", "expand")
+        keeps = self.kind in ("elementwise", "alias") or self.name in (
+            "slice",
+            "flip",
+            "copy",
+            "expand",
+        )
         return order if keeps else None
 
     def register(self) -> Primitive:
@@ -116,8 +129,12 @@ class Primitive:
         return (PRIMITIVES.__getitem__, (self.name,))
 
 
-def _order_with_ones(old: tuple[int, ...], new: tuple[int, ...], order: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Memory order after dimensions of size 1 were dropped or inserted; row-major after any other reshape."""
+def _order_with_ones(
+    old: tuple[int, ...], new: tuple[int, ...], order: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """Memory order after dimensions of size 1 were dropped or inserted; row-major after any other
+    reshape.
+    """
     kept = [d for d, n in enumerate(old) if n != 1]
     there = [d for d, n in enumerate(new) if n != 1]
     if [old[d] for d in kept] != [new[d] for d in there]:
@@ -139,7 +156,9 @@ def _device_error(srcs: tuple[Node, ...]) -> None:
 
 
 def _note_use(srcs: tuple[Node, ...]) -> None:
-    """While a backward pass runs: notes which values its rules read, and refuses overwritten ones."""
+    """While a backward pass runs: notes which values its rules read, and refuses overwritten
+    ones.
+    """
     used = mode.walking
     assert used is not None
     for src in srcs:
@@ -150,7 +169,9 @@ def _note_use(srcs: tuple[Node, ...]) -> None:
 
 def _stale_error(src: Node) -> None:
     raise RuntimeError(
-        "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[{src.device.type} {src.dtype} {list(src.shape)}], which was used by a recorded operator. "
+        "one of the variables needed for gradient computation has been modified by an inplace "
+        "operation: "
+        f"[{src.device.type} {src.dtype} {list(src.shape)}], which was used by a recorded "
+        "operator. "
         "Hint: clone() the tensor before changing it, or write the operator out of place."
     )

@@ -1,4 +1,6 @@
-"""A program: a graph of nodes written down as a list, free of values, hashable, in topological order."""
+"""A program: a graph of nodes written down as a list, free of values, hashable, in topological
+order.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,10 @@ class Item(NamedTuple):
         op, attrs, srcs: the primitive, its attributes as pairs, and positions of its operands.
         shape, dtype: of the result (tuples of them if ``op.multi``).
 
-    A buffer's attrs hold its strides in elements, or None if it is C-contiguous; a constant's hold its value if that
-    is special (0, 1, -1), else None: other numbers are passed at launch, so that a new number is not a new plan.
+    A buffer's attrs hold its strides in elements, or None if it is C-contiguous; a constant's hold
+    its value if that
+    is special (0, 1, -1), else None: other numbers are passed at launch, so that a new number is
+    not a new plan.
     """
 
     op: Primitive
@@ -74,11 +78,13 @@ class StridedView(NamedTuple):
 
 @dataclass(frozen=True)
 class Lowered:
-    """A kernel bound to one program: which item each buffer is, the packed integers, which constants are scalars.
+    """A kernel bound to one program: which item each buffer is, the packed integers, which
+    constants are scalars.
 
     Attributes:
         kernel: the lowered loop form (``codegen.form.Kernel``).
-        inputs: items read, in the order of the kernel's first buffers; the last buffer is the output.
+        inputs: items read, in the order of the kernel's first buffers; the last buffer is the
+            output.
         output: the item stored.
         meta: packed integers.
         scalars: constant items whose numbers are passed at launch.
@@ -95,8 +101,10 @@ class Lowered:
 class Plan:
     """What the engine runs: steps in order.
 
-    A step is ``("kernel", Lowered)``, ``("call", item)``, ``("view", item, StridedView)``, ``("fill", item)``,
-    ``("contiguous", item)`` (a given array has to be copied into row-major order) or ``("free", items)``.
+    A step is ``("kernel", Lowered)``, ``("call", item)``, ``("view", item, StridedView)``,
+    ``("fill", item)``,
+    ``("contiguous", item)`` (a given array has to be copied into row-major order) or ``("free",
+    items)``.
     """
 
     program: Program
@@ -105,9 +113,22 @@ class Plan:
 
 # Element types that generated kernels handle; everything else runs through references.
 GENERATED = frozenset(
-    ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "bfloat16",
-     "float32", "float64")
-)  # fmt: skip
+    (
+        "bool",
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "uint32",
+        "int32",
+        "uint64",
+        "int64",
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+    )
+)
 
 
 def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:

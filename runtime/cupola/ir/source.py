@@ -71,7 +71,11 @@ def detach(node: Node) -> Node:
 
 
 def leaf(value: Node, owner: Any) -> Node:
-    """The same value as a place where gradients are collected for ``owner`` (a weak reference to a tensor)."""
-    out = Node(LEAF, (value,), EMPTY_ATTRS, value.shape, value.dtype, value.device, value.value, True)
+    """The same value as a place where gradients are collected for ``owner`` (a weak reference to a
+    tensor).
+    """
+    out = Node(
+        LEAF, (value,), EMPTY_ATTRS, value.shape, value.dtype, value.device, value.value, True
+    )
     out.meta = {"leaf": owner}
     return out

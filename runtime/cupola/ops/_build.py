@@ -1,4 +1,6 @@
-"""Helpers of the declarations: constants, operator overloading on nodes, adapters for references."""
+"""Helpers of the declarations: constants, operator overloading on nodes, adapters for
+references.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Convolution and its two adjoints, over 1 to 3 spatial dimensions; closed under differentiation.
 
-``x`` (N, C, *space), ``w`` (O, C / groups, *kernel); ``padding`` holds a (low, high) pair a dimension.
+``x`` (N, C, *space), ``w`` (O, C / groups, *kernel); ``padding`` holds a (low, high) pair a
+dimension.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ Shape = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 
-def output_size(space: Shape, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape) -> Shape:
+def output_size(
+    space: Shape, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape
+) -> Shape:
     """Spatial size of a convolution's result."""
     return tuple(
         (n + lo + hi - d * (k - 1) - 1) // s + 1
@@ -29,15 +32,20 @@ def _infer(
 ) -> tuple[Shape, DType]:
     if x.shape[1] != w.shape[1] * groups:
         raise RuntimeError(
-            f"Given groups={groups}, weight of size {list(w.shape)}, expected input{list(x.shape)} to have "
+            f"Given groups={groups}, weight of size {list(w.shape)}, expected "
+            f"input{list(x.shape)} to have "
             f"{w.shape[1] * groups} channels, but got {x.shape[1]} channels instead"
         )
     if x.dtype is not w.dtype:
         raise RuntimeError(f"Input type ({x.dtype}) and weight type ({w.dtype}) should be the same")
     space = output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
     if any(n <= 0 for n in space):
-        padded = " x ".join(str(n + lo + hi) for n, (lo, hi) in zip(x.shape[2:], padding, strict=True))
-        kernel = " x ".join(str(d * (k - 1) + 1) for k, d in zip(w.shape[2:], dilation, strict=True))
+        padded = " x ".join(
+            str(n + lo + hi) for n, (lo, hi) in zip(x.shape[2:], padding, strict=True)
+        )
+        kernel = " x ".join(
+            str(d * (k - 1) + 1) for k, d in zip(w.shape[2:], dilation, strict=True)
+        )
         raise RuntimeError(
             f"Calculated padded input size per channel: ({padded}). Kernel size: ({kernel}). "
             "Kernel size can't be greater than actual input size"
@@ -48,7 +56,8 @@ def _infer(
 def _taps(w_shape: Shape, out: Shape, stride: Shape, dilation: Shape) -> Any:
     for tap in itertools.product(*(range(k) for k in w_shape[2:])):
         box = tuple(
-            slice(t * d, t * d + (n - 1) * s + 1, s) for t, d, n, s in zip(tap, dilation, out, stride, strict=True)
+            slice(t * d, t * d + (n - 1) * s + 1, s)
+            for t, d, n, s in zip(tap, dilation, out, stride, strict=True)
         )
         yield tap, box
 
@@ -77,7 +86,14 @@ def _forward(
 
 
 def _input_grad(
-    xp: Any, g: Any, w: Any, x_shape: Shape, stride: Shape, padding: Pairs, dilation: Shape, groups: int
+    xp: Any,
+    g: Any,
+    w: Any,
+    x_shape: Shape,
+    stride: Shape,
+    padding: Pairs,
+    dilation: Shape,
+    groups: int,
 ) -> Any:
     kept, g, w = g.dtype, _float(xp, g), _float(xp, w)
     n, o = g.shape[:2]
@@ -92,7 +108,14 @@ def _input_grad(
 
 
 def _weight_grad(
-    xp: Any, g: Any, x: Any, w_shape: Shape, stride: Shape, padding: Pairs, dilation: Shape, groups: int
+    xp: Any,
+    g: Any,
+    x: Any,
+    w_shape: Shape,
+    stride: Shape,
+    padding: Pairs,
+    dilation: Shape,
+    groups: int,
 ) -> Any:
     kept, g, x = g.dtype, _float(xp, g), _float(xp, x)
     n, o = g.shape[:2]
@@ -107,12 +130,15 @@ def _weight_grad(
 
 
 convolution = Primitive(
-    "convolution", "library", _infer, _forward,
+    "convolution",
+    "library",
+    _infer,
+    _forward,
     (
         lambda g, y, x, w, **a: convolution_input_grad(g, w, x_shape=x.shape, **a),
         lambda g, y, x, w, **a: convolution_weight_grad(g, x, w_shape=w.shape, **a),
     ),
-).register()  # fmt: skip
+).register()
 
 
 def _without(a: dict[str, Any], name: str) -> dict[str, Any]:
@@ -120,16 +146,26 @@ def _without(a: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 convolution_input_grad = Primitive(
-    "convolution_input_grad", "library", lambda g, w, x_shape, **a: (x_shape, g.dtype), _input_grad,
+    "convolution_input_grad",
+    "library",
+    lambda g, w, x_shape, **a: (x_shape, g.dtype),
+    _input_grad,
     (
         lambda g, y, go, w, **a: convolution(g, w, **_without(a, "x_shape")),
-        lambda g, y, go, w, **a: convolution_weight_grad(go, g, w_shape=w.shape, **_without(a, "x_shape")),
+        lambda g, y, go, w, **a: convolution_weight_grad(
+            go, g, w_shape=w.shape, **_without(a, "x_shape")
+        ),
     ),
-).register()  # fmt: skip
+).register()
 convolution_weight_grad = Primitive(
-    "convolution_weight_grad", "library", lambda g, x, w_shape, **a: (w_shape, g.dtype), _weight_grad,
+    "convolution_weight_grad",
+    "library",
+    lambda g, x, w_shape, **a: (w_shape, g.dtype),
+    _weight_grad,
     (
         lambda g, y, go, x, **a: convolution(x, g, **_without(a, "w_shape")),
-        lambda g, y, go, x, **a: convolution_input_grad(go, g, x_shape=x.shape, **_without(a, "w_shape")),
+        lambda g, y, go, x, **a: convolution_input_grad(
+            go, g, x_shape=x.shape, **_without(a, "w_shape")
+        ),
     ),
-).register()  # fmt: skip
+).register()

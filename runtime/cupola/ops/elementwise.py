@@ -1,4 +1,6 @@
-"""Elementwise primitives: operands of equal shape and dtype (the functional layer broadcasts and promotes)."""
+"""Elementwise primitives: operands of equal shape and dtype (the functional layer broadcasts and
+promotes).
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,12 @@ def _machine(op: str) -> Rule:
 
 
 def _declare(
-    name: str, reference: Rule, vjp: Any, lower: Rule | None, bool_result: bool = False, cost: int = 1
+    name: str,
+    reference: Rule,
+    vjp: Any,
+    lower: Rule | None,
+    bool_result: bool = False,
+    cost: int = 1,
 ) -> Primitive:
     def infer(*xs: Node, **_: Any) -> tuple[tuple[int, ...], DType]:
         shape = xs[0].shape if len(xs) == 1 else same_shape(name, *xs)
@@ -50,7 +57,12 @@ def _declare(
 
 
 def unary(
-    name: str, function: str | Rule, vjp: Any = None, lower: Rule | None = None, cost: int = 1, machine: bool = True
+    name: str,
+    function: str | Rule,
+    vjp: Any = None,
+    lower: Rule | None = None,
+    cost: int = 1,
+    machine: bool = True,
 ) -> Primitive:
     """Declares ``y = name(x)``; ``function`` is NumPy's name or a reference ``f(xp, x)``."""
     if isinstance(function, str):
@@ -66,9 +78,14 @@ def unary(
 
 
 def binary(
-    name: str, function: str | Rule, vjp: Any = None, lower: Rule | None = None, cost: int = 1, machine: bool = True,
+    name: str,
+    function: str | Rule,
+    vjp: Any = None,
+    lower: Rule | None = None,
+    cost: int = 1,
+    machine: bool = True,
     bool_result: bool = False,
-) -> Primitive:  # fmt: skip
+) -> Primitive:
     """Declares ``y = name(a, b)`` with one gradient rule an operand."""
     if isinstance(function, str):
         numpy_name = function
@@ -82,19 +99,22 @@ def binary(
     return _declare(name, reference, vjp, lower, bool_result, cost)
 
 
-# --- arithmetic -----------------------------------------------------------------------------------------------------
+# --- arithmetic
 
 neg = unary("neg", "negative", lambda g, y, x: neg(g))
 add = binary("add", "add", (lambda g, y, a, b: g, lambda g, y, a, b: g))
 sub = binary("sub", lambda xp, a, b: a - b, (lambda g, y, a, b: g, lambda g, y, a, b: neg(g)))
 mul = binary(
-    "mul", "multiply",
+    "mul",
+    "multiply",
     (lambda g, y, a, b: g * conj_of(b), lambda g, y, a, b: g * conj_of(a)),
-)  # fmt: skip
+)
 div = binary(
-    "div", lambda xp, a, b: xp.true_divide(a, b).astype(a.dtype, copy=False),
-    (lambda g, y, a, b: g / conj_of(b), lambda g, y, a, b: neg(g * conj_of(a / (b * b)))), cost=4,
-)  # fmt: skip
+    "div",
+    lambda xp, a, b: xp.true_divide(a, b).astype(a.dtype, copy=False),
+    (lambda g, y, a, b: g / conj_of(b), lambda g, y, a, b: neg(g * conj_of(a / (b * b)))),
+    cost=4,
+)
 conj = unary("conj", "conj", lambda g, y, x: conj(g), machine=False)
 
 
@@ -116,13 +136,16 @@ def _zero(g: Node, y: Node, *xs: Node) -> Node:
 
 def _floor_divide(build: Any, a: Any, b: Any, dtype: DType) -> Any:
     if dtype.is_floating_point:
-        # Python's rule, as in PyTorch: from the exact remainder, so that the quotient is not rounded twice.
+        # Python's rule, as in PyTorch: from the exact remainder, so that the quotient is not
+        # rounded twice.
         r = _remainder(build, a, b, dtype)
         exact = build("div", dtype, build("sub", dtype, a, r), b)
         rounded = build("floor", dtype, exact)
         half = build.const(0.5, dtype)
         close = build("gt", dtypes.bool, build("sub", dtype, exact, rounded), half)
-        out = build("where", dtype, close, build("add", dtype, rounded, build.const(1, dtype)), rounded)
+        out = build(
+            "where", dtype, close, build("add", dtype, rounded, build.const(1, dtype)), rounded
+        )
         plain = build("div", dtype, a, b)
         zero = build("eq", dtypes.bool, b, build.const(0, dtype))
         return build("where", dtype, zero, plain, out)
@@ -132,7 +155,9 @@ def _floor_divide(build: Any, a: Any, b: Any, dtype: DType) -> Any:
     r = build("imod", dtype, a, b)
     zero = build.const(0, dtype)
     inexact = build("ne", dtypes.bool, r, zero)
-    opposite = build("ne", dtypes.bool, build("lt", dtypes.bool, r, zero), build("lt", dtypes.bool, b, zero))
+    opposite = build(
+        "ne", dtypes.bool, build("lt", dtypes.bool, r, zero), build("lt", dtypes.bool, b, zero)
+    )
     adjust = build("and", dtypes.bool, inexact, opposite)
     return build("where", dtype, adjust, build("sub", dtype, q, build.const(1, dtype)), q)
 
@@ -143,7 +168,9 @@ def _remainder(build: Any, a: Any, b: Any, dtype: DType) -> Any:
         return r
     zero = build.const(0, dtype)
     nonzero = build("ne", dtypes.bool, r, zero)
-    opposite = build("ne", dtypes.bool, build("lt", dtypes.bool, r, zero), build("lt", dtypes.bool, b, zero))
+    opposite = build(
+        "ne", dtypes.bool, build("lt", dtypes.bool, r, zero), build("lt", dtypes.bool, b, zero)
+    )
     adjust = build("and", dtypes.bool, nonzero, opposite)
     return build("where", dtype, adjust, build("add", dtype, r, b), r)
 
@@ -173,14 +200,19 @@ def _fmod_reference(xp: Any, a: Any, b: Any) -> Any:
 
 floor_divide = binary("floor_divide", _floor_divide_reference, None, _floor_divide, cost=20)
 remainder = binary(
-    "remainder", _remainder_reference,
-    (lambda g, y, a, b: g, lambda g, y, a, b: neg(g * floor(div(a, b)))), _remainder, cost=20,
-)  # fmt: skip
+    "remainder",
+    _remainder_reference,
+    (lambda g, y, a, b: g, lambda g, y, a, b: neg(g * floor(div(a, b)))),
+    _remainder,
+    cost=20,
+)
 fmod = binary(
-    "fmod", _fmod_reference,
+    "fmod",
+    _fmod_reference,
     (lambda g, y, a, b: g, lambda g, y, a, b: neg(g * trunc(div(a, b)))),
-    lambda build, a, b, dtype: build("fmod" if dtype.is_floating_point else "imod", dtype, a, b), cost=20,
-)  # fmt: skip
+    lambda build, a, b, dtype: build("fmod" if dtype.is_floating_point else "imod", dtype, a, b),
+    cost=20,
+)
 
 
 def _pow_base(g: Node, y: Node, a: Node, b: Node) -> Node:
@@ -189,18 +221,27 @@ def _pow_base(g: Node, y: Node, a: Node, b: Node) -> Node:
 
 
 def _pow_exponent(g: Node, y: Node, a: Node, b: Node) -> Node:
-    zero = logical_and(eq(a, like(a, 0)), ge(b, like(b, 0))) if not a.dtype.is_complex else eq(a, like(a, 0))
+    zero = (
+        logical_and(eq(a, like(a, 0)), ge(b, like(b, 0)))
+        if not a.dtype.is_complex
+        else eq(a, like(a, 0))
+    )
     return where(zero, like(g, 0), g * conj_of(y * log(a)))
 
 
 pow = binary(
-    "pow", lambda xp, a, b: xp.power(a, b), (_pow_base, _pow_exponent),
-    lambda build, a, b, dtype: build("pow", dtype, a, b) if dtype.is_floating_point else None, cost=40,
-)  # fmt: skip
+    "pow",
+    lambda xp, a, b: xp.power(a, b),
+    (_pow_base, _pow_exponent),
+    lambda build, a, b, dtype: build("pow", dtype, a, b) if dtype.is_floating_point else None,
+    cost=40,
+)
 atan2 = binary(
-    "atan2", "arctan2",
-    (lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: neg(g * a) / (a * a + b * b)), cost=40,
-)  # fmt: skip
+    "atan2",
+    "arctan2",
+    (lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: neg(g * a) / (a * a + b * b)),
+    cost=40,
+)
 
 
 def _extreme(better: str) -> tuple[Rule, Rule]:
@@ -217,13 +258,17 @@ def _extreme(better: str) -> tuple[Rule, Rule]:
 maximum = binary("maximum", "maximum", _extreme("max"), _machine("max"))
 minimum = binary("minimum", "minimum", _extreme("min"), _machine("min"))
 copysign = binary(
-    "copysign", "copysign",
-    (lambda g, y, a, b: g * where(eq(a, like(a, 0)), like(a, 0), copysign(like(a, 1), a * b)), _zero),
+    "copysign",
+    "copysign",
+    (
+        lambda g, y, a, b: g * where(eq(a, like(a, 0)), like(a, 0), copysign(like(a, 1), a * b)),
+        _zero,
+    ),
     machine=True,
-)  # fmt: skip
+)
 nextafter = binary("nextafter", "nextafter", machine=True, cost=20)
 
-# --- comparison and logic -------------------------------------------------------------------------------------------
+# --- comparison and logic
 
 
 def _comparison(name: str, function: str) -> Primitive:
@@ -260,7 +305,7 @@ isnan = _predicate(
     "isnan", lambda xp, x: xp.isnan(x), lambda build, x, dtype: build("isnan", dtypes.bool, x)
 )
 
-# --- signs and rounding ---------------------------------------------------------------------------------------------
+# --- signs and rounding
 
 abs = unary("abs", "abs", lambda g, y, x: g * (sign(x) if not x.dtype.is_complex else sgn(x)))
 
@@ -273,18 +318,26 @@ def _sign_lower(build: Any, x: Any, dtype: DType) -> Any:
 
 
 sign = unary(
-    "sign", lambda xp, x: xp.where(xp.isnan(x), xp.zeros_like(x), xp.sign(x)) if x.dtype.kind == "f" else xp.sign(x),
-    _zero, _sign_lower, cost=3,
-)  # fmt: skip
+    "sign",
+    lambda xp, x: (
+        xp.where(xp.isnan(x), xp.zeros_like(x), xp.sign(x)) if x.dtype.kind == "f" else xp.sign(x)
+    ),
+    _zero,
+    _sign_lower,
+    cost=3,
+)
 sgn = unary(
-    "sgn", lambda xp, x: xp.where(x == 0, 0, x / xp.where(x == 0, 1, xp.abs(x))).astype(x.dtype), None, machine=False
+    "sgn",
+    lambda xp, x: xp.where(x == 0, 0, x / xp.where(x == 0, 1, xp.abs(x))).astype(x.dtype),
+    None,
+    machine=False,
 )
 floor = unary("floor", "floor", _zero)
 ceil = unary("ceil", "ceil", _zero)
 trunc = unary("trunc", "trunc", _zero)
 round = unary("round", "rint", _zero)
 
-# --- exponentials, roots --------------------------------------------------------------------------------------------
+# --- exponentials, roots
 
 exp = unary("exp", "exp", lambda g, y, x: g * conj_of(y), cost=12)
 expm1 = unary("expm1", "expm1", lambda g, y, x: g * conj_of(y + 1.0), cost=16)
@@ -295,13 +348,19 @@ log2 = unary("log2", "log2", lambda g, y, x: g / (x * math.log(2.0)), cost=14)
 log10 = unary("log10", "log10", lambda g, y, x: g / (x * math.log(10.0)), cost=14)
 sqrt = unary("sqrt", "sqrt", lambda g, y, x: g / conj_of(y * 2.0), cost=4)
 rsqrt = unary(
-    "rsqrt", lambda xp, x: (1 / xp.sqrt(x)).astype(x.dtype, copy=False), lambda g, y, x: g * (y * y * y) * -0.5,
-    lambda build, x, dtype: build("div", dtype, build.const(1, dtype), build("sqrt", dtype, x)), cost=8,
-)  # fmt: skip
+    "rsqrt",
+    lambda xp, x: (1 / xp.sqrt(x)).astype(x.dtype, copy=False),
+    lambda g, y, x: g * (y * y * y) * -0.5,
+    lambda build, x, dtype: build("div", dtype, build.const(1, dtype), build("sqrt", dtype, x)),
+    cost=8,
+)
 reciprocal = unary(
-    "reciprocal", lambda xp, x: (1 / x).astype(x.dtype, copy=False), lambda g, y, x: neg(g * conj_of(y * y)),
-    lambda build, x, dtype: build("div", dtype, build.const(1, dtype), x), cost=4,
-)  # fmt: skip
+    "reciprocal",
+    lambda xp, x: (1 / x).astype(x.dtype, copy=False),
+    lambda g, y, x: neg(g * conj_of(y * y)),
+    lambda build, x, dtype: build("div", dtype, build.const(1, dtype), x),
+    cost=4,
+)
 
 
 def _sigmoid_reference(xp: Any, x: Any) -> Any:
@@ -313,12 +372,16 @@ def _sigmoid_reference(xp: Any, x: Any) -> Any:
 
 def _sigmoid_lower(build: Any, x: Any, dtype: DType) -> Any:
     one = build.const(1, dtype)
-    return build("div", dtype, one, build("add", dtype, one, build("exp", dtype, build("neg", dtype, x))))
+    return build(
+        "div", dtype, one, build("add", dtype, one, build("exp", dtype, build("neg", dtype, x)))
+    )
 
 
-sigmoid = unary("sigmoid", _sigmoid_reference, lambda g, y, x: g * y * (1.0 - y), _sigmoid_lower, cost=16)
+sigmoid = unary(
+    "sigmoid", _sigmoid_reference, lambda g, y, x: g * y * (1.0 - y), _sigmoid_lower, cost=16
+)
 
-# --- trigonometric and hyperbolic -----------------------------------------------------------------------------------
+# --- trigonometric and hyperbolic
 
 sin = unary("sin", "sin", lambda g, y, x: g * conj_of(cos(x)), cost=16)
 cos = unary("cos", "cos", lambda g, y, x: neg(g * conj_of(sin(x))), cost=16)
@@ -333,22 +396,31 @@ asinh = unary("asinh", "arcsinh", lambda g, y, x: g * conj_of(rsqrt(1.0 + x * x)
 acosh = unary("acosh", "arccosh", lambda g, y, x: g * conj_of(rsqrt(x * x - 1.0)), cost=30)
 atanh = unary("atanh", "arctanh", lambda g, y, x: g / conj_of(1.0 - x * x), cost=30)
 
-# --- special functions ----------------------------------------------------------------------------------------------
+# --- special functions
 
 erf = unary(
-    "erf", lambda xp, x: _special_function(xp, "erf")(x),
-    lambda g, y, x: g * exp(neg(x * x)) * _TWO_OVER_SQRT_PI, cost=16,
-)  # fmt: skip
+    "erf",
+    lambda xp, x: _special_function(xp, "erf")(x),
+    lambda g, y, x: g * exp(neg(x * x)) * _TWO_OVER_SQRT_PI,
+    cost=16,
+)
 erfc = unary(
-    "erfc", lambda xp, x: _special_function(xp, "erfc")(x),
-    lambda g, y, x: g * exp(neg(x * x)) * -_TWO_OVER_SQRT_PI, cost=30,
-)  # fmt: skip
+    "erfc",
+    lambda xp, x: _special_function(xp, "erfc")(x),
+    lambda g, y, x: g * exp(neg(x * x)) * -_TWO_OVER_SQRT_PI,
+    cost=30,
+)
 erfinv = unary(
-    "erfinv", lambda xp, x: _special_function(xp, "erfinv")(x),
-    lambda g, y, x: g * exp(y * y) * (1.0 / _TWO_OVER_SQRT_PI), machine=False,
-)  # fmt: skip
+    "erfinv",
+    lambda xp, x: _special_function(xp, "erfinv")(x),
+    lambda g, y, x: g * exp(y * y) * (1.0 / _TWO_OVER_SQRT_PI),
+    machine=False,
+)
 lgamma = unary(
-    "lgamma", lambda xp, x: _special_function(xp, "gammaln")(x), lambda g, y, x: g * digamma(x), cost=40
+    "lgamma",
+    lambda xp, x: _special_function(xp, "gammaln")(x),
+    lambda g, y, x: g * digamma(x),
+    cost=40,
 )
 
 
@@ -365,12 +437,14 @@ def _polygamma_infer(x: Node, n: int) -> Any:
 
 
 polygamma = Primitive(
-    "polygamma", "elementwise", _polygamma_infer,
+    "polygamma",
+    "elementwise",
+    _polygamma_infer,
     computed_in_float32(lambda xp, x, n: _special_function(xp, "polygamma")(n, x).astype(x.dtype)),
     (lambda g, y, x, n: g * polygamma(x, n=n + 1),),
-).register()  # fmt: skip
+).register()
 
-# --- selection and conversion ---------------------------------------------------------------------------------------
+# --- selection and conversion
 
 
 def _where_infer(c: Node, a: Node, b: Node) -> Any:
@@ -378,10 +452,17 @@ def _where_infer(c: Node, a: Node, b: Node) -> Any:
 
 
 where = Primitive(
-    "where", "elementwise", _where_infer, lambda xp, c, a, b: xp.where(c, a, b),
-    (None, lambda g, y, c, a, b: where(c, g, like(g, 0)), lambda g, y, c, a, b: where(c, like(g, 0), g)),
+    "where",
+    "elementwise",
+    _where_infer,
+    lambda xp, c, a, b: xp.where(c, a, b),
+    (
+        None,
+        lambda g, y, c, a, b: where(c, g, like(g, 0)),
+        lambda g, y, c, a, b: where(c, like(g, 0), g),
+    ),
     _machine("where"),
-).register()  # fmt: skip
+).register()
 
 
 def _cast_back(g: Node, y: Node, x: Node, dtype: DType) -> Node | None:
@@ -411,13 +492,21 @@ def _cast_lower(build: Any, x: Any, dtype: DType) -> Any:
 
 
 cast = Primitive(
-    "cast", "elementwise", lambda x, dtype: (x.shape, dtype), _cast_reference, (_cast_back,), _cast_lower
+    "cast",
+    "elementwise",
+    lambda x, dtype: (x.shape, dtype),
+    _cast_reference,
+    (_cast_back,),
+    _cast_lower,
 ).register()
 bitcast = Primitive(
-    "bitcast", "elementwise", lambda x, dtype: (x.shape, dtype),
-    lambda xp, x, dtype: xp.ascontiguousarray(x).view(dtype.np), None,
+    "bitcast",
+    "elementwise",
+    lambda x, dtype: (x.shape, dtype),
+    lambda xp, x, dtype: xp.ascontiguousarray(x).view(dtype.np),
+    None,
     lambda build, x, dtype: build("bitcast", dtype, x),
-).register()  # fmt: skip
+).register()
 
 
 def _zero_imag(g: Node) -> Node:
@@ -425,15 +514,23 @@ def _zero_imag(g: Node) -> Node:
 
 
 real = Primitive(
-    "real", "elementwise", lambda x: (x.shape, x.dtype.to_real()), lambda xp, x: x.real.copy(),
+    "real",
+    "elementwise",
+    lambda x: (x.shape, x.dtype.to_real()),
+    lambda xp, x: x.real.copy(),
     (lambda g, y, x: complex(g, _zero_imag(g)),),
-).register()  # fmt: skip
+).register()
 imag = Primitive(
-    "imag", "elementwise", lambda x: (x.shape, x.dtype.to_real()), lambda xp, x: x.imag.copy(),
+    "imag",
+    "elementwise",
+    lambda x: (x.shape, x.dtype.to_real()),
+    lambda xp, x: x.imag.copy(),
     (lambda g, y, x: complex(_zero_imag(g), g),),
-).register()  # fmt: skip
+).register()
 complex = Primitive(
-    "complex", "elementwise", lambda a, b: (a.shape, a.dtype.to_complex()),
+    "complex",
+    "elementwise",
+    lambda a, b: (a.shape, a.dtype.to_complex()),
     lambda xp, a, b: (a + 1j * b).astype(xp.complex128 if a.dtype == xp.float64 else xp.complex64),
     (lambda g, y, a, b: real(g), lambda g, y, a, b: imag(g)),
-).register()  # fmt: skip
+).register()

@@ -28,9 +28,12 @@ def _rows_reference(xp: Any, x: Any, idx: Any) -> Any:
 
 
 index_rows = Primitive(
-    "index_rows", "library", lambda x, idx: (idx.shape + x.shape[1:], x.dtype), _rows_reference,
+    "index_rows",
+    "library",
+    lambda x, idx: (idx.shape + x.shape[1:], x.dtype),
+    _rows_reference,
     (lambda g, y, x, idx: scatter_rows(like_shape(g, x.shape), idx, g, accumulate=True), None),
-).register()  # fmt: skip
+).register()
 
 
 def _add_at(xp: Any, out: Any, where: Any, values: Any) -> None:
@@ -68,9 +71,12 @@ def _scatter_rows_base(g: Node, y: Node, x: Node, idx: Node, src: Node, accumula
 
 # x (N, *rest) with rows ``idx`` replaced by, or increased by, ``src`` (idx.shape + rest).
 scatter_rows = Primitive(
-    "scatter_rows", "library", lambda x, idx, src, accumulate: (x.shape, x.dtype), _scatter_rows_reference,
+    "scatter_rows",
+    "library",
+    lambda x, idx, src, accumulate: (x.shape, x.dtype),
+    _scatter_rows_reference,
     (_scatter_rows_base, None, lambda g, y, x, idx, src, accumulate: index_rows(g, idx)),
-).register()  # fmt: skip
+).register()
 
 
 def _along(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
@@ -91,9 +97,17 @@ def _gather_reference(xp: Any, x: Any, index: Any, dim: int) -> Any:
 
 
 gather = Primitive(
-    "gather", "library", lambda x, index, dim: (index.shape, x.dtype), _gather_reference,
-    (lambda g, y, x, index, dim: scatter(like_shape(g, x.shape), index, g, dim=dim, reduce="add"), None),
-).register()  # fmt: skip
+    "gather",
+    "library",
+    lambda x, index, dim: (index.shape, x.dtype),
+    _gather_reference,
+    (
+        lambda g, y, x, index, dim: scatter(
+            like_shape(g, x.shape), index, g, dim=dim, reduce="add"
+        ),
+        None,
+    ),
+).register()
 
 
 def _scatter_reference(xp: Any, x: Any, index: Any, src: Any, dim: int, reduce: str | None) -> Any:
@@ -106,19 +120,27 @@ def _scatter_reference(xp: Any, x: Any, index: Any, src: Any, dim: int, reduce: 
     elif reduce == "add":
         _add_at(xp, out, where, src)
     else:
-        {"multiply": xp.multiply, "amax": xp.maximum, "amin": xp.minimum}[reduce].at(out, where, src)
+        {"multiply": xp.multiply, "amax": xp.maximum, "amin": xp.minimum}[reduce].at(
+            out, where, src
+        )
     return out
 
 
-def _scatter_base(g: Node, y: Node, x: Node, index: Node, src: Node, dim: int, reduce: str | None) -> Node:
+def _scatter_base(
+    g: Node, y: Node, x: Node, index: Node, src: Node, dim: int, reduce: str | None
+) -> Node:
     if reduce == "add":
         return g
     if reduce is None:
         return scatter(g, index, like_shape(g, index.shape), dim=dim, reduce=None)
-    raise NotImplementedError(f"the derivative of scatter with reduce='{reduce}' is not implemented")
+    raise NotImplementedError(
+        f"the derivative of scatter with reduce='{reduce}' is not implemented"
+    )
 
 
-def _scatter_src(g: Node, y: Node, x: Node, index: Node, src: Node, dim: int, reduce: str | None) -> Node:
+def _scatter_src(
+    g: Node, y: Node, x: Node, index: Node, src: Node, dim: int, reduce: str | None
+) -> Node:
     out = gather(g, index, dim=dim)
     if src.shape != index.shape:
         from cupola.ops.movement import pad
@@ -129,9 +151,12 @@ def _scatter_src(g: Node, y: Node, x: Node, index: Node, src: Node, dim: int, re
 
 
 scatter = Primitive(
-    "scatter", "library", lambda x, index, src, dim, reduce: (x.shape, x.dtype), _scatter_reference,
+    "scatter",
+    "library",
+    lambda x, index, src, dim, reduce: (x.shape, x.dtype),
+    _scatter_reference,
     (_scatter_base, None, _scatter_src),
-).register()  # fmt: skip
+).register()
 
 
 def _mask_count(xp: Any, mask: Any) -> Any:
@@ -149,8 +174,10 @@ def _nonzero_infer(x: Node, count: int) -> tuple[Shape, DType]:
 
 # Positions of the elements that are not zero; their number is known before this is recorded.
 nonzero = Primitive(
-    "nonzero", "library", _nonzero_infer,
+    "nonzero",
+    "library",
+    _nonzero_infer,
     lambda xp, x, count: xp.stack(xp.nonzero(x), axis=-1).astype(xp.int64).reshape(count, x.ndim),
-).register()  # fmt: skip
+).register()
 
 __all__ = ["count_nonzero", "gather", "index_rows", "like", "nonzero", "scatter", "scatter_rows"]

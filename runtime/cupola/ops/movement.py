@@ -16,11 +16,13 @@ Shape = tuple[int, ...]
 Result = tuple[Shape, DType]
 
 
-# --- expand, reshape, permute, flip ---------------------------------------------------------------------------------
+# --- expand, reshape, permute, flip
 
 
 def _expand_infer(x: Node, shape: Shape) -> Result:
-    if len(shape) != len(x.shape) or any(a not in (1, b) for a, b in zip(x.shape, shape, strict=True)):
+    if len(shape) != len(x.shape) or any(
+        a not in (1, b) for a, b in zip(x.shape, shape, strict=True)
+    ):
         raise RuntimeError(f"expand: {list(x.shape)} does not broadcast to {list(shape)}")
     return shape, x.dtype
 
@@ -31,20 +33,29 @@ def _expand_back(g: Node, y: Node, x: Node, shape: Shape) -> Node:
 
 
 expand = Primitive(
-    "expand", "movement", _expand_infer, lambda xp, x, shape: xp.broadcast_to(x, shape), (_expand_back,)
+    "expand",
+    "movement",
+    _expand_infer,
+    lambda xp, x, shape: xp.broadcast_to(x, shape),
+    (_expand_back,),
 ).register()
 
 
 def _reshape_infer(x: Node, shape: Shape) -> Result:
     if math.prod(shape) != math.prod(x.shape):
-        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {math.prod(x.shape)}")
+        raise RuntimeError(
+            f"shape '{list(shape)}' is invalid for input of size {math.prod(x.shape)}"
+        )
     return shape, x.dtype
 
 
 reshape = Primitive(
-    "reshape", "movement", _reshape_infer, lambda xp, x, shape: x.reshape(shape),
+    "reshape",
+    "movement",
+    _reshape_infer,
+    lambda xp, x, shape: x.reshape(shape),
     (lambda g, y, x, shape: reshape(g, shape=x.shape),),
-).register()  # fmt: skip
+).register()
 
 
 def inverse_permutation(dims: Shape) -> Shape:
@@ -56,16 +67,21 @@ def inverse_permutation(dims: Shape) -> Shape:
 
 
 permute = Primitive(
-    "permute", "movement", lambda x, dims: (tuple(x.shape[d] for d in dims), x.dtype),
+    "permute",
+    "movement",
+    lambda x, dims: (tuple(x.shape[d] for d in dims), x.dtype),
     lambda xp, x, dims: x.transpose(dims),
     (lambda g, y, x, dims: permute(g, dims=inverse_permutation(dims)),),
-).register()  # fmt: skip
+).register()
 flip = Primitive(
-    "flip", "movement", lambda x, dims: (x.shape, x.dtype), lambda xp, x, dims: xp.flip(x, dims),
+    "flip",
+    "movement",
+    lambda x, dims: (x.shape, x.dtype),
+    lambda xp, x, dims: xp.flip(x, dims),
     (lambda g, y, x, dims: flip(g, dims=dims),),
-).register()  # fmt: skip
+).register()
 
-# --- slice, pad, slice_update ---------------------------------------------------------------------------------------
+# --- slice, pad, slice_update
 
 
 def _extent(start: int, stop: int, step: int) -> int:
@@ -82,9 +98,7 @@ def _box(starts: Shape, stops: Shape, steps: Shape) -> tuple[builtins.slice, ...
 
 def _slice_back(g: Node, y: Node, x: Node, starts: Shape, stops: Shape, steps: Shape) -> Node:
     if all(s == 1 for s in steps):
-        pairs = tuple(
-            (a, n - a - k) for a, n, k in zip(starts, x.shape, y.shape, strict=True)
-        )
+        pairs = tuple((a, n - a - k) for a, n, k in zip(starts, x.shape, y.shape, strict=True))
         return pad(g, pairs=pairs, value=0)
     zeros = like_shape(g, x.shape)
     return slice_update(zeros, g, starts=starts, stops=stops, steps=steps)
@@ -98,9 +112,12 @@ def like_shape(g: Node, shape: Shape, value: Any = 0) -> Node:
 
 
 slice = Primitive(
-    "slice", "movement", _slice_infer, lambda xp, x, starts, stops, steps: x[_box(starts, stops, steps)],
+    "slice",
+    "movement",
+    _slice_infer,
+    lambda xp, x, starts, stops, steps: x[_box(starts, stops, steps)],
     (_slice_back,),
-).register()  # fmt: skip
+).register()
 
 
 def _pad_infer(x: Node, pairs: tuple[tuple[int, int], ...], value: Any) -> Result:
@@ -127,27 +144,35 @@ def _update_reference(xp: Any, x: Any, v: Any, starts: Shape, stops: Shape, step
     return out
 
 
-def _update_base_back(g: Node, y: Node, x: Node, v: Node, starts: Shape, stops: Shape, steps: Shape) -> Node:
+def _update_base_back(
+    g: Node, y: Node, x: Node, v: Node, starts: Shape, stops: Shape, steps: Shape
+) -> Node:
     return slice_update(g, like_shape(g, v.shape), starts=starts, stops=stops, steps=steps)
 
 
-def _update_value_back(g: Node, y: Node, x: Node, v: Node, starts: Shape, stops: Shape, steps: Shape) -> Node:
+def _update_value_back(
+    g: Node, y: Node, x: Node, v: Node, starts: Shape, stops: Shape, steps: Shape
+) -> Node:
     return slice(g, starts=starts, stops=stops, steps=steps)
 
 
 slice_update = Primitive(
-    "slice_update", "library", lambda x, v, starts, stops, steps: (x.shape, x.dtype), _update_reference,
+    "slice_update",
+    "library",
+    lambda x, v, starts, stops, steps: (x.shape, x.dtype),
+    _update_reference,
     (_update_base_back, _update_value_back),
-).register()  # fmt: skip
+).register()
 
-# --- sliding windows ------------------------------------------------------------------------------------------------
+# --- sliding windows
 
 
 def _window_infer(x: Node, size: Shape, stride: Shape, dilation: Shape) -> Result:
     k = len(size)
     lead, space = x.shape[: x.ndim - k], x.shape[x.ndim - k :]
     out = tuple(
-        (n - d * (w - 1) - 1) // s + 1 for n, w, s, d in zip(space, size, stride, dilation, strict=True)
+        (n - d * (w - 1) - 1) // s + 1
+        for n, w, s, d in zip(space, size, stride, dilation, strict=True)
     )
     return (*lead, *out, *size), x.dtype
 
@@ -172,7 +197,9 @@ def _window_back(g: Node, y: Node, x: Node, size: Shape, stride: Shape, dilation
     return fold(g, shape=x.shape, size=size, stride=stride, dilation=dilation)
 
 
-window = Primitive("window", "movement", _window_infer, _window_reference, (_window_back,)).register()
+window = Primitive(
+    "window", "movement", _window_infer, _window_reference, (_window_back,)
+).register()
 
 
 def _fold_reference(
@@ -195,11 +222,18 @@ def _fold_reference(
 
 # Adds overlapping windows up again: the adjoint of ``window``.
 fold = Primitive(
-    "fold", "library", lambda g, shape, size, stride, dilation: (shape, g.dtype), _fold_reference,
-    (lambda g, y, x, shape, size, stride, dilation: window(g, size=size, stride=stride, dilation=dilation),),
-).register()  # fmt: skip
+    "fold",
+    "library",
+    lambda g, shape, size, stride, dilation: (shape, g.dtype),
+    _fold_reference,
+    (
+        lambda g, y, x, shape, size, stride, dilation: window(
+            g, size=size, stride=stride, dilation=dilation
+        ),
+    ),
+).register()
 
-# --- arbitrary strides ----------------------------------------------------------------------------------------------
+# --- arbitrary strides
 
 
 def strided_index(xp: Any, shape: Shape, strides: Shape, offset: int) -> Any:
@@ -215,40 +249,62 @@ def _strided_reference(xp: Any, x: Any, shape: Shape, strides: Shape, offset: in
     return x.reshape(-1)[strided_index(xp, shape, strides, offset)]
 
 
-def _strided_add_reference(xp: Any, g: Any, shape: Shape, strides: Shape, offset: int, into: Shape) -> Any:
+def _strided_add_reference(
+    xp: Any, g: Any, shape: Shape, strides: Shape, offset: int, into: Shape
+) -> Any:
     out = xp.zeros(math.prod(into), g.dtype)
     xp.add.at(out, strided_index(xp, shape, strides, offset).reshape(-1), g.reshape(-1))
     return out.reshape(into)
 
 
 as_strided = Primitive(
-    "as_strided", "library", lambda x, shape, strides, offset: (shape, x.dtype), _strided_reference,
-    (lambda g, y, x, shape, strides, offset:
-        as_strided_add(g, shape=shape, strides=strides, offset=offset, into=x.shape),),
-).register()  # fmt: skip
+    "as_strided",
+    "library",
+    lambda x, shape, strides, offset: (shape, x.dtype),
+    _strided_reference,
+    (
+        lambda g, y, x, shape, strides, offset: as_strided_add(
+            g, shape=shape, strides=strides, offset=offset, into=x.shape
+        ),
+    ),
+).register()
 as_strided_add = Primitive(
-    "as_strided_add", "library", lambda g, shape, strides, offset, into: (into, g.dtype), _strided_add_reference,
-    (lambda g, y, x, shape, strides, offset, into: as_strided(g, shape=shape, strides=strides, offset=offset),),
-).register()  # fmt: skip
+    "as_strided_add",
+    "library",
+    lambda g, shape, strides, offset, into: (into, g.dtype),
+    _strided_add_reference,
+    (
+        lambda g, y, x, shape, strides, offset, into: as_strided(
+            g, shape=shape, strides=strides, offset=offset
+        ),
+    ),
+).register()
 
 
-def _strided_update_reference(xp: Any, x: Any, v: Any, shape: Shape, strides: Shape, offset: int) -> Any:
+def _strided_update_reference(
+    xp: Any, x: Any, v: Any, shape: Shape, strides: Shape, offset: int
+) -> Any:
     out = x.reshape(-1).copy()
     out[strided_index(xp, shape, strides, offset)] = v
     return out.reshape(x.shape)
 
 
 as_strided_update = Primitive(
-    "as_strided_update", "library", lambda x, v, shape, strides, offset: (x.shape, x.dtype),
+    "as_strided_update",
+    "library",
+    lambda x, v, shape, strides, offset: (x.shape, x.dtype),
     _strided_update_reference,
     (
         lambda g, y, x, v, shape, strides, offset: as_strided_update(
-            g, like_shape(g, v.shape), shape=shape, strides=strides, offset=offset),
-        lambda g, y, x, v, shape, strides, offset: as_strided(g, shape=shape, strides=strides, offset=offset),
+            g, like_shape(g, v.shape), shape=shape, strides=strides, offset=offset
+        ),
+        lambda g, y, x, v, shape, strides, offset: as_strided(
+            g, shape=shape, strides=strides, offset=offset
+        ),
     ),
-).register()  # fmt: skip
+).register()
 
-# --- joining --------------------------------------------------------------------------------------------------------
+# --- joining
 
 
 def _cat_infer(*xs: Node, dim: int) -> Result:
@@ -272,11 +328,14 @@ class _CatRules:
 
 
 cat = Primitive(
-    "cat", "library", _cat_infer, lambda xp, *xs, dim: xp.concatenate(xs, axis=dim),
+    "cat",
+    "library",
+    _cat_infer,
+    lambda xp, *xs, dim: xp.concatenate(xs, axis=dim),
     _CatRules(),  # type: ignore[arg-type]
-).register()  # fmt: skip
+).register()
 
-# --- positions ------------------------------------------------------------------------------------------------------
+# --- positions
 
 
 def _iota_reference(xp: Any, x: Any, dim: int) -> Any:
@@ -286,9 +345,15 @@ def _iota_reference(xp: Any, x: Any, dim: int) -> Any:
 
 
 # The coordinate along ``dim``; its operand gives shape, dtype (int64) and device only.
-iota = Primitive("iota", "elementwise", lambda x, dim: (x.shape, x.dtype), _iota_reference).register()
+iota = Primitive(
+    "iota", "elementwise", lambda x, dim: (x.shape, x.dtype), _iota_reference
+).register()
 copy = Primitive(
-    "copy", "library", lambda x, **_: (x.shape, x.dtype), lambda xp, x: x.copy(), (lambda g, y, x: g,)
+    "copy",
+    "library",
+    lambda x, **_: (x.shape, x.dtype),
+    lambda xp, x: x.copy(),
+    (lambda g, y, x: g,),
 ).register()
 
 
@@ -300,5 +365,20 @@ transfer = Primitive(
     "transfer", "library", lambda x, device: (x.shape, x.dtype), None, (_transfer_back,)
 ).register()
 
-__all__ = ["as_strided", "cat", "copy", "expand", "flip", "fold", "iota", "like", "pad", "permute", "reshape",
-           "slice", "slice_update", "transfer", "window"]  # fmt: skip
+__all__ = [
+    "as_strided",
+    "cat",
+    "copy",
+    "expand",
+    "flip",
+    "fold",
+    "iota",
+    "like",
+    "pad",
+    "permute",
+    "reshape",
+    "slice",
+    "slice_update",
+    "transfer",
+    "window",
+]

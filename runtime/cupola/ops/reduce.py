@@ -43,7 +43,9 @@ def _wide(xp: Any, x: Any) -> Any:
 def _reference(name: str) -> Any:
     def reference(xp: Any, x: Any, dims: Shape) -> Any:
         if name in ("sum", "prod"):
-            return getattr(xp, name)(_wide(xp, x), axis=dims, keepdims=True, dtype=_wide(xp, x).dtype).astype(x.dtype)
+            return getattr(xp, name)(
+                _wide(xp, x), axis=dims, keepdims=True, dtype=_wide(xp, x).dtype
+            ).astype(x.dtype)
         return getattr(xp, name)(x, axis=dims, keepdims=True)
 
     return reference
@@ -97,7 +99,8 @@ def _arg_reference(name: str) -> Any:
     return reference
 
 
-# Over several dims the result is the row-major position within them; NaN counts as extreme, the first one wins.
+# Over several dims the result is the row-major position within them; NaN counts as extreme, the
+# first one wins.
 argmax = Primitive("argmax", "reduce", _infer_index, _arg_reference("argmax")).register()
 argmin = Primitive("argmin", "reduce", _infer_index, _arg_reference("argmin")).register()
 

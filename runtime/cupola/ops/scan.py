@@ -38,7 +38,9 @@ def _exclusive_reference(xp: Any, x: Any, dim: int) -> Any:
 
 
 def _product_back(exclusive: bool) -> Any:
-    """d y_j / d x_i is the product of the factors of y_j other than x_i: an O(n^2) sum that stays right at zeros."""
+    """d y_j / d x_i is the product of the factors of y_j other than x_i: an O(n^2) sum that stays
+    right at zeros.
+    """
 
     def rule(g: Node, y: Node, x: Node, dim: int) -> Node:
         return cumprod_grad(g, x, dim=dim, exclusive=exclusive)
@@ -61,13 +63,24 @@ def _cumprod_grad_reference(xp: Any, g: Any, x: Any, dim: int, exclusive: bool) 
 
 
 cumprod_grad = Primitive(
-    "cumprod_grad", "library", lambda g, x, dim, exclusive: (x.shape, x.dtype), _cumprod_grad_reference
+    "cumprod_grad",
+    "library",
+    lambda g, x, dim, exclusive: (x.shape, x.dtype),
+    _cumprod_grad_reference,
 ).register()
 cumprod = Primitive(
-    "cumprod", "library", lambda x, dim: (x.shape, x.dtype), _scan("cumprod"), (_product_back(False),)
+    "cumprod",
+    "library",
+    lambda x, dim: (x.shape, x.dtype),
+    _scan("cumprod"),
+    (_product_back(False),),
 ).register()
 exclusive_cumprod = Primitive(
-    "exclusive_cumprod", "library", lambda x, dim: (x.shape, x.dtype), _exclusive_reference, (_product_back(True),)
+    "exclusive_cumprod",
+    "library",
+    lambda x, dim: (x.shape, x.dtype),
+    _exclusive_reference,
+    (_product_back(True),),
 ).register()
 
 
@@ -91,5 +104,14 @@ def _index_infer(x: Node, dim: int) -> Any:
 cummax_index = Primitive("cummax_index", "library", _index_infer, _running("max")).register()
 cummin_index = Primitive("cummin_index", "library", _index_infer, _running("min")).register()
 
-__all__ = ["cast", "cummax_index", "cummin_index", "cumprod", "cumsum", "eq", "exclusive_cumprod", "like_shape",
-           "scatter"]  # fmt: skip
+__all__ = [
+    "cast",
+    "cummax_index",
+    "cummin_index",
+    "cumprod",
+    "cumsum",
+    "eq",
+    "exclusive_cumprod",
+    "like_shape",
+    "scatter",
+]

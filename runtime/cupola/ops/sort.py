@@ -13,7 +13,8 @@ def _argsort_reference(xp: Any, x: Any, dim: int, descending: bool) -> Any:
         x = x.astype(xp.float32)
     if not descending:
         return xp.argsort(x, axis=dim, kind="stable").astype(xp.int64)
-    # A stable descending order: sort the reversed sequence, then reverse positions. NaN comes first, as in PyTorch.
+    # A stable descending order: sort the reversed sequence, then reverse positions. NaN comes
+    # first, as in PyTorch.
     back = xp.flip(x, dim)
     order = xp.argsort(back, axis=dim, kind="stable")
     return xp.flip(x.shape[dim] - 1 - order, dim).astype(xp.int64)
@@ -35,5 +36,8 @@ def _searchsorted_reference(xp: Any, edges: Any, values: Any, right: bool) -> An
 
 
 searchsorted = Primitive(
-    "searchsorted", "library", lambda edges, values, right: (values.shape, dtypes.int64), _searchsorted_reference
+    "searchsorted",
+    "library",
+    lambda edges, values, right: (values.shape, dtypes.int64),
+    _searchsorted_reference,
 ).register()

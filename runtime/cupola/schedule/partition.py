@@ -1,4 +1,6 @@
-"""Partition: which items are stored in memory, and the order of kernels, library calls and views."""
+"""Partition: which items are stored in memory, and the order of kernels, library calls and
+views.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,11 @@ from typing import NamedTuple
 from cupola.ir.program import Item, Lowered, NeedBoundary, Plan, Program, StridedView, is_generated
 from cupola.schedule.verify import verify
 
-# Recomputing an expression in several kernels is cheaper than storing it up to this many machine operations an element.
+# Recomputing an expression in several kernels is cheaper than storing it up to this many machine
+# operations an element.
 RECOMPUTE_LIMIT = 32
-# An expression this long gets a kernel of its own, so that source text and register use stay bounded.
+# An expression this long gets a kernel of its own, so that source text and register use stay
+# bounded.
 KERNEL_LIMIT = 400
 # Expressions repeated by broadcasting are stored unless they are cheaper than this.
 BROADCAST_LIMIT = 3
@@ -28,7 +32,9 @@ class Lowering(NamedTuple):
 
 
 def can_generate(program: Program, item: Item) -> bool:
-    """Whether an item can be part of a generated kernel (else its library call or reference runs)."""
+    """Whether an item can be part of a generated kernel (else its library call or reference
+    runs).
+    """
     kind = item.op.kind
     if kind == "library" or item.op.multi or item.op.name == "item":
         return False
@@ -44,7 +50,9 @@ def can_generate(program: Program, item: Item) -> bool:
         if item.dtype.category == 1:
             if name == "pow":
                 return False
-            if name in _INTEGER_DIVISION:  # division by zero is an error, which only the reference raises
+            if (
+                name in _INTEGER_DIVISION
+            ):  # division by zero is an error, which only the reference raises
                 return program.items[item.srcs[1]].op.name == "const"
         if name == "bitcast" and any(t.itemsize == 2 for t in types):
             return False
@@ -65,7 +73,9 @@ class Partition:
         self.decide()
 
     def decide(self) -> None:
-        """The first choice: operands of library calls, wanted items, reductions, what is dear to recompute."""
+        """The first choice: operands of library calls, wanted items, reductions, what is dear to
+        recompute.
+        """
         work = [0] * len(self.items)
         leaves: list[frozenset[int]] = [frozenset()] * len(self.items)
         for i, item in enumerate(self.items):
@@ -77,15 +87,20 @@ class Partition:
                 if any(not self.generated[c] for c in self.consumers[i]):
                     self.store(i, work, leaves)  # a library call needs it as an array
                 continue
-            work[i] = item.op.cost * (item.op.kind == "elementwise") + sum(work[s] for s in set(item.srcs))
-            leaves[i] = frozenset().union(*(leaves[s] for s in item.srcs)) if item.srcs else frozenset()
+            work[i] = item.op.cost * (item.op.kind == "elementwise") + sum(
+                work[s] for s in set(item.srcs)
+            )
+            leaves[i] = (
+                frozenset().union(*(leaves[s] for s in item.srcs)) if item.srcs else frozenset()
+            )
             readers = self.consumers[i]
             if any(not self.generated[c] for c in readers):
                 self.store(i, work, leaves)
             elif item.op.kind == "reduce":
                 if self.can_inline(i):
                     self.inlined.add(i)
-                    # What reads it is as dear as the whole reduction: never computed twice, let alone an element.
+                    # What reads it is as dear as the whole reduction: never computed twice, let
+                    # alone an element.
                     work[i] += RECOMPUTE_LIMIT + 1
                 else:
                     self.store(i, work, leaves)
@@ -114,7 +129,9 @@ class Partition:
         return False
 
     def can_inline(self, i: int) -> bool:
-        """Whether a reduction's only reader is an elementwise epilogue of the same number of elements."""
+        """Whether a reduction's only reader is an elementwise epilogue of the same number of
+        elements.
+        """
         size = _count(self.items[i].shape)
         j = i
         for _ in range(8):
@@ -145,7 +162,9 @@ class Partition:
         return False
 
     def require(self, i: int) -> None:
-        """Stores an item because lowering needs it stored: in memory of its own, in row-major order."""
+        """Stores an item because lowering needs it stored: in memory of its own, in row-major
+        order.
+        """
         item = self.items[i]
         if item.op.name == "buffer" and item.attr("strides") is not None:
             self.items[i] = item._replace(attrs=(("strides", None),))
@@ -207,7 +226,9 @@ def _lower_all(
 
 
 def _covered(partition: Partition, root: int) -> set[int]:
-    """Everything a kernel looks at: what it computes and what it reads, through stored views too."""
+    """Everything a kernel looks at: what it computes and what it reads, through stored views
+    too.
+    """
     seen: set[int] = set()
     stack = [root]
     while stack:

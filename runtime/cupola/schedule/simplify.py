@@ -6,9 +6,11 @@ from cupola.ir.program import Item, Program
 
 
 def resolve_aliases(program: Program) -> tuple[Program, list[int]]:
-    """Removes aliases (leaf, detach) and equal items; returns where each old item's value is now found.
+    """Removes aliases (leaf, detach) and equal items; returns where each old item's value is now
+    found.
 
-    Two items are equal if they apply one primitive with equal attributes to equal operands. Constants are equal
+    Two items are equal if they apply one primitive with equal attributes to equal operands.
+    Constants are equal
     only to themselves: their numbers are not part of the program.
     """
     items: list[Item] = []
@@ -39,7 +41,9 @@ def resolve_aliases(program: Program) -> tuple[Program, list[int]]:
 
 
 def _is_number(item: Item, value: int) -> bool:
-    return item.op.name == "const" and item.attr("value") == value and item.attr("value") is not None
+    return (
+        item.op.name == "const" and item.attr("value") == value and item.attr("value") is not None
+    )
 
 
 def _shortcut(item: Item, items: list[Item]) -> int | None:
@@ -83,6 +87,8 @@ def remove_dead(program: Program, place: list[int]) -> tuple[Program, list[int]]
 
 
 def simplify(program: Program) -> tuple[Program, list[int]]:
-    """All passes in order; returns the program and the new position of each original item (-1: not needed)."""
+    """All passes in order; returns the program and the new position of each original item (-1: not
+    needed).
+    """
     program, place = resolve_aliases(program)
     return remove_dead(program, place)

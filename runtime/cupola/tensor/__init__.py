@@ -13,7 +13,19 @@ from cupola.tensor.modes import (
 )
 
 __all__ = [
-    "Function", "Size", "Tensor", "apply", "as_tensor", "enable_grad", "from_numpy", "inference_mode",
-    "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "once_differentiable", "set_grad_enabled", "tensor",
+    "Function",
+    "Size",
+    "Tensor",
+    "apply",
+    "as_tensor",
+    "enable_grad",
+    "from_numpy",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "once_differentiable",
+    "set_grad_enabled",
+    "tensor",
     "wrap",
-]  # fmt: skip
+]

@@ -1,7 +1,9 @@
 """Aliasing: tensors that share storage, and how a write through one of them reaches the others.
 
-Storage holds the value of the whole region as a node. A view is a chain of movement steps from it. Writing through a
-view runs the chain backwards and gives storage a new node; reading a view after that replays its chain.
+Storage holds the value of the whole region as a node. A view is a chain of movement steps from it.
+Writing through a
+view runs the chain backwards and gives storage a new node; reading a view after that replays its
+chain.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ class Storage:
     Attributes:
         node: current value of the whole region, without gradient history.
         version: counts in-place writes.
-        sharers: weak references to the tensors that hold the region with a gradient history of their own.
+        sharers: weak references to the tensors that hold the region with a gradient history of
+            their own.
         written: what was last written through a view; stale after the next write.
-        external: a NumPy array that the user shares with us; read afresh at every use, written through.
+        external: a NumPy array that the user shares with us; read afresh at every use, written
+            through.
     """
 
     __slots__ = ("external", "node", "sharers", "version", "written")
@@ -78,6 +82,7 @@ def write(base: Node, chain: Chain, value: Node) -> Node:
         if value.op is source.CONST:  # the same number everywhere
             return source.const(value.attrs["value"], base.shape, base.dtype, base.device)
     raise RuntimeError(
-        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+        "unsupported operation: more than one element of the written-to tensor refers to a "
+        "single memory location. "
         "Please clone() the tensor before performing the operation."
     )

@@ -26,14 +26,17 @@ def _seeds(roots: list[Tensor], given: Any) -> list[Node]:
     for root, g in zip(roots, grads, strict=True):
         node = root.node
         if not node.requires_grad:
-            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+            raise RuntimeError(
+                "element 0 of tensors does not require grad and does not have a grad_fn"
+            )
         if g is None:
             if node.numel != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             out.append(source.const(1, node.shape, node.dtype, node.device))
         elif g.node.shape != node.shape:
             raise RuntimeError(
-                f"Mismatch in shape: grad_output[0] has a shape of {g.shape} and output[0] has a shape of {root.shape}."
+                f"Mismatch in shape: grad_output[0] has a shape of {g.shape} and output[0] has a "
+                f"shape of {root.shape}."
             )
         else:
             out.append(g.node)
@@ -41,13 +44,19 @@ def _seeds(roots: list[Tensor], given: Any) -> list[Node]:
 
 
 def backward(
-    tensors: Tensors, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
-    grad_variables: Any = None, inputs: Any = None,
-) -> None:  # fmt: skip
-    """Adds gradients of ``tensors`` to the ``grad`` of leaves, or of ``inputs`` only (torch.autograd.backward).
+    tensors: Tensors,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Adds gradients of ``tensors`` to the ``grad`` of leaves, or of ``inputs`` only
+    (torch.autograd.backward).
 
     Raises:
-        RuntimeError: nothing requires a gradient, a seed is missing or has the wrong shape, the graph was freed.
+        RuntimeError: nothing requires a gradient, a seed is missing or has the wrong shape, the
+            graph was freed.
     """
     roots = _listed(tensors)
     nodes = [t.node for t in roots]
@@ -75,24 +84,36 @@ def backward(
 
 
 def grad(
-    outputs: Tensors, inputs: Tensors, grad_outputs: Any = None, retain_graph: bool | None = None,
-    create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None,
-    is_grads_batched: bool = False, materialize_grads: bool = False,
-) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Gradients of ``outputs`` with respect to ``inputs``, returned and not accumulated (torch.autograd.grad).
+    outputs: Tensors,
+    inputs: Tensors,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of ``outputs`` with respect to ``inputs``, returned and not accumulated
+    (torch.autograd.grad).
 
     Raises:
-        RuntimeError: an input was not used and neither ``allow_unused`` nor ``materialize_grads`` is given.
+        RuntimeError: an input was not used and neither ``allow_unused`` nor ``materialize_grads``
+            is given.
     """
     if is_grads_batched:
-        raise NotImplementedError("is_grads_batched=True: call grad once for each row of grad_outputs")
+        raise NotImplementedError(
+            "is_grads_batched=True: call grad once for each row of grad_outputs"
+        )
     roots, targets = _listed(outputs), _listed(inputs)
     for t in targets:
         if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     retain = create_graph if retain_graph is None else retain_graph
     wanted = [t.node for t in targets]
-    found = autodiff.backward([t.node for t in roots], _seeds(roots, grad_outputs), wanted, create_graph, retain)
+    found = autodiff.backward(
+        [t.node for t in roots], _seeds(roots, grad_outputs), wanted, create_graph, retain
+    )
     out: list[Tensor | None] = []
     for node in wanted:
         g = found.get(id(node))
@@ -100,7 +121,8 @@ def grad(
             g = source.const(0, node.shape, node.dtype, node.device)
         if g is None and not allow_unused:
             raise RuntimeError(
-                "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True "
+                "One of the differentiated Tensors appears to not have been used in the graph. "
+                "Set allow_unused=True "
                 "if this is the desired behavior."
             )
         out.append(None if g is None else wrap(g))

@@ -23,14 +23,28 @@ def _rebuild(cls: type, array: Any, device: str, requires_grad: bool, extra: dic
 
 def _extras(t: Tensor) -> dict[str, Any]:
     """Attributes that the user set."""
-    own = ("_n", "_storage", "_chain", "_base", "_base_chain", "_seen", "_ver", "_grad", "_retains", "_post_hooks")
+    own = (
+        "_n",
+        "_storage",
+        "_chain",
+        "_base",
+        "_base_chain",
+        "_seen",
+        "_ver",
+        "_grad",
+        "_retains",
+        "_post_hooks",
+    )
     return {k: v for k, v in t.__dict__.items() if k not in own}
 
 
 def reduce(t: Tensor) -> Any:
     """What pickle stores: the value as an array, device, flags."""
     array = engine.to_numpy(t.node)
-    return (_rebuild, (type(t), array.copy(), str(t.device), t.requires_grad and t.is_leaf, _extras(t)))
+    return (
+        _rebuild,
+        (type(t), array.copy(), str(t.device), t.requires_grad and t.is_leaf, _extras(t)),
+    )
 
 
 def deepcopy(t: Tensor, memo: dict[int, Any]) -> Any:
@@ -43,8 +57,10 @@ def deepcopy(t: Tensor, memo: dict[int, Any]) -> Any:
         return memo[id(t)]
     if not t.is_leaf:
         raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
-            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage."
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+            "protocol at the moment. "
+            "If you were attempting to deepcopy a module, this may be because of a "
+            "torch.nn.utils.weight_norm usage."
         )
     from cupola.ops.movement import copy
 

@@ -1,4 +1,6 @@
-"""The Tensor class: handle, aliases, in-place writes, gradients. Operators are attached from ``functional``."""
+"""The Tensor class: handle, aliases, in-place writes, gradients. Operators are attached from
+``functional``.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ class Size(tuple[int, ...]):
 
 
 class Tensor:
-    """A multi-dimensional array of one dtype on one device, with optional gradient history (torch.Tensor).
+    """A multi-dimensional array of one dtype on one device, with optional gradient history
+    (torch.Tensor).
 
     The handle is mutable, the value is not: in-place operators rebind the handle to a new node.
     """
@@ -82,7 +85,7 @@ class Tensor:
             out.requires_grad = True
         return out
 
-    # --- the node behind the handle ---------------------------------------------------------------------------------
+    # --- the node behind the handle
 
     @property
     def node(self) -> Node:
@@ -108,7 +111,9 @@ class Tensor:
         return self._n
 
     def _snapshot(self, storage: Storage) -> Node:
-        """A copy of memory shared with NumPy: what is recorded now must not change when the array does."""
+        """A copy of memory shared with NumPy: what is recorded now must not change when the array
+        does.
+        """
         array = storage.external.copy()
         node = source.buffer(array, dtypes.from_numpy_dtype(array.dtype), self._n.device)
         node = replay(node, self._chain)
@@ -146,7 +151,9 @@ class Tensor:
         self._n = source.detach(node)
 
     def view_by(self, op: Primitive, **attrs: Any) -> Tensor:
-        """A view of this tensor through one movement primitive; writes through it reach this tensor."""
+        """A view of this tensor through one movement primitive; writes through it reach this
+        tensor.
+        """
         node = op(self.node, **attrs)
         out = wrap(node)
         step = ((op, attrs),)
@@ -164,11 +171,13 @@ class Tensor:
     def assign(self, value: Node, since: int | None = None) -> Tensor:
         """Writes ``value`` (same shape and dtype) into this tensor in place, reaching all aliases.
 
-        ``since`` is the number of recorded nodes when the operator began: what it recorded itself may read the old
+        ``since`` is the number of recorded nodes when the operator began: what it recorded itself
+        may read the old
         value in a backward pass, what was recorded before may not.
 
         Raises:
-            RuntimeError: this is a leaf (or a view of one) that requires a gradient, and gradients are recorded.
+            RuntimeError: this is a leaf (or a view of one) that requires a gradient, and gradients
+                are recorded.
         """
         node = self.node
         if mode.grad and node.requires_grad:
@@ -191,7 +200,9 @@ class Tensor:
         return self
 
     def _mark_stale(self, storage: Storage, since: int) -> None:
-        """Says of what the other holders of the storage have recorded that it was overwritten; not through ``data``."""
+        """Says of what the other holders of the storage have recorded that it was overwritten; not
+        through ``data``.
+        """
         if storage.written is not None:
             storage.written.stale = since
         if not self._silent:
@@ -203,9 +214,14 @@ class Tensor:
     def _check_leaf(self, node: Node) -> None:
         if self._base is not None:
             if self._base.is_leaf and self._base.requires_grad:
-                raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+                raise RuntimeError(
+                    "a view of a leaf Variable that requires grad is being used in an in-place "
+                    "operation."
+                )
         elif node.op is source.LEAF:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            raise RuntimeError(
+                "a leaf Variable that requires grad is being used in an in-place operation."
+            )
 
     def _assign_root(self, value: Node) -> None:
         if value.order != self._n.order:  # writing does not move the tensor in memory
@@ -233,7 +249,7 @@ class Tensor:
         storage.version += 1
         self._seen = storage.version
 
-    # --- what it is -------------------------------------------------------------------------------------------------
+    # --- what it is
 
     @property
     def shape(self) -> Size:
@@ -245,7 +261,7 @@ class Tensor:
 
     @property
     def dtype(self) -> DType:
-        return self._n.dtype  # type: ignore[no-any-return]
+        return self._n.dtype
 
     @property
     def device(self) -> Device:
@@ -270,7 +286,7 @@ class Tensor:
     def __len__(self) -> int:
         if not self._n.shape:
             raise TypeError("len() of a 0-d tensor")
-        return self._n.shape[0]  # type: ignore[no-any-return]
+        return self._n.shape[0]
 
     def element_size(self) -> int:
         """Bytes of one element."""
@@ -309,7 +325,7 @@ class Tensor:
 
         return strided
 
-    # --- gradients --------------------------------------------------------------------------------------------------
+    # --- gradients
 
     @property
     def requires_grad(self) -> bool:
@@ -321,8 +337,10 @@ class Tensor:
         if not wanted:
             if node.requires_grad and node.op is not source.LEAF:
                 raise RuntimeError(
-                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
-                    "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                    "you can only change requires_grad flags of leaf variables. If you want to "
+                    "use a computed variable "
+                    "in a subgraph that doesn't require differentiation use var_no_grad = "
+                    "var.detach()."
                 )
             self._n = source.detach(node)
         elif not node.requires_grad:
@@ -364,13 +382,18 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got {type(value).__name__}")
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got {type(value).__name__}"
+                )
             if value._n.shape != self._n.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: expected {list(self.shape)}, got {list(value.shape)}"
+                    f"assigned grad has data of a different size: expected {list(self.shape)}, "
+                    f"got {list(value.shape)}"
                 )
             if value._n.device is not self._n.device:
-                raise RuntimeError(f"assigned grad has data located on a different device than {self.device}")
+                raise RuntimeError(
+                    f"assigned grad has data located on a different device than {self.device}"
+                )
         self._grad = value
 
     @grad.deleter
@@ -378,9 +401,12 @@ class Tensor:
         self._grad = None
 
     def backward(
-        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
         inputs: Any = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Adds the gradients of this tensor to the ``grad`` of leaves (torch.Tensor.backward)."""
         from cupola.tensor.backward import backward
 
@@ -418,7 +444,9 @@ class Tensor:
         self._take(fresh._n)
 
     def register_hook(self, hook: Any) -> Any:
-        """Calls ``hook(grad)`` when the gradient of this tensor has been computed; a result replaces it."""
+        """Calls ``hook(grad)`` when the gradient of this tensor has been computed; a result
+        replaces it.
+        """
         node = self.node
         if not node.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
@@ -434,7 +462,9 @@ class Tensor:
         from cupola.tensor.gradfn import RemovableHandle
 
         if not (self.requires_grad and self.is_leaf):
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors"
+            )
         hooks = self.__dict__.setdefault("_post_hooks", {})
         return RemovableHandle(hooks, hook)
 
@@ -470,7 +500,7 @@ class Tensor:
         for hook in tuple(self.__dict__.get("_post_hooks", {}).values()):
             hook(self)
 
-    # --- observing --------------------------------------------------------------------------------------------------
+    # --- observing
 
     def realize(self) -> Tensor:
         """Starts the computation of this tensor now; returns self."""
@@ -492,24 +522,37 @@ class Tensor:
 
 
 def _carry_history(old: Node, value: Node) -> Node:
-    """``value`` with the gradient history of ``old``: what a write under ``no_grad`` leaves behind."""
+    """``value`` with the gradient history of ``old``: what a write under ``no_grad`` leaves
+    behind.
+    """
     if old.op is CARRIED:
         old = old.srcs[1]
-    out = Node(CARRIED, (source.detach(value), old), {}, old.shape, old.dtype, old.device, None, True)
+    out = Node(
+        CARRIED, (source.detach(value), old), {}, old.shape, old.dtype, old.device, None, True
+    )
     return out
 
 
 def _overwritten(old: Node, value: Node) -> Node:
-    """``value``, in place of one with a gradient history: it still requires a gradient, which is zero."""
+    """``value``, in place of one with a gradient history: it still requires a gradient, which is
+    zero.
+    """
     return Node(OVERWRITTEN, (value, old), {}, old.shape, old.dtype, old.device, None, True)
 
 
 OVERWRITTEN = Primitive(
-    "overwritten", "alias", lambda value, old: (old.shape, old.dtype), None,
+    "overwritten",
+    "alias",
+    lambda value, old: (old.shape, old.dtype),
+    None,
     (None, lambda g, y, value, old: source.const(0, g.shape, g.dtype, g.device)),
-).register()  # fmt: skip
+).register()
 CARRIED = Primitive(
-    "carried", "alias", lambda value, old: (old.shape, old.dtype), None, (None, lambda g, y, value, old: g)
+    "carried",
+    "alias",
+    lambda value, old: (old.shape, old.dtype),
+    None,
+    (None, lambda g, y, value, old: g),
 ).register()
 
 
@@ -526,7 +569,10 @@ def replay_numpy(array: Any, chain: Chain) -> Any:
 def _wrap(dim: int, ndim: int) -> int:
     low = -max(ndim, 1)
     if not low <= dim < -low:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{low}, {-low - 1}], but got {dim})")
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{low}, {-low - 1}], but got "
+            f"{dim})"
+        )
     return dim + ndim if dim < 0 else dim
 
 

@@ -47,7 +47,9 @@ def to_array(data: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
         try:
             array = np.array(data)
         except ValueError as error:
-            raise ValueError(f"expected sequences of equal length at each dimension: {error}") from None
+            raise ValueError(
+                f"expected sequences of equal length at each dimension: {error}"
+            ) from None
         if array.dtype.kind in "OUS":
             raise _bad_data(data, array)
         found = _python_dtype(data, array)
@@ -61,7 +63,9 @@ def to_array(data: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
 
 def _bad_data(data: Any, array: Any) -> Exception:
     if array.dtype.kind in "US":
-        return TypeError(f"new(): invalid data type '{'str' if array.dtype.kind == 'U' else 'bytes'}'")
+        return TypeError(
+            f"new(): invalid data type '{'str' if array.dtype.kind == 'U' else 'bytes'}'"
+        )
     first = data
     while isinstance(first, (list, tuple)) and first:
         first = first[0]
@@ -98,7 +102,12 @@ def of_array(array: np.ndarray[Any, Any], device: Any = None) -> Tensor:
 
 
 def tensor(
-    data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    data: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A new tensor with a copy of ``data`` (torch.tensor).
 
@@ -129,8 +138,10 @@ def from_numpy(array: Any) -> Tensor:
     found = dtypes.from_numpy_dtype(array.dtype)
     if any(s < 0 for s in array.strides):
         raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-            "currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
+            "At least one stride in the given numpy array is negative, and tensors with negative "
+            "strides are not "
+            "currently supported. (You can probably work around this by making a copy of your "
+            "array with array.copy().)"
         )
     if array.dtype.byteorder not in "=|" and not array.dtype.isnative:
         raise ValueError("given numpy array has byte order different from the native byte order.")
@@ -140,7 +151,9 @@ def from_numpy(array: Any) -> Tensor:
 
 
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """A tensor of ``data``, sharing memory or returning ``data`` itself where possible (torch.as_tensor)."""
+    """A tensor of ``data``, sharing memory or returning ``data`` itself where possible
+    (torch.as_tensor).
+    """
     if isinstance(data, Tensor):
         return data.to(device=device or data.device, dtype=dtype or data.dtype)
     if isinstance(data, np.ndarray) and resolve(device) is CPU:
@@ -153,7 +166,9 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
 
 
 def legacy_constructor(cls: type, *args: Any, **kwargs: Any) -> Any:
-    """``Tensor()``, ``Tensor(2, 3)``, ``Tensor(size)``, ``Tensor(sequence)``: the default dtype, uninitialised sizes."""
+    """``Tensor()``, ``Tensor(2, 3)``, ``Tensor(size)``, ``Tensor(sequence)``: the default dtype,
+    uninitialised sizes.
+    """
     device = kwargs.pop("device", None)
     data = kwargs.pop("data", None)
     if data is not None:
@@ -182,4 +197,12 @@ def _is_size(x: Any) -> bool:
     return isinstance(x, Size)
 
 
-__all__ = ["as_tensor", "from_numpy", "legacy_constructor", "movement", "of_array", "tensor", "to_array"]
+__all__ = [
+    "as_tensor",
+    "from_numpy",
+    "legacy_constructor",
+    "movement",
+    "of_array",
+    "tensor",
+    "to_array",
+]

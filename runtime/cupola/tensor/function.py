@@ -26,7 +26,7 @@ class FunctionCtx:
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keeps tensors for ``backward``; overwriting one of them in place before then is an error."""
+        """Keeps tensors for ``backward``; overwriting one of them before then is an error."""
         self._saved = tensors
         self._versions = tuple(-1 if t is None else t._version for t in tensors)
 
@@ -37,8 +37,10 @@ class FunctionCtx:
         for t, version in zip(self._saved, self._versions, strict=True):
             if t is not None and t._version != version:
                 raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                    f"a tensor saved for backward is at version {t._version}; expected version {version} instead."
+                    "one of the variables needed for gradient computation has been modified by "
+                    "an inplace operation: "
+                    f"a tensor saved for backward is at version {t._version}; expected version "
+                    f"{version} instead."
                 )
         return self._saved
 
@@ -60,9 +62,15 @@ class FunctionCtx:
 def _joint(cls: Any, ctx: Any, inputs: tuple[Any, ...], outputs: list[Tensor]) -> Node:
     tensors = [x for x in inputs if isinstance(x, Tensor)]
     node = Node(
-        joint, tuple(t.node for t in tensors), {}, tuple(o._n.shape for o in outputs),
-        tuple(o._n.dtype for o in outputs), tensors[0]._n.device, None, True,
-    )  # fmt: skip
+        joint,
+        tuple(t.node for t in tensors),
+        {},
+        tuple(o._n.shape for o in outputs),
+        tuple(o._n.dtype for o in outputs),
+        tensors[0]._n.device,
+        None,
+        True,
+    )
 
     def rule(gs: list[Node | None]) -> list[Node | None]:
         given: list[Tensor | None] = []
@@ -74,7 +82,8 @@ def _joint(cls: Any, ctx: Any, inputs: tuple[Any, ...], outputs: list[Tensor]) -
         results = results if isinstance(results, tuple) else (results,)
         if len(results) < len(inputs):
             raise RuntimeError(
-                f"function {cls.__name__}Backward returned an incorrect number of gradients (expected {len(inputs)}, "
+                f"function {cls.__name__}Backward returned an incorrect number of gradients "
+                f"(expected {len(inputs)}, "
                 f"got {len(results)})"
             )
         out = []
@@ -98,7 +107,9 @@ def _fit(g: Tensor, x: Tensor) -> Node:
             i + extra for i, n in enumerate(shape) if n == 1 and node.shape[i + extra] != 1
         )
         if extra < 0 or (dims and reduce.sum(node, dims=dims).numel != x._n.numel) or (not dims):
-            raise RuntimeError(f"a Function returned a gradient of shape {list(g.shape)}, expected {list(shape)}")
+            raise RuntimeError(
+                f"a Function returned a gradient of shape {list(g.shape)}, expected {list(shape)}"
+            )
         node = movement.reshape(reduce.sum(node, dims=dims), shape=shape)
     return node if node.dtype is x._n.dtype else elementwise.cast(node, dtype=x._n.dtype)
 
@@ -114,11 +125,16 @@ class Function:
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+        raise NotImplementedError(
+            "You must implement the forward function for custom autograd.Function."
+        )
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        raise NotImplementedError("You must implement either the backward or vjp method for your custom autograd.Function.")
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom "
+            "autograd.Function."
+        )
 
     vjp = backward
 
@@ -142,7 +158,7 @@ class Function:
         if not recording:
             return result
         many = isinstance(result, (tuple, list))
-        outputs = [r for r in result] if many else [result]
+        outputs = list(result) if many else [result]
         tensors = [o for o in outputs if isinstance(o, Tensor)]
         before = [a.node for a in args if isinstance(a, Tensor)]
         if not tensors or not before:
@@ -158,7 +174,16 @@ def _output(ctx: Any, out: Tensor, tensors: list[Tensor], node: Node) -> Tensor:
         return out
     k = next(i for i, t in enumerate(tensors) if t is out)
     value = source.detach(out.node)
-    made = Node(custom_output, (value, node), {"index": k}, value.shape, value.dtype, value.device, None, True)
+    made = Node(
+        custom_output,
+        (value, node),
+        {"index": k},
+        value.shape,
+        value.dtype,
+        value.device,
+        None,
+        True,
+    )
     made.meta = {"name": node.meta["name"] if node.meta else "FunctionBackward"}
     if any(out is d for d in ctx._dirty):
         out._n = made
@@ -169,7 +194,9 @@ def _output(ctx: Any, out: Tensor, tensors: list[Tensor], node: Node) -> Tensor:
 
 
 def _resave(ctx: Any, old: list[Tensor], new: list[Tensor]) -> None:
-    """Outputs that were saved are saved with their history, so that second derivatives flow through them."""
+    """Outputs that were saved are saved with their history, so that second derivatives flow through
+    them.
+    """
     replaced = {id(o): n for o, n in zip(old, new, strict=True)}
     if any(id(t) in replaced for t in ctx._saved if t is not None):
         ctx.save_for_backward(*(replaced.get(id(t), t) for t in ctx._saved))

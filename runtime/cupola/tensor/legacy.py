@@ -1,4 +1,6 @@
-"""The old names of tensor types: ``FloatTensor`` and its kin construct and are recognised by isinstance."""
+"""The old names of tensor types: ``FloatTensor`` and its kin construct and are recognised by
+isinstance.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ class _TypedMeta(type):
     place: str
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.device.type == cls.place
+        return (
+            isinstance(instance, Tensor)
+            and instance.dtype is cls.dtype
+            and instance.device.type == cls.place
+        )
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and isinstance(args[0], Tensor):
@@ -29,13 +35,24 @@ class _TypedMeta(type):
 
 
 def _typed(name: str, dtype: DType, place: str) -> Any:
-    return _TypedMeta(name, (), {"dtype": dtype, "place": place, "__doc__": f"Tensors of {dtype.name} on {place}."})
+    return _TypedMeta(
+        name,
+        (),
+        {"dtype": dtype, "place": place, "__doc__": f"Tensors of {dtype.name} on {place}."},
+    )
 
 
 _NAMES = {
-    "FloatTensor": dtypes.float32, "DoubleTensor": dtypes.float64, "HalfTensor": dtypes.float16,
-    "BFloat16Tensor": dtypes.bfloat16, "LongTensor": dtypes.int64, "IntTensor": dtypes.int32,
-    "ShortTensor": dtypes.int16, "CharTensor": dtypes.int8, "ByteTensor": dtypes.uint8, "BoolTensor": dtypes.bool,
-}  # fmt: skip
+    "FloatTensor": dtypes.float32,
+    "DoubleTensor": dtypes.float64,
+    "HalfTensor": dtypes.float16,
+    "BFloat16Tensor": dtypes.bfloat16,
+    "LongTensor": dtypes.int64,
+    "IntTensor": dtypes.int32,
+    "ShortTensor": dtypes.int16,
+    "CharTensor": dtypes.int8,
+    "ByteTensor": dtypes.uint8,
+    "BoolTensor": dtypes.bool,
+}
 CPU = {name: _typed(name, d, "cpu") for name, d in _NAMES.items()}
 CUDA = {name: _typed(name, d, "cuda") for name, d in _NAMES.items()}

@@ -108,7 +108,9 @@ class enable_grad(_GradMode):
 
 
 class set_grad_enabled(_Decorator):
-    """Switches gradient recording; acts at once, and as a context manager restores (torch.set_grad_enabled)."""
+    """Switches gradient recording; acts at once, and as a context manager restores
+    (torch.set_grad_enabled).
+    """
 
     def __init__(self, mode_: bool) -> None:
         self.previous = mode.grad

@@ -42,25 +42,46 @@ def default_axis(kernel: Kernel) -> int:
 def axis_for(kernel: Kernel, target: Target, meta: Sequence[int]) -> int:
     """The loop to run over lanes for given sizes: the one that costs least by a rough count.
 
-    Candidates are the outer loops and the last inner one. A contiguous access costs one operation a
-    vector, a strided one an operation and more a lane; lanes that do not fill a vector run one by
-    one.
+    Candidates are the outer loops and the last inner one.
     """
-    width = lanes(kernel, target)
-    best, lowest = -1, float("inf")
-    code = sum(len(s.code) for s in kernel.stages)
     candidates = list(range(kernel.outer - 1, -1, -1))
     if kernel.inner:
         candidates.insert(0, kernel.outer + kernel.inner - 1)
-    for loop in candidates:
-        n = meta[loop]
-        steps = [a.address.strides[loop] for a in kernel.accesses]
-        guarded = sum(any(g.strides[loop] != 0 for g in a.guards) for a in kernel.accesses)
-        whole = code + len(steps) + width * (1.5 * steps.count(None) + 0.5 * guarded)
-        single = code + len(steps)
-        cost = (n // width * whole + n % width * single + 8) / max(n, 1)
-        if kernel.inner and loop < kernel.outer:
-            cost += 4 / width  # accumulators live in memory
-        if cost < lowest * 0.999:
-            best, lowest = loop, cost
-    return best
+    if len(candidates) <= 1:
+        return candidates[0] if candidates else -1
+    width = lanes(kernel, target)
+    costs = [_cost(kernel, loop, width, meta) for loop in candidates]
+    lowest = min(costs)
+    return next(loop for loop, cost in zip(candidates, costs) if cost <= lowest * 1.001)
+
+
+def _cost(kernel: Kernel, axis: int, width: int, meta: Sequence[int]) -> float:
+    """Operations an outer element.
+
+    A contiguous access is one operation a vector, a strided one more than one a lane. What does not
+    fill a vector runs one by one. Accumulators of columns live in memory.
+    """
+    columns = axis < kernel.outer
+    n = meta[axis]
+    inner = 1
+    for size in meta[kernel.outer : kernel.outer + kernel.inner]:
+        inner *= size
+    total = 0.0
+    for stage in kernel.stages:
+        used = {int(i.extra or 0) for i in stage.code if i.op == "load"}
+        accesses = [kernel.accesses[k] for k in used | {s.access for s in stage.stores}]
+        single = whole = float(
+            len(stage.code) + len(accesses) + (4 if columns and stage.reduces else 0)
+        )
+        if stage.kind == "point" and not columns:
+            total += single
+            continue
+        for a in accesses:
+            if a.address.strides[axis] is None or a.indirect:
+                whole += 1.5 * width
+            if any(g.strides[axis] != 0 for g in a.guards):
+                whole += 2
+        run = n // width * whole + n % width * single + 6
+        times = 1 if stage.kind == "point" else inner
+        total += run * times / max(n, 1)
+    return total

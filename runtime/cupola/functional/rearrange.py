@@ -1,0 +1,256 @@
+"""Copies, reversals, triangles, diagonals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cupola import dtypes
+from cupola.functional._convert import expand_node, wrap_dim
+from cupola.functional._register import PUBLIC, operator
+from cupola.functional.joining import cat, min_of, select, sliced, stack
+from cupola.functional.shape import _ints, transpose
+from cupola.functional.strides import is_contiguous, phantom, strides
+from cupola.ir import source
+from cupola.ops import elementwise as ew
+from cupola.ops import movement as mv
+from cupola.tensor import Tensor, apply, wrap
+
+
+@operator
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy through which gradients flow (torch.clone)."""
+    return apply(mv.copy, input)
+
+
+def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor itself if PyTorch would call it contiguous, else a copy that is."""
+    if is_contiguous(self):
+        return self
+    out = apply(mv.copy, self)
+    out.node.order = None  # a copy keeps the order in memory, which is what has to change here
+    return out
+
+
+Tensor.contiguous = contiguous  # type: ignore[attr-defined]
+
+
+@operator
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """Reverses the order along dimensions (torch.flip)."""
+    return apply(mv.flip, input, dims=tuple(sorted(wrap_dim(d, input.ndim) for d in _ints(dims))))
+
+
+@operator
+def fliplr(input: Tensor) -> Tensor:
+    """Reverses the columns (torch.fliplr)."""
+    return flip(input, 1)
+
+
+@operator
+def flipud(input: Tensor) -> Tensor:
+    """Reverses the rows (torch.flipud)."""
+    return flip(input, 0)
+
+
+@operator
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """Shifts elements along dimensions, wrapping around (torch.roll)."""
+    if dims is None or dims == ():
+        return roll(input.flatten(), shifts, 0).reshape(input._n.shape)
+    steps = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    axes = (dims,) if isinstance(dims, int) else tuple(dims)
+    out = input
+    for s, d in zip(steps, axes, strict=True):
+        d = wrap_dim(d, input.ndim)
+        n = input._n.shape[d]
+        k = s % n if n else 0
+        if k:
+            out = cat([sliced(out, d, n - k, n), sliced(out, d, 0, n - k)], d)
+    return out if out is not input else clone(input)
+
+
+@operator
+def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
+    """Rotates by 90 degrees in a plane (torch.rot90)."""
+    a, b = dims
+    k %= 4
+    if k == 0:
+        return clone(input)
+    if k == 2:
+        return flip(input, a, b)
+    return flip(transpose(input, a, b), a if k == 1 else b)
+
+
+@operator
+def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """A view with given strides over the tensor's storage (torch.as_strided)."""
+    ghost, _, offset = phantom(input)
+    root = input if input._base is None else input._base
+    return root.view_by(
+        mv.as_strided,
+        shape=_ints((size,)),
+        strides=_ints((stride,)),
+        offset=offset if storage_offset is None else storage_offset,
+    )
+
+
+@operator(public=False)
+def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Sliding windows along one dimension, appended as a last dimension."""
+    d = wrap_dim(dimension, self.ndim)
+    moved = self.movedim(d, -1)
+    out = apply(mv.window, moved, size=(size,), stride=(step,), dilation=(1,))
+    return out.movedim(-2, d)
+
+
+@operator
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinate grids (torch.meshgrid)."""
+    xs = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    xs = [x.reshape(1) if x.ndim == 0 else x for x in xs]
+    if indexing == "xy" and len(xs) >= 2:
+        xs = [xs[1], xs[0], *xs[2:]]
+    shape = tuple(x._n.shape[0] for x in xs)
+    grids = []
+    for k, x in enumerate(xs):
+        grids.append(x.reshape(tuple(-1 if i == k else 1 for i in range(len(xs)))).expand(shape))
+    if indexing == "xy" and len(xs) >= 2:
+        grids[0], grids[1] = grids[1], grids[0]
+    return tuple(grids)
+
+
+def _band(x: Tensor, diagonal: int, keep: Any) -> Tensor:
+    node = x.node
+    n = node.ndim
+    if n < 2:
+        raise RuntimeError("tril/triu: input tensor must have at least 2 dimensions")
+    zero = source.const(0, node.shape, dtypes.int64, node.device)
+    row, column = mv.iota(zero, dim=n - 2), mv.iota(zero, dim=n - 1)
+    inside = keep(column, row + diagonal if diagonal else row)
+    return wrap(ew.where(inside, node, source.const(0, node.shape, node.dtype, node.device)))
+
+
+@operator(inplace=True, out=True)
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Lower triangle, zeros above (torch.tril)."""
+    return _band(input, diagonal, ew.le)
+
+
+@operator(inplace=True, out=True)
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Upper triangle, zeros below (torch.triu)."""
+    return _band(input, diagonal, ew.ge)
+
+
+def _triangle_indices(keep: Any, name: str) -> Any:
+    def function(
+        row: int,
+        col: int,
+        offset: int = 0,
+        *,
+        dtype: Any = dtypes.int64,
+        device: Any = None,
+        layout: Any = None,
+    ) -> Tensor:
+        from cupola.tensor.create import of_array
+
+        return of_array(np.stack(keep(row, offset, col)).astype(dtype.np), device)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Positions of a triangle of a matrix, as two rows (torch.{name})."
+    return function
+
+
+PUBLIC["tril_indices"] = _triangle_indices(np.tril_indices, "tril_indices")
+PUBLIC["triu_indices"] = _triangle_indices(np.triu_indices, "triu_indices")
+
+
+@operator
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A view of a diagonal, as the last dimension (torch.diagonal)."""
+    n = input.ndim
+    a, b = wrap_dim(dim1, n), wrap_dim(dim2, n)
+    size = input._n.shape
+    step = strides(input)
+    ghost, _, start = phantom(input)
+    length = min_of(size[a], size[b] - offset) if offset >= 0 else min_of(size[a] + offset, size[b])
+    length = length if length > 0 else 0
+    start += (offset * step[b] if offset >= 0 else -offset * step[a]) if length else 0
+    shape = tuple(s for i, s in enumerate(size) if i not in (a, b)) + (length,)
+    strides_ = tuple(s for i, s in enumerate(step) if i not in (a, b)) + (step[a] + step[b],)
+    root = input if input._base is None else input._base
+    return root.view_by(mv.as_strided, shape=shape, strides=strides_, offset=start)
+
+
+@operator
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix, or the matrix of a diagonal (torch.diag)."""
+    return diag_embed(input, diagonal) if input.ndim == 1 else input.diagonal(diagonal).clone()
+
+
+@operator
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices with the last dimension on a diagonal (torch.diag_embed)."""
+    n = input._n.shape[-1] + (offset if offset >= 0 else -offset)
+    wide = source.const(0, (n, n), dtypes.int64, input.device)
+    on = (
+        ew.eq(mv.iota(wide, dim=1), mv.iota(wide, dim=0) + offset)
+        if offset
+        else ew.eq(mv.iota(wide, dim=1), mv.iota(wide, dim=0))
+    )
+    padded = mv.pad(
+        input.node,
+        pairs=((0, 0),) * (input.ndim - 1) + ((offset, 0) if offset >= 0 else (0, -offset),),
+        value=0,
+    )
+    shape = (*input._n.shape[:-1], n, n)
+    across = offset >= 0  # the padded vector runs along columns, else along rows
+    lead = input._n.shape[:-1]
+    spread = mv.reshape(padded, shape=(*lead, 1, n) if across else (*lead, n, 1))
+    rows = mv.expand(spread, shape=shape)
+    made = wrap(
+        ew.where(expand_node(on, shape), rows, source.const(0, shape, input.dtype, input.device))
+    )
+    total = made.ndim
+    return made.movedim((-2, -1), (wrap_dim(dim1, total), wrap_dim(dim2, total)))
+
+
+@operator
+def view_as_real(input: Tensor) -> Tensor:
+    """Real and imaginary parts as a last dimension of size 2 (torch.view_as_real)."""
+    return stack([apply(ew.real, input), apply(ew.imag, input)], -1)
+
+
+@operator
+def view_as_complex(input: Tensor) -> Tensor:
+    """Complex numbers from a last dimension of size 2 (torch.view_as_complex)."""
+    return apply(ew.complex, select(input, -1, 0), select(input, -1, 1))
+
+
+@operator(method=False)
+def real(input: Tensor) -> Tensor:
+    """The real part; of a real tensor the tensor itself (torch.real)."""
+    return apply(ew.real, input) if input.dtype.is_complex else input
+
+
+@operator(method=False)
+def imag(input: Tensor) -> Tensor:
+    """The imaginary part of a complex tensor (torch.imag).
+
+    Raises:
+        RuntimeError: the tensor is real.
+    """
+    if not input.dtype.is_complex:
+        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+    return apply(ew.imag, input)
+
+
+@operator(method=False)
+def numel(input: Tensor) -> int:
+    """Number of elements (torch.numel)."""
+    return input.numel()
+
+
+Tensor.real, Tensor.imag = property(real), property(imag)  # type: ignore[attr-defined]

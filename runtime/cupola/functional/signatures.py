@@ -1,0 +1,73 @@
+"""Further ways to call: sizes and dimensions by keyword, and the number-first forms of early PyTorch.
+
+Imported last: it wraps what the other families published.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from cupola.functional._register import PUBLIC
+from cupola.tensor import Tensor
+
+# Functions whose sizes come one by one or as a sequence, and the keyword that may name the sequence.
+_KEYWORDS = {
+    "size": ("zeros", "ones", "empty", "rand", "randn", "new_zeros", "new_ones", "new_empty", "view", "expand"),
+    "shape": ("reshape",),
+    "dims": ("permute", "flip", "tile"),
+    "repeats": ("repeat",),
+    "sizes": ("repeat",),
+}  # fmt: skip
+
+
+def _with_keyword(f: Callable[..., Any], keyword: str) -> Callable[..., Any]:
+    @functools.wraps(f)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if keyword in kwargs:
+            args = (*args, kwargs.pop(keyword))
+        return f(*args, **kwargs)
+
+    return wrapper
+
+
+def _number_first(f: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
+    """Accepts numbers between the tensors, as in ``x.addcmul_(0.5, a, b)`` or ``x.add(2, y)``."""
+    fixed = 1 if names == ("alpha",) else 2
+
+    @functools.wraps(f)
+    def wrapper(input: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(args) > fixed:
+            numbers = [a for a in args if not isinstance(a, Tensor)]
+            tensors = [a for a in args if isinstance(a, Tensor)]
+            if len(tensors) == fixed and len(numbers) <= len(names):
+                # One number of (beta, alpha) is beta.
+                kwargs.update(zip(names, numbers, strict=False))
+                args = tuple(tensors)
+        return f(input, *args, **kwargs)
+
+    return wrapper
+
+
+_NUMBERS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("value",): ("addcmul", "addcdiv"),
+    ("beta", "alpha"): ("addmm", "addmv", "addr", "baddbmm", "addbmm"),
+    ("alpha",): ("add", "sub"),
+}
+
+
+def _wrap(name: str, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    if name in PUBLIC:
+        PUBLIC[name] = change(PUBLIC[name])
+    if name in vars(Tensor):
+        setattr(Tensor, name, change(vars(Tensor)[name]))
+
+
+for _keyword, _names in _KEYWORDS.items():
+    for _name in _names:
+        _wrap(_name, functools.partial(_with_keyword, keyword=_keyword))
+for _fields, _names in _NUMBERS.items():
+    for _name in _names:
+        _wrap(_name, functools.partial(_number_first, names=_fields))
+        _wrap(_name + "_", functools.partial(_number_first, names=_fields))
