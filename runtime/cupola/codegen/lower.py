@@ -395,7 +395,8 @@ def view(program: Program, i: int, stored: frozenset[int]) -> StridedView | None
     key = (i, stored)
     if key not in program.views:
         program.views[key] = _view(program, i, stored)
-    return program.views[key]
+    found: StridedView | None = program.views[key]
+    return found
 
 
 def _view(program: Program, i: int, stored: frozenset[int]) -> StridedView | None:
@@ -403,7 +404,8 @@ def _view(program: Program, i: int, stored: frozenset[int]) -> StridedView | Non
     loops = Loops(items[i].shape, ())
     coords: Coords = tuple(loops.coords())
     j = i
-    offset, strides = 0, ()
+    offset = 0
+    strides: tuple[int, ...] = ()
     try:
         while True:
             item = items[j]

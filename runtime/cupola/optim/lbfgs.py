@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cupola.functional.shape import cat
+from cupola.functional.joining import cat
 from cupola.optim.line_search import strong_wolfe
 from cupola.optim.optimizer import Optimizer, check_range, number
 from cupola.tensor import Tensor, enable_grad, no_grad

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from cupola.functional.shape import cat, stack
+from cupola.functional.joining import cat, stack
 from cupola.tensor import Tensor
 
 FORMATS = ("xyxy", "xywh", "cxcywh")

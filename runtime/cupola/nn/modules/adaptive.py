@@ -6,7 +6,7 @@ from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
-from cupola.functional.shape import cat
+from cupola.functional.joining import cat
 from cupola.nn import functional as F
 from cupola.nn.modules.container import ModuleList, Sequential
 from cupola.nn.modules.linear import Linear

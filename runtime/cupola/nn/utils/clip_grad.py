@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from cupola.functional.shape import stack
+from cupola.functional.joining import stack
 from cupola.tensor import Tensor, no_grad, tensor
 
 __all__ = [

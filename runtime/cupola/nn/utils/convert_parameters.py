@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cupola.functional.shape import cat
+from cupola.functional.joining import cat
 from cupola.tensor import Tensor
 
 __all__ = ["parameters_to_vector", "vector_to_parameters"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from cupola.errors import UnsupportedError
 from cupola.functional.creation import eye
-from cupola.functional.shape import cat
+from cupola.functional.joining import cat
 from cupola.nn import functional as F
 from cupola.nn.modules.module import Module
 from cupola.nn.utils import parametrize

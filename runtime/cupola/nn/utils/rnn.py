@@ -9,7 +9,7 @@ from typing import Any
 
 import cupola.dtypes as dtypes
 from cupola.functional.creation import arange
-from cupola.functional.shape import cat, stack
+from cupola.functional.joining import cat, stack
 from cupola.tensor import Tensor, tensor
 
 __all__ = [

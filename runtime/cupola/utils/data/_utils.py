@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import cupola.dtypes as dtypes
-from cupola.functional.shape import stack
+from cupola.functional.joining import stack
 from cupola.tensor import Tensor, as_tensor, from_numpy, tensor
 
 _STRINGS = re.compile("[SaUO]")
