@@ -234,7 +234,10 @@ GIT = shutil.which("git")
 @pytest.mark.parametrize("path", [None, ""], ids=["with git", "without git"])
 def test_uncommitted_changes_are_refused(tmp_path, path):
     tree = write_tree(tmp_path / "t", {"sub/a.py": "import torch\n", "sub/b.py": "import torch\n"})
-    run = lambda *a: subprocess.run([GIT, "-C", tree, *a], check=True, capture_output=True)  # noqa: E731
+
+    def run(*arguments):
+        subprocess.run([GIT, "-C", tree, *arguments], check=True, capture_output=True)
+
     run("init", "-q")
     run("add", ".")
     run("-c", "user.name=n", "-c", "user.email=e@x", "commit", "-qm", "first")

@@ -130,8 +130,7 @@ def _places(module: Module, edits, findings) -> dict[int, Span]:
     found = spans(module.tree, module.text, wanted)
     if found is None:
         raise ConvertError("LibCST does not print this file as it was; it is left alone")
-    missing = wanted - found.keys()
-    if missing:
+    if any(e.anchor.node is not None and id(e.anchor.node) not in found for e, _ in edits):
         raise ConvertError("a place to rewrite was not found; the file is left alone")
     return found
 
@@ -139,7 +138,7 @@ def _places(module: Module, edits, findings) -> dict[int, Span]:
 def _at(anchor, places: dict[int, Span]) -> Span:
     if anchor.node is None:
         return anchor.start, anchor.end
-    start, end = places[id(anchor.node)]
+    start, end = places.get(id(anchor.node), (0, 0))
     return start + anchor.start, end if anchor.end is None else start + anchor.end
 
 

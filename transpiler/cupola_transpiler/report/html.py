@@ -102,8 +102,8 @@ def _notes(title: str, lead: str, plan: Plan, level: str) -> list[str]:
     if not notes:
         return []
     rows = [
-        f"<tr><td><code>{escape(f.path)}:{n.line}:{n.column}</code><td><code>{escape(n.name)}</code>"
-        f"<td>{escape(n.reason)}<td>{escape(n.suggestion)}"
+        f"<tr><td><code>{escape(f.path)}:{n.line}:{n.column}</code>"
+        f"<td><code>{escape(n.name)}</code><td>{escape(n.reason)}<td>{escape(n.suggestion)}"
         for f, n in notes
     ]
     head = "<table><tr><th>where<th>name<th>reason<th>suggestion"

@@ -38,7 +38,7 @@ class UnsupportedName(Rule):
                     table.row(f"{source}.{dotted_name(node.name)}"), Anchor(node.name)
                 )
             else:
-                yield from _finding(table.row(source), Anchor(node))
+                yield from _finding(table.row(source), Anchor(statement.module))
         for use in module.uses:
             name = module.qualify(use)
             if name is not None and table.root(name) is not None:
