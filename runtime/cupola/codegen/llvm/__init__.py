@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cupola.codegen.form import Kernel
+from cupola.codegen.form import Kernel, meta_layout
 from cupola.codegen.llvm.libm import SYMBOLS
 from cupola.codegen.llvm.library import library_function
 from cupola.codegen.llvm.nest import POINTER_OFFSET, TASK, Nest, Program, lanes, weight
@@ -58,10 +58,12 @@ def axis_for(kernel: Kernel, target: Target, meta: Sequence[int]) -> int:
 def _cost(kernel: Kernel, axis: int, width: int, meta: Sequence[int]) -> float:
     """Operations an outer element.
 
-    A contiguous access is one operation a vector, a strided one more than one a lane. What does not
-    fill a vector runs one by one. Accumulators of columns live in memory.
+    A contiguous access is one operation a vector, a strided one more than one a lane, twice that
+    where each lane is in another cache line. What does not fill a vector runs one by one.
+    Accumulators of columns live in memory.
     """
     columns = axis < kernel.outer
+    places = meta_layout(kernel).accesses
     n = meta[axis]
     inner = 1
     for size in meta[kernel.outer : kernel.outer + kernel.inner]:
@@ -69,16 +71,19 @@ def _cost(kernel: Kernel, axis: int, width: int, meta: Sequence[int]) -> float:
     total = 0.0
     for stage in kernel.stages:
         used = {int(i.extra or 0) for i in stage.code if i.op == "load"}
-        accesses = [kernel.accesses[k] for k in used | {s.access for s in stage.stores}]
+        used |= {s.access for s in stage.stores}
+        accesses = [(kernel.accesses[k], places[k]) for k in used]
         single = whole = float(
             len(stage.code) + len(accesses) + (4 if columns and stage.reduces else 0)
         )
         if stage.kind == "point" and not columns:
             total += single
             continue
-        for a in accesses:
+        for a, place in accesses:
             if a.address.strides[axis] is None or a.indirect:
-                whole += 1.5 * width
+                step = 0 if a.indirect else abs(meta[place.strides[axis]])
+                near = step * kernel.buffers[a.buffer].itemsize < 64
+                whole += (1.5 if near else 3.0) * width
             if any(g.strides[axis] != 0 for g in a.guards):
                 whole += 2
         run = n // width * whole + n % width * single + 6
