@@ -11,6 +11,7 @@ import textwrap
 import types
 import warnings
 from pathlib import Path
+from typing import TypeVar
 
 TABLES = Path(__file__).parents[2] / "transpiler" / "cupola_transpiler" / "tables"
 NAMESPACES = """
@@ -74,22 +75,30 @@ def resolve(dotted: str) -> object:
 
 
 def public_names(dotted: str) -> set[str]:
-    """The names of a namespace: `__all__`, and what else lives in it without an underscore."""
+    """The public names of a namespace: `__all__` or what lives in it, and its submodules."""
     home = resolve(dotted)
     if isinstance(home, type):
         return {n for n in dir(home) if not n.startswith("_")}
     names = {n for n in getattr(home, "__all__", ()) if not n.startswith("_")}
+    listed = bool(names) and dotted not in ("torch", "torch.nn", "torchvision.models")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return names | {n for n in dir(home) if not n.startswith("_") and _own(getattr(home, n))}
+        for name in dir(home):
+            if not name.startswith("_") and _lives_in(getattr(home, name), name, dotted, listed):
+                names.add(name)
+    return names
 
 
-def _own(value: object) -> bool:
-    """Whether a value was made by torch rather than imported by it."""
+def _lives_in(value: object, name: str, dotted: str, listed: bool) -> bool:
+    """Whether a value is a public part of a namespace rather than something that it imported."""
     if isinstance(value, types.ModuleType):
-        return value.__name__.split(".")[0] in ("torch", "torchvision")
-    module = getattr(value, "__module__", None) or type(value).__module__
-    return str(module).split(".")[0] in ("torch", "torchvision")
+        return value.__name__ == f"{dotted}.{name}"
+    if listed or isinstance(value, TypeVar):
+        return False
+    module = str(getattr(value, "__module__", None) or type(value).__module__)
+    return module.startswith((dotted, "torch._C", "torch.return_types")) or (
+        dotted == "torch" and module.split(".")[0] == "torch"
+    )
 
 
 def namespaces() -> list[str]:

@@ -6,6 +6,7 @@ says otherwise, one for each namespace that has something to say:
 
     namespace = "torch.nn"           # names below are names in it
     target = "cupola.nn"             # where they live afterwards
+    same = ["flags"]                 # names that torch does not enumerate
     [renamed]
     old = "cupola.x.new"
     [structural]
@@ -98,6 +99,8 @@ def _read(table: Table, text: str, listed: dict[str, list[str]]) -> None:
     def add(name: str, status: str, to: str, **more: str) -> None:
         table.rows[f"{namespace}.{name}"] = Row(f"{namespace}.{name}", status, to, **more)
 
+    for name in data.get(SAME, ()):
+        add(name, SAME, f"{target}.{name}")
     for name, to in data.get(RENAMED, {}).items():
         add(name, RENAMED, to)
     for name, rule in data.get(STRUCTURAL, {}).items():
