@@ -64,19 +64,18 @@ class Launcher:
             if not supported(d):
                 raise NotImplementedError(f"generated CPU code does not handle {d.name}")
         programs: dict[tuple[int, bool], tuple[Program, int]] = {}
-        plans: dict[Any, int] = {}
-        kept: list[Any] = []
+        # The address of each plan, with the arrays that it points to: whoever launches holds both.
+        plans: dict[Any, tuple[int, list[Any]]] = {}
         formats = "".join("d" if d.is_floating_point else "q" for d in kernel.scalars)
         pack = struct.Struct(f"{len(kernel.buffers)}Q{formats}").pack
         native, address_of = self.native, self.address_of
         generation = threads.generation
         settings = threads
 
-        def prepare(meta: tuple[int, ...]) -> int:
+        def prepare(meta: tuple[int, ...]) -> tuple[int, list[Any]]:
             nonlocal generation
             if generation != settings.generation or len(plans) >= _PLANS:
                 plans.clear()
-                kept.clear()
                 generation = settings.generation
             axis = axis_for(kernel, self.jit.target, meta)
             shape = measure(kernel, axis, meta)
@@ -84,15 +83,11 @@ class Launcher:
             found = programs.get(variant)
             if found is None:
                 program = generate(kernel, self.jit.target, *variant)
-                found = programs[variant] = (
-                    program,
-                    self.jit.compile(program.text, program.needs),
-                )
+                body = self.jit.compile(program.text, program.needs)
+                found = programs[variant] = (program, body)
             words = self.plan(shape, *found, meta)
-            if words is not None:
-                kept.append(words)
-            plans[meta] = 0 if words is None else words[-1].ctypes.data
-            return plans[meta]
+            made = plans[meta] = (words[-1].ctypes.data if words else 0, words)
+            return made
 
         def launch(
             buffers: Sequence[Any], meta: Sequence[int], scalars: Sequence[float | int] = ()
@@ -102,21 +97,19 @@ class Launcher:
             plan = plans.get(meta)
             if plan is None or generation != settings.generation:
                 plan = prepare(meta)
-            if plan:
-                native(pack(*map(address_of, buffers), *scalars), plan)
+            if plan[0]:
+                native(pack(*map(address_of, buffers), *scalars), plan[0])
 
         return launch
 
-    def plan(
-        self, shape: Shape, program: Program, body: int, meta: tuple[int, ...]
-    ) -> list[Any] | None:
+    def plan(self, shape: Shape, program: Program, body: int, meta: tuple[int, ...]) -> list[Any]:
         """Arrays whose last one is the driver's plan; the others are what it points to.
 
-        None: nothing to do.
+        Empty: nothing to do.
         """
         phases = divide(shape, threads.count)
         if not phases:
-            return None
+            return []
         packed = np.array(meta, np.int64)
         tasks = [np.array(p, np.int64) for p in phases]
         scratch = 8 * shape.chunks * shape.cells * program.parts
