@@ -25,14 +25,12 @@ def _to_device(x: Tensor, place: Device) -> Tensor:
     if place is x.device:
         return x
     node = x.node
-    if node.op is source.CONST:
-        return wrap(source.const(node.attrs["value"], node.shape, node.dtype, place))
     if place.type == "meta":
         return wrap(source.const(0, node.shape, node.dtype, place))
-    if place.type != "cpu":
-        engine.backend(
-            place.type
-        )  # a missing device is reported here, not when the value is observed
+    # A missing device is reported here, not when the value is observed.
+    engine.backend(place.type)
+    if node.op is source.CONST:
+        return wrap(source.const(node.attrs["value"], node.shape, node.dtype, place))
     moved = mv.transfer(node, device=place)
     moved.device = place
     return wrap(moved)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cupola import dtypes
+from cupola import dtypes, engine
 from cupola.dtypes import dtype as DType
 from cupola.functional._register import PUBLIC, operator
 from cupola.ir import source
@@ -42,7 +42,10 @@ def constant(
     value: Any, shape: tuple[int, ...], dtype: DType, device: Any, requires_grad: bool = False
 ) -> Tensor:
     """A tensor all of whose elements are one number."""
-    out = wrap(source.const(value, shape, dtype, resolve(device)))
+    place = resolve(device)
+    if place.type == "cuda":
+        engine.backend("cuda")  # a missing GPU is reported here, not when the value is observed
+    out = wrap(source.const(value, shape, dtype, place))
     if requires_grad:
         out.requires_grad = True
     return out

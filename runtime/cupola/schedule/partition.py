@@ -16,6 +16,8 @@ RECOMPUTE_LIMIT = 32
 # An expression this long gets a kernel of its own, so that source text and register use stay
 # bounded.
 KERNEL_LIMIT = 400
+# Nested this deep, for lowering walks expressions recursively.
+DEPTH_LIMIT = 80
 # Expressions repeated by broadcasting are stored unless they are cheaper than this.
 BROADCAST_LIMIT = 3
 # Distinct arrays that one kernel may read.
@@ -78,6 +80,7 @@ class Partition:
         """
         work = [0] * len(self.items)
         leaves: list[frozenset[int]] = [frozenset()] * len(self.items)
+        depth = [0] * len(self.items)
         for i, item in enumerate(self.items):
             name = item.op.name
             if name == "buffer" or not self.generated[i] or i in self.program.wanted:
@@ -93,6 +96,7 @@ class Partition:
             leaves[i] = (
                 frozenset().union(*(leaves[s] for s in item.srcs)) if item.srcs else frozenset()
             )
+            depth[i] = 1 + max((depth[s] for s in item.srcs if s not in self.stored), default=0)
             readers = self.consumers[i]
             if any(not self.generated[c] for c in readers):
                 self.store(i, work, leaves)
@@ -104,7 +108,7 @@ class Partition:
                     work[i] += RECOMPUTE_LIMIT + 1
                 else:
                     self.store(i, work, leaves)
-            elif work[i] > KERNEL_LIMIT or len(leaves[i]) > OPERAND_LIMIT:
+            elif depth[i] > DEPTH_LIMIT or work[i] > KERNEL_LIMIT or len(leaves[i]) > OPERAND_LIMIT:
                 self.store(i, work, leaves)
             elif len(readers) > 1 and work[i] > RECOMPUTE_LIMIT:
                 self.store(i, work, leaves)

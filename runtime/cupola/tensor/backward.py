@@ -9,6 +9,7 @@ from cupola import autodiff
 from cupola.ir import source
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
+from cupola.ops import elementwise
 from cupola.tensor.core import Tensor, wrap
 
 Tensors = Tensor | Sequence[Tensor]
@@ -40,6 +41,20 @@ def _seeds(roots: list[Tensor], given: Any) -> list[Node]:
             )
         else:
             out.append(g.node)
+    return out
+
+
+def _recorded(roots: list[Node], targets: list[Tensor]) -> list[list[Node]]:
+    """The nodes that stand for each target: a leaf that shares memory has one for each time it was read."""
+    out = [[t.node] for t in targets]
+    if any(t.is_leaf and t._storage is not None for t in targets):
+        owners: dict[int, list[Node]] = {}
+        for node in autodiff.leaves(roots):
+            assert node.meta is not None
+            owners.setdefault(id(node.meta["leaf"]()), []).append(node)
+        for t, nodes in zip(targets, out, strict=True):
+            if t.is_leaf:
+                nodes += [n for n in owners.get(id(t), ()) if n is not nodes[0]]
     return out
 
 
@@ -110,13 +125,16 @@ def grad(
         if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     retain = create_graph if retain_graph is None else retain_graph
-    wanted = [t.node for t in targets]
-    found = autodiff.backward(
-        [t.node for t in roots], _seeds(roots, grad_outputs), wanted, create_graph, retain
-    )
+    nodes = [t.node for t in roots]
+    seeds = _seeds(roots, grad_outputs)
+    wanted = _recorded(nodes, targets)
+    found = autodiff.backward(nodes, seeds, [n for ns in wanted for n in ns], create_graph, retain)
     out: list[Tensor | None] = []
-    for node in wanted:
-        g = found.get(id(node))
+    for group in wanted:
+        node, g = group[0], None
+        for n in group:
+            if id(n) in found:
+                g = found[id(n)] if g is None else elementwise.add(g, found[id(n)])
         if g is None and materialize_grads:
             g = source.const(0, node.shape, node.dtype, node.device)
         if g is None and not allow_unused:

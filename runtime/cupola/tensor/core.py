@@ -576,24 +576,21 @@ def _wrap(dim: int, ndim: int) -> int:
     return dim + ndim if dim < 0 else dim
 
 
+_EAGER = engine.eager()
+
+
 def wrap(node: Node) -> Tensor:
-    """A new handle on a node."""
+    """A new handle on a node; starts the work when much has been recorded."""
     out = object.__new__(Tensor)
     out._n = node
+    if (pending.count - pending.done > engine.PENDING_LIMIT or _EAGER) and node.op is not source.CONST:
+        engine.realize([node])
     return out
-
-
-_EAGER = engine.eager()
 
 
 def apply(op: Primitive, *tensors: Tensor, **attrs: Any) -> Tensor:
     """Records one primitive on tensors: lazy and differentiable."""
-    node = op(*[t._n if t._storage is None else t._sync() for t in tensors], **attrs)
-    out = object.__new__(Tensor)
-    out._n = node
-    if pending.count - pending.done > engine.PENDING_LIMIT or _EAGER:
-        engine.realize([node])
-    return out
+    return wrap(op(*[t._n if t._storage is None else t._sync() for t in tensors], **attrs))
 
 
 __all__ = ["Size", "Tensor", "apply", "movement", "wrap"]
