@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from cupola.codegen.form import Kernel, Stage
+from cupola.codegen.llvm import libm
 from cupola.codegen.llvm.address import Addresses
 from cupola.codegen.llvm.builder import Builder, Val
 from cupola.codegen.llvm.fold import BLOCK, Fold
@@ -18,15 +19,18 @@ from cupola.codegen.llvm.loops import Loops, States, loop_head, loop_latch
 from cupola.codegen.llvm.types import BITS, vector
 
 STRIP = 1024  # columns whose accumulators are kept at a time
-_LIGHT = (
-    6  # instructions up to which a reduction is bound by its accumulator's latency, and so unrolled
-)
+_LIGHT = 6  # instructions
 
 
 def can_split(kernel: Kernel) -> bool:
     """Whether the reduction can be split: it comes first, and only epilogues follow."""
     kinds = [s.kind for s in kernel.stages]
     return kinds[:1] == ["reduce"] and set(kinds[1:]) <= {"point"}
+
+
+def _light(stage: Stage) -> bool:
+    """Whether a reduction waits for its accumulator rather than its values, and so is unrolled."""
+    return len(stage.code) <= _LIGHT and not any(i.op in libm.NAMES for i in stage.code)
 
 
 class _Evaluator(Protocol):
@@ -157,7 +161,7 @@ class Reductions:
     def _by_lane(self, stage: Stage, first: int) -> list[str]:
         b, folds, last = self.b, self.folds[first:], self.inner[-1]
         unroll = 1
-        if len(stage.code) <= _LIGHT and not any(f.arg for f in folds):
+        if _light(stage) and not any(f.arg for f in folds):
             unroll = 4 if all(f.blocked for f in folds) else 2
 
         def step(states: States) -> States:
@@ -196,7 +200,7 @@ class Reductions:
         b, folds = self.b, self.folds[first:]
         last, low, high = self.inner_range(self.inner[-1], True)
         # Several rows at a time, so that float sums go through their double totals less often.
-        copies = 4 if len(stage.code) <= _LIGHT and all(f.blocked for f in folds) else 1
+        copies = 4 if _light(stage) and all(f.blocked for f in folds) else 1
 
         def fold(level: int, label: str, count: int) -> None:
             parts: list[list[Val] | None] = [None] * len(folds)
