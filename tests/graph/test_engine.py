@@ -106,12 +106,15 @@ def test_shape_errors_are_raised_where_they_are_recorded():
 def test_other_ways_to_run(variable):
     program = (
         "import cupola as c; c.manual_seed(0); x = c.randn(8, 4, requires_grad=True);"
-        "y = (x.softmax(1) * c.arange(4)).sum(); y.backward(); print(round(x.grad.abs().sum().item(), 5))"
+        "y = (x.softmax(1) * c.arange(4)).sum(); y.backward();"
+        "print(round(x.grad.abs().sum().item(), 5))"
     )
 
     def run(**extra):
         env = dict(os.environ, **extra)
-        out = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
+        out = subprocess.run(
+            [sys.executable, "-c", program], env=env, capture_output=True, text=True
+        )
         assert out.returncode == 0, out.stderr
         return out.stdout
 
