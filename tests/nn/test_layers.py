@@ -243,7 +243,7 @@ def test_ctc_loss():
 
 def test_every_public_layer_exists():
     names = {n for n in dir(torch.nn) if isinstance(getattr(torch.nn, n), type)}
-    # Deprecated, and the compositions of a linear layer and a loss in one kernel.
-    expected = {"Container", "LinearCrossEntropyLoss", "LinearCrossEntropyOptions"}
+    # Deprecated; settings of a fused kernel.
+    expected = {"Container", "LinearCrossEntropyOptions"}
     missing = {n for n in names if not hasattr(cupola.nn, n)} - expected
     assert not missing

@@ -8,6 +8,7 @@ from typing import Any
 from cupola.functional._reduce import reduced, reduction_name
 from cupola.functional._register import operator
 from cupola.functional.activation import log_softmax, logsigmoid
+from cupola.functional.convolution import linear
 from cupola.functional.creation import arange
 from cupola.tensor import Tensor, tensor
 
@@ -97,6 +98,46 @@ def cross_entropy(
         return loss
     return loss * (1 - label_smoothing) + label_smoothing / input.shape[channel] * _uniform_loss(
         logs, target, weight, ignore_index, channel, reduction
+    )
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
+    """Cross entropy of ``linear(input, linear_weight)``.
+
+    input (N, in) or (in,), linear_weight (C, *, in) -> logits (N, C, *). ``options`` has no effect.
+    """
+    if input.dim() not in (1, 2):
+        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.dim()}")
+    if linear_weight.dim() < 2:
+        raise RuntimeError(
+            f"expected linear_weight with dimensionality at least 2, got {linear_weight.dim()}"
+        )
+    *classes, size = linear_weight.shape
+    if input.shape[-1] != size:
+        raise RuntimeError(
+            f"expected equal input and linear_weight last dimensions, got {input.shape[-1]} and "
+            f"{size}"
+        )
+    bias = None if linear_bias is None else linear_bias.reshape(-1)
+    logits = linear(input, linear_weight.reshape(math.prod(classes), size), bias)
+    return cross_entropy(
+        logits.reshape((*input.shape[:-1], *classes)),
+        target,
+        weight,
+        ignore_index=-100 if ignore_index is None else ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
     )
 
 

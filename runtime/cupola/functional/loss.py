@@ -196,7 +196,7 @@ def kl_div(
     if log_target:
         loss = target.exp() * (target - input)
     else:
-        logs = target.masked_fill(target <= 0, 1).log()
+        logs = target.masked_fill(target == 0, 1).log()
         loss = (target * logs).masked_fill(target == 0, 0) - target * input
     total = reduced(loss, reduction)
     return total / input.shape[0] if batch_mean and input.dim() else total

@@ -77,7 +77,7 @@ def batch_norm(
     mean = wide.mean(dims, keepdim=True)
     centered = wide - mean
     var = (centered * centered).mean(dims, keepdim=True)
-    if running_mean is not None:
+    if running_mean is not None and input.numel():
         with no_grad():
             _update(running_mean, mean.detach().reshape(-1), momentum)
             if running_var is not None:
@@ -126,7 +126,7 @@ def instance_norm(
     mean = wide.mean(dims, keepdim=True)
     centered = wide - mean
     var = (centered * centered).mean(dims, keepdim=True)
-    if running_mean is not None:
+    if running_mean is not None and input.numel():
         count = math.prod(input.shape[2:])
         with no_grad():
             _update(running_mean, mean.detach().mean(0).reshape(-1), momentum)

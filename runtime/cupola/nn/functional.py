@@ -55,6 +55,7 @@ from cupola.functional.attention import (
 from cupola.functional.classification_loss import (
     cross_entropy,
     ctc_loss,
+    linear_cross_entropy,
     multi_margin_loss,
     multilabel_margin_loss,
     multilabel_soft_margin_loss,
