@@ -72,7 +72,7 @@ globals().update(_legacy.CPU)
 for _name, _type in _legacy.CUDA.items():
     setattr(cuda, _name, _type)
 
-from cupola import nn, optim, utils  # noqa: E402
+from cupola import interop, linalg, nn, optim, utils  # noqa: E402
 from cupola.threads import (  # noqa: E402
     get_default_device,
     get_num_threads,
@@ -89,6 +89,7 @@ inf, nan, pi, e = (
     __import__("math").e,
 )
 newaxis = None
+interop.install()
 
 __all__ = [name for name in globals() if not name.startswith("_")]
 

@@ -21,3 +21,7 @@ class GraphError(AssertionError):
 
 class BackendError(RuntimeError):
     """Raised when a device was asked for that this machine or installation cannot provide."""
+
+
+class LinAlgError(RuntimeError):
+    """Raised when a factorization cannot be completed (torch.linalg.LinAlgError)."""

@@ -11,6 +11,7 @@ from cupola.functional import (
     conversion,
     convolution,
     creation,
+    decomposition,
     distance,
     dropout,
     embedding,

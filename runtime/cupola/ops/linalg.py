@@ -1,6 +1,7 @@
 """Matrix factorizations and solvers: NumPy and SciPy on the host, gradients in closed form.
 
-Every primitive has one result. A factorization of several parts stacks them as rows of one matrix, so that one call
+Every primitive has one result. A factorization of several parts stacks them as rows of one matrix,
+so that one call
 computes them all and slices of it are free. Gradient formulas: Giles (2008), "Collected matrix derivative results";
 Townsend (2016), "Differentiating the singular value decomposition"; Walter and Lehmann (2011) for QR.
 """
@@ -36,7 +37,9 @@ def on_host(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def stacked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Applies a function of matrices to every matrix of a stack; results are cast to the first one's dtype."""
+    """Applies a function of matrices to every matrix of a stack; results are cast to the first
+    one's dtype.
+    """
 
     def over(*arrays: Any, **attrs: Any) -> Any:
         lead = arrays[0].shape[:-2]
@@ -59,17 +62,17 @@ def rows(x: Node, start: int, stop: int) -> Node:
     """Rows ``start`` to ``stop`` of a matrix."""
     n = x.ndim
     return box(
-        x, starts=(0,) * (n - 2) + (start, 0), stops=(*x.shape[:-2], stop, x.shape[-1]),
+        x,
+        starts=(0,) * (n - 2) + (start, 0),
+        stops=(*x.shape[:-2], stop, x.shape[-1]),
         steps=(1,) * n,
-    )  # fmt: skip
+    )
 
 
 def columns(x: Node, start: int, stop: int) -> Node:
     """Columns ``start`` to ``stop`` of a matrix."""
     n = x.ndim
-    return box(
-        x, starts=(0,) * (n - 1) + (start,), stops=(*x.shape[:-1], stop), steps=(1,) * n
-    )  # fmt: skip
+    return box(x, starts=(0,) * (n - 1) + (start,), stops=(*x.shape[:-1], stop), steps=(1,) * n)
 
 
 def across(v: Node, shape: tuple[int, ...]) -> Node:
@@ -78,10 +81,12 @@ def across(v: Node, shape: tuple[int, ...]) -> Node:
 
 
 triangle = Primitive(
-    "triangle", "library", lambda x, diagonal, upper: (x.shape, x.dtype),
+    "triangle",
+    "library",
+    lambda x, diagonal, upper: (x.shape, x.dtype),
     lambda xp, x, diagonal, upper: (xp.triu if upper else xp.tril)(x, diagonal),
     (lambda g, y, x, diagonal, upper: triangle(g, diagonal=diagonal, upper=upper),),
-).register()  # fmt: skip
+).register()
 
 
 def diagonal_part(x: Node) -> Node:
@@ -134,15 +139,18 @@ def _inverse(a: Any) -> Any:
         return np.linalg.inv(a)
     except np.linalg.LinAlgError:
         raise RuntimeError(
-            "linalg.inv: The diagonal element is zero, the inversion could not be completed because the input matrix "
+            "linalg.inv: The diagonal element is zero, the inversion could not be completed "
+            "because the input matrix "
             "is singular."
         ) from None
 
 
 inverse = host_function(
-    "inverse", on_host(_inverse), _square("inv"),
+    "inverse",
+    on_host(_inverse),
+    _square("inv"),
     (lambda g, y, a: neg(matmul(matmul(adjoint(y), g), adjoint(y))),),
-)  # fmt: skip
+)
 
 
 def _solve(a: Any, b: Any) -> Any:
@@ -155,12 +163,14 @@ def _solve(a: Any, b: Any) -> Any:
 
 
 solve = host_function(
-    "solve", on_host(_solve), _like_second,
+    "solve",
+    on_host(_solve),
+    _like_second,
     (
         lambda g, y, a, b: neg(matmul(solve(adjoint(a), g), adjoint(y))),
         lambda g, y, a, b: solve(adjoint(a), g),
     ),
-)  # fmt: skip
+)
 
 
 def _triangular(a: Any, b: Any, upper: bool, unit: bool) -> Any:
@@ -189,12 +199,14 @@ def _triangular_matrix_back(g: Node, y: Node, a: Node, b: Node, upper: bool, uni
 
 
 solve_triangular = host_function(
-    "solve_triangular", on_host(_triangular), _like_second,
+    "solve_triangular",
+    on_host(_triangular),
+    _like_second,
     (
         _triangular_matrix_back,
         lambda g, y, a, b, upper, unit: solve_triangular(adjoint(a), g, upper=not upper, unit=unit),
     ),
-)  # fmt: skip
+)
 
 # --- determinants
 
@@ -224,12 +236,15 @@ def _log_back(g: Node, y: Node, a: Node) -> Node:
 determinant = host_function(
     "determinant",
     on_host(lambda a: np.asarray(np.linalg.det(a), a.dtype).reshape(*a.shape[:-2], 1, 1)),
-    _scalar("det"), (lambda g, y, a: across(g * conj_of(y), a.shape) * adjoint(inverse(a)),),
-)  # fmt: skip
-determinant_sign = host_function("determinant_sign", on_host(_determinant_part(0)), _scalar("slogdet"))
+    _scalar("det"),
+    (lambda g, y, a: across(g * conj_of(y), a.shape) * adjoint(inverse(a)),),
+)
+determinant_sign = host_function(
+    "determinant_sign", on_host(_determinant_part(0)), _scalar("slogdet")
+)
 determinant_log = host_function(
     "determinant_log", on_host(_determinant_part(1)), _scalar("slogdet", True), (_log_back,)
-)  # fmt: skip
+)
 
 # --- Cholesky
 
@@ -243,7 +258,8 @@ def _cholesky(a: Any, check: bool) -> Any:
         from cupola.errors import LinAlgError
 
         raise LinAlgError(
-            "linalg.cholesky: The factorization could not be completed because the input is not positive-definite "
+            "linalg.cholesky: The factorization could not be completed because the input is not "
+            "positive-definite "
             "(a leading minor is not positive-definite)."
         ) from None
 
@@ -284,9 +300,10 @@ def _permutation(pivots: Any, size: int) -> Any:
 
 
 lu_pivots = host_function(
-    "lu_pivots", on_host(_pivots),
+    "lu_pivots",
+    on_host(_pivots),
     lambda a: ((*a.shape[:-2], min(a.shape[-2:])), dtypes.int32),
-)  # fmt: skip
+)
 # perm[i] is the row of A that lies in row i of L @ U.
 lu_permutation = host_function(
     "lu_permutation", on_host(_permutation), lambda p, size: ((*p.shape[:-1], size), dtypes.int64)
@@ -337,7 +354,9 @@ def _lu_back(g: Node, y: Node, a: Node) -> Node:
         g2, u2 = columns(g, k, n), columns(y, k, n)
         extra = solve_triangular(adjoint(l1), g2, upper=True, unit=True)
         inside_l = inside_l - matmul(g2, adjoint(u2))
-    inner = triangle(inside_l, diagonal=-1, upper=False) + triangle(inside_u, diagonal=0, upper=True)
+    inner = triangle(inside_l, diagonal=-1, upper=False) + triangle(
+        inside_u, diagonal=0, upper=True
+    )
     left = solve_triangular(adjoint(l1), inner, upper=True, unit=True)
     whole = adjoint(_solve_upper_adjoint(u1, left))
     if extra is not None:
@@ -427,14 +446,17 @@ def _values_back(g: Node, y: Node, a: Node) -> Node:
 
 # Eigenvalues alone, as a row (..., 1, n): their gradient stays finite where eigenvalues repeat.
 eigvalsh = host_function(
-    "eigvalsh", on_host(lambda a: np.linalg.eigvalsh(a)[..., None, :]),
+    "eigvalsh",
+    on_host(lambda a: np.linalg.eigvalsh(a)[..., None, :]),
     lambda a: (_square("eigvalsh")(a)[0][:-2] + (1, a.shape[-1]), a.dtype.to_real()),
     (_values_back,),
-)  # fmt: skip
+)
 
 
 def _eig(a: Any) -> Any:
-    kind = np.complex128 if a.dtype.itemsize // (2 if a.dtype.kind == "c" else 1) > 4 else np.complex64
+    kind = (
+        np.complex128 if a.dtype.itemsize // (2 if a.dtype.kind == "c" else 1) > 4 else np.complex64
+    )
     w, v = np.linalg.eig(a)
     return np.concatenate([v, w[..., None, :]], axis=-2).astype(kind)
 
@@ -511,9 +533,11 @@ def _svdvals_back(g: Node, y: Node, a: Node) -> Node:
 
 
 svdvals = host_function(
-    "svdvals", on_host(lambda a: np.linalg.svd(a, compute_uv=False)[..., None, :]),
-    lambda a: ((*a.shape[:-2], 1, min(a.shape[-2:])), a.dtype.to_real()), (_svdvals_back,),
-)  # fmt: skip
+    "svdvals",
+    on_host(lambda a: np.linalg.svd(a, compute_uv=False)[..., None, :]),
+    lambda a: ((*a.shape[:-2], 1, min(a.shape[-2:])), a.dtype.to_real()),
+    (_svdvals_back,),
+)
 
 # --- pseudo-inverse and exponential
 
@@ -529,9 +553,11 @@ def _pinv_back(g: Node, y: Node, a: Node, rcond: float) -> Node:
 
 
 pinv = host_function(
-    "pinv", on_host(lambda a, rcond: np.linalg.pinv(a, rcond=rcond).astype(a.dtype)),
-    lambda a, rcond: ((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype), (_pinv_back,),
-)  # fmt: skip
+    "pinv",
+    on_host(lambda a, rcond: np.linalg.pinv(a, rcond=rcond).astype(a.dtype)),
+    lambda a, rcond: ((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype),
+    (_pinv_back,),
+)
 
 
 def _expm(a: Any) -> Any:

@@ -45,7 +45,9 @@ def _seeds(roots: list[Tensor], given: Any) -> list[Node]:
 
 
 def _recorded(roots: list[Node], targets: list[Tensor]) -> list[list[Node]]:
-    """The nodes that stand for each target: a leaf that shares memory has one for each time it was read."""
+    """The nodes that stand for each target: a leaf that shares memory has one for each time it
+    was read.
+    """
     out = [[t.node] for t in targets]
     if any(t.is_leaf and t._storage is not None for t in targets):
         owners: dict[int, list[Node]] = {}

@@ -1,0 +1,1 @@
+"""Parts of einops that import torch."""

@@ -1,0 +1,427 @@
+"""Factorizations, solvers and what follows from them (torch.linalg and its older names in
+torch).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from typing import Any
+
+from cupola import dtypes
+from cupola.functional._convert import broadcast_shapes, expand_node
+from cupola.functional._register import operator
+from cupola.functional.linalg import matmul
+from cupola.ir.node import Node
+from cupola.ops import elementwise as ew
+from cupola.ops import linalg as la
+from cupola.ops import movement as mv
+from cupola.tensor import Tensor, wrap
+
+SVD = namedtuple("SVD", "U S Vh")
+QR = namedtuple("QR", "Q R")
+Eigen = namedtuple("Eigen", "eigenvalues eigenvectors")
+SlogDet = namedtuple("SlogDet", "sign logabsdet")
+LU = namedtuple("LU", "P L U")
+LUFactor = namedtuple("LUFactor", "LU pivots")
+LUFactorEx = namedtuple("LUFactorEx", "LU pivots info")
+CholeskyEx = namedtuple("CholeskyEx", "L info")
+InverseEx = namedtuple("InverseEx", "inverse info")
+SolveEx = namedtuple("SolveEx", "result info")
+LstSq = namedtuple("LstSq", "solution residuals rank singular_values")
+
+
+def _matrix(x: Tensor, name: str) -> Node:
+    """The node of a floating-point matrix or stack of them.
+
+    Raises:
+        RuntimeError: fewer than two dimensions, or a dtype that factorizations do not take.
+    """
+    if x.ndim < 2:
+        raise RuntimeError(f"linalg.{name}: The input tensor A must have at least 2 dimensions.")
+    if x.dtype.category < 2 or x.dtype.itemsize < 4:
+        raise RuntimeError(
+            f"linalg.{name}: Expected a floating point or complex tensor as input. Got {x.dtype}"
+        )
+    return x.node
+
+
+def _real(x: Node) -> Node:
+    return ew.real(x) if x.dtype.is_complex else x
+
+
+def _flat(x: Node) -> Tensor:
+    """A (..., 1, n) result without the dimension of size 1."""
+    return wrap(mv.reshape(x, shape=(*x.shape[:-2], x.shape[-1])))
+
+
+def _no_info(x: Tensor) -> Tensor:
+    from cupola.functional.creation import constant
+
+    return constant(0, tuple(x.shape[:-2]), dtypes.int32, x.device)
+
+
+def _stacks(a: Node, b: Node) -> tuple[Node, Node]:
+    lead = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return expand_node(a, lead + a.shape[-2:]), expand_node(b, lead + b.shape[-2:])
+
+
+def inv(A: Tensor) -> Tensor:
+    """Inverse of square matrices (torch.linalg.inv).
+
+    Raises:
+        RuntimeError: a matrix is singular or not square.
+    """
+    return wrap(la.inverse(_matrix(A, "inv")))
+
+
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
+    """X with A X = B, or X A = B with ``left=False``; B may be a stack of vectors
+    (torch.linalg.solve).
+    """
+    a = _matrix(A, "solve")
+    vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and tuple(B.shape) == tuple(A.shape[:-1]))
+    b = mv.reshape(B.node, shape=(*B._n.shape, 1)) if vector else B.node
+    if not left:
+        x = solve(A.mT, wrap(b).mT)
+        return x.mT
+    a, b = _stacks(a, b)
+    x = wrap(la.solve(a, b))
+    return x.squeeze(-1) if vector else x
+
+
+def solve_triangular(
+    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    """X with A X = B for a triangular A; the other triangle is not read
+    (torch.linalg.solve_triangular).
+    """
+    if not left:
+        return solve_triangular(A.mT, B.mT, upper=not upper, unitriangular=unitriangular).mT
+    a, b = _stacks(_matrix(A, "solve_triangular"), B.node)
+    return wrap(la.solve_triangular(a, b, upper=upper, unit=unitriangular))
+
+
+def det(A: Tensor) -> Tensor:
+    """Determinants (torch.linalg.det)."""
+    out = la.determinant(_matrix(A, "det"))
+    return wrap(mv.reshape(out, shape=out.shape[:-2]))
+
+
+def slogdet(A: Tensor) -> Any:
+    """Signs and logarithms of absolute determinants (torch.linalg.slogdet)."""
+    a = _matrix(A, "slogdet")
+    sign, log = la.determinant_sign(a), la.determinant_log(a)
+    return SlogDet(*(wrap(mv.reshape(x, shape=x.shape[:-2])) for x in (sign, log)))
+
+
+@operator
+def logdet(input: Tensor) -> Tensor:
+    """Logarithms of determinants; NaN where one is negative (torch.logdet)."""
+    sign, log = slogdet(input)
+    return log + sign.log() if input.dtype.is_complex else log.masked_fill(sign < 0, math.nan)
+
+
+def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
+    """L with A = L L^H for a positive-definite A, or its adjoint (torch.linalg.cholesky).
+
+    Raises:
+        LinAlgError: A is not positive-definite.
+    """
+    out = wrap(la.cholesky(_matrix(A, "cholesky"), check=True))
+    return out.mH if upper else out
+
+
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
+    """As cholesky, with a code for each matrix: 0 where it worked (torch.linalg.cholesky_ex)."""
+    out = wrap(la.cholesky(_matrix(A, "cholesky_ex"), check=check_errors))
+    failed = out.detach().isnan().flatten(-2).any(-1)
+    return CholeskyEx(out.mH if upper else out, failed.to(dtypes.int32))
+
+
+def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
+    """As inv, with a code for each matrix (torch.linalg.inv_ex)."""
+    return InverseEx(inv(A), _no_info(A))
+
+
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
+    """As solve, with a code for each matrix (torch.linalg.solve_ex)."""
+    return SolveEx(solve(A, B, left=left), _no_info(A))
+
+
+def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
+    """Packed L and U, and the pivots, counted from 1 (torch.linalg.lu_factor)."""
+    a = _matrix(A, "lu_factor")
+    return LUFactor(wrap(la.lu(a)), wrap(la.lu_pivots(a)))
+
+
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
+    """As lu_factor, with a code for each matrix (torch.linalg.lu_factor_ex)."""
+    return LUFactorEx(*lu_factor(A, pivot=pivot), _no_info(A))
+
+
+def lu_unpack(
+    LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True
+) -> Any:
+    """P, L and U of a packed factorization (torch.lu_unpack)."""
+    node = LU_data.node
+    size = node.shape[-2]
+    empty = wrap(mv.like_shape(node, (0,)))
+    p = lower = upper = empty
+    if unpack_pivots:
+        order = la.lu_permutation(LU_pivots.node, size=size)
+        p = wrap(la.permutation_matrix(order, node))
+    if unpack_data:
+        lower, upper = wrap(la.unit_lower(node)), wrap(la.upper_part(node))
+    return LU(p, lower, upper)
+
+
+operator(lu_unpack, method=False)
+
+
+def lu(A: Tensor, *, pivot: bool = True) -> Any:
+    """P, L and U with A = P L U (torch.linalg.lu)."""
+    return lu_unpack(*lu_factor(A))
+
+
+def lu_solve(
+    LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False
+) -> Tensor:
+    """X with A X = B from the factorization of A (torch.linalg.lu_solve)."""
+    p, lower, upper = lu_unpack(LU, pivots)
+    if not left:
+        return lu_solve(LU, pivots, B.mH, adjoint=not adjoint).mH
+    if adjoint:
+        y = solve_triangular(upper.mH, B, upper=False)
+        return matmul(p, solve_triangular(lower.mH, y, upper=True, unitriangular=True))
+    y = solve_triangular(lower, matmul(p.mT, B), upper=False, unitriangular=True)
+    return solve_triangular(upper, y, upper=True)
+
+
+def qr(A: Tensor, mode: str = "reduced") -> Any:
+    """Orthonormal Q and triangular R with A = Q R (torch.linalg.qr); mode: reduced, complete or
+    r.
+    """
+    a = _matrix(A, "qr")
+    m, n = a.shape[-2:]
+    if mode == "complete" and m > n:
+        # Columns that complete the basis: Q of [A, I] spans everything, and starts with Q of A.
+        eye = la.identity(a, m)
+        whole = la.qr(mv.cat(a, eye, dim=a.ndim - 1))
+        q = la.rows(whole, 0, m)
+        r = la.columns(la.adjoint(la.rows(whole, m, m + m + n)), 0, n)
+        return QR(wrap(q), wrap(r))
+    if mode not in ("reduced", "complete", "r"):
+        raise RuntimeError(
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), "
+            f"'r', or 'complete'"
+        )
+    both = la.qr(a)
+    r = wrap(la.adjoint(la.rows(both, m, m + n)))
+    return QR(wrap(mv.like_shape(a, (0,))) if mode == "r" else wrap(la.rows(both, 0, m)), r)
+
+
+def eigh(A: Tensor, UPLO: str = "L") -> Any:
+    """Eigenvalues, ascending, and eigenvectors of Hermitian matrices (torch.linalg.eigh)."""
+    a = _hermitian(A, UPLO, "eigh")
+    n = a.shape[-1]
+    both = la.eigh(a)
+    return Eigen(_flat(_real(la.rows(both, n, n + 1))), wrap(la.rows(both, 0, n)))
+
+
+def _hermitian(A: Tensor, uplo: str, name: str) -> Node:
+    a = _matrix(A, name)
+    return la.adjoint(a) if uplo.upper() == "U" else a
+
+
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+    """Eigenvalues of Hermitian matrices, ascending (torch.linalg.eigvalsh)."""
+    return _flat(la.eigvalsh(_hermitian(A, UPLO, "eigvalsh")))
+
+
+def eig(A: Tensor) -> Any:
+    """Complex eigenvalues and eigenvectors of square matrices (torch.linalg.eig)."""
+    a = _matrix(A, "eig")
+    n = a.shape[-1]
+    both = la.eig(a)
+    return Eigen(_flat(la.rows(both, n, n + 1)), wrap(la.rows(both, 0, n)))
+
+
+def eigvals(A: Tensor) -> Tensor:
+    """Complex eigenvalues of square matrices (torch.linalg.eigvals)."""
+    return eig(A)[0]
+
+
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
+    """Singular value decomposition A = U S Vh (torch.linalg.svd)."""
+    a = _matrix(A, "svd")
+    m, n = a.shape[-2:]
+    both = la.svd(a)
+    u, v = wrap(la.rows(both, 0, m)), wrap(la.rows(both, m, m + n))
+    s = _flat(_real(la.rows(both, m + n, m + n + 1)))
+    if full_matrices and m != n:
+        if m > n:
+            u = _completed(u)
+        else:
+            v = _completed(v)
+    return SVD(u, s, v.mH)
+
+
+def _completed(q: Tensor) -> Tensor:
+    """Orthonormal columns, and after them columns that complete the basis; gradients flow to the
+    given ones.
+    """
+    from cupola.functional.joining import cat
+
+    k = q.shape[-1]
+    rest = qr(q.detach(), "complete")[0][..., k:]
+    return cat([q, rest], -1)
+
+
+def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
+    """Singular values, descending (torch.linalg.svdvals)."""
+    return _flat(la.svdvals(_matrix(A, "svdvals")))
+
+
+def pinv(
+    A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False, rcond: Any = None
+) -> Tensor:
+    """Moore-Penrose inverse (torch.linalg.pinv)."""
+    a = _matrix(A, "pinv")
+    given = rcond if rcond is not None else rtol
+    if given is None:
+        given = max(a.shape[-2:]) * _epsilon(a.dtype) if atol is None else 0.0
+    return wrap(la.pinv(a, rcond=float(given)))
+
+
+def _epsilon(dtype: Any) -> float:
+    return 2.0**-52 if dtype.to_real().itemsize == 8 else 2.0**-23
+
+
+def matrix_rank(
+    A: Tensor, *, atol: Any = None, rtol: Any = None, tol: Any = None, hermitian: bool = False
+) -> Tensor:
+    """How many singular values exceed a tolerance (torch.linalg.matrix_rank)."""
+    s = eigvalsh(A).abs() if hermitian else svdvals(A)
+    atol = tol if tol is not None else atol
+    if rtol is None:
+        rtol = max(A.shape[-2:]) * _epsilon(A.dtype) if atol is None else 0.0
+    bound = s.amax(-1, keepdim=True) * rtol
+    return (s > (bound if atol is None else bound.clamp(min=atol))).sum(-1)
+
+
+def matrix_power(A: Tensor, n: int) -> Tensor:
+    """Integer powers of square matrices (torch.linalg.matrix_power)."""
+    if n < 0:
+        return matrix_power(inv(A), -n)
+    out = None
+    square = A
+    while n:
+        if n & 1:
+            out = square if out is None else matmul(out, square)
+        n >>= 1
+        if n:
+            square = matmul(square, square)
+    return wrap(la.identity(A.node, A._n.shape[-1])) if out is None else out
+
+
+def matrix_exp(A: Tensor) -> Tensor:
+    """Matrix exponentials (torch.linalg.matrix_exp)."""
+    return wrap(la.matrix_exp(_matrix(A, "matrix_exp")))
+
+
+def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None) -> Any:
+    """Least-squares solutions of A X = B, of minimal norm (torch.linalg.lstsq)."""
+    vector = B.ndim == A.ndim - 1
+    b = B.unsqueeze(-1) if vector else B
+    x = matmul(pinv(A, rtol=rcond), b)
+    m, n = A.shape[-2:]
+    empty = wrap(mv.like_shape(A.node, (0,)))
+    full = m > n and bool((matrix_rank(A.detach()) == n).all())
+    residual = (matmul(A, x) - b).abs().square().sum(-2) if full and driver != "gelsy" else empty
+    return LstSq(x.squeeze(-1) if vector else x, residual, matrix_rank(A.detach()), empty)
+
+
+@operator
+def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
+    """X with A X = input, from A's Cholesky factor (torch.cholesky_solve)."""
+    lower = L.mH if upper else L
+    return solve_triangular(lower.mH, solve_triangular(lower, input, upper=False), upper=True)
+
+
+@operator
+def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
+    """The inverse of A, from A's Cholesky factor (torch.cholesky_inverse)."""
+    return cholesky_solve(wrap(la.identity(L.node, L._n.shape[-1])), L, upper)
+
+
+Triangular = namedtuple("Triangular", "solution cloned_coefficient")
+
+
+@operator(name="triangular_solve")
+def old_triangular_solve(
+    b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> Any:
+    """X with A X = b (torch.triangular_solve)."""
+    a = A.mT if transpose else A
+    x = solve_triangular(a, b, upper=upper != transpose, unitriangular=unitriangular)
+    return Triangular(x, A.clone())
+
+
+OldSVD = namedtuple("OldSVD", "U S V")
+
+
+@operator(name="svd")
+def old_svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
+    """Singular value decomposition with V, not its adjoint (torch.svd)."""
+    u, s, vh = svd(input, not some)
+    return OldSVD(u, s, vh.mH)
+
+
+@operator(name="qr")
+def old_qr(input: Tensor, some: bool = True) -> Any:
+    """Q and R (torch.qr)."""
+    return qr(input, "reduced" if some else "complete")
+
+
+@operator(name="cholesky")
+def old_cholesky(input: Tensor, upper: bool = False) -> Tensor:
+    """Cholesky factor (torch.cholesky)."""
+    return cholesky(input, upper=upper)
+
+
+@operator(name="lu_solve")
+def old_lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+    """X with A X = b from A's factorization (torch.lu_solve)."""
+    return lu_solve(LU_data, LU_pivots, b)
+
+
+@operator(name="lu")
+def old_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
+    """Packed factors and pivots (torch.lu)."""
+    return (*lu_factor(A), _no_info(A)) if get_infos else tuple(lu_factor(A))
+
+
+@operator(method=False)
+def svd_lowrank(A: Tensor, q: int = 6, niter: int = 2, M: Tensor | None = None) -> Any:
+    """The q largest singular triplets (torch.svd_lowrank); exact here, where PyTorch samples."""
+    u, s, vh = svd(A if M is None else A - M, False)
+    return u[..., :q], s[..., :q], vh.mH[..., :q]
+
+
+@operator(method=False)
+def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> Any:
+    """The q main directions of rows (torch.pca_lowrank)."""
+    q = min(6, *A.shape[-2:]) if q is None else q
+    return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)
+
+
+for _f, _aliases in ((det, ()), (slogdet, ()), (matrix_power, ()), (matrix_exp, ())):
+    operator(_f, aliases=_aliases)
+operator(inv, name="inverse", out=True)
+
+
+@operator
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """Moore-Penrose inverse (torch.pinverse)."""
+    return pinv(input, rcond=rcond)
