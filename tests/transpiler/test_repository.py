@@ -72,6 +72,18 @@ def test_reexports_chain_and_public_lists(tmp_path):
     assert texts["c.py"] == "from b import *\nd = cupola.pi + c\n"
 
 
+@pytest.mark.parametrize("mention", ["", "# torch\n"])
+def test_files_that_came_after_an_earlier_conversion(tmp_path, mention):
+    made, texts = converted(tmp_path, {
+        "_corpus.py": mention + "import numpy as np, cupola\n",
+        "star.py": "from _corpus import *\nx = torch.e\n",
+        "name.py": "from _corpus import torch, np\nx = torch.e\n",
+    })  # fmt: skip
+    assert texts["star.py"] == "from _corpus import *\nx = cupola.e\n"
+    assert texts["name.py"] == "from _corpus import cupola, np\nx = cupola.e\n"
+    assert made.complete
+
+
 def test_circular_modules(tmp_path):
     made, texts = converted(tmp_path, {
         "a.py": "from b import *\nimport torch\n",
@@ -92,10 +104,12 @@ def test_version_imported_through_a_module(tmp_path):
 def test_a_name_that_stays_where_its_file_stays(tmp_path):
     made, texts = converted(tmp_path, {
         "ok.py": "from bad import torch\ntorch.e\n",
+        "star.py": "from bad import *\ntorch.e\n",
         "bad.py": "import torch\ndef f(:\n",
     })  # fmt: skip
     assert texts["ok.py"] == "from bad import torch\ntorch.e\n"
     assert made.files["bad.py"].status == "left"
+    assert [f.path for f, _ in made.notes("remains")] == ["star.py"]
     assert not made.complete
 
 

@@ -12,7 +12,8 @@ examples:
   cupola convert my_repo             rewrite the sources in place
   cupola revert my_repo              restore every original byte
   cupola convert . --check           for CI: exit 1 if something is left to convert
-  cupola parity my_model.py          compare the converted code with torch
+  cupola parity before after --entry net:Net --input 2x3x64x64:float32
+                                     compare the converted code with torch
 
 exit codes:
   0  done, or nothing to do

@@ -97,12 +97,20 @@ class Linker:
                 return Export(target, new)
             return target
         for star in reversed(facts.stars):
-            if self.facts(star).shows(name):
+            shown = self.facts(star)
+            if shown.shows(name) or name in self._converted(shown):
                 found = self.export(star, name)
                 if found is not None:
                     return found
+        if name in self._converted(facts):
+            return Export(name, self.table.roots[name])
         inside = self.layout.submodule(path, name)
         return Local(inside) if inside is not None else None
+
+    def _converted(self, facts: Facts) -> list[str]:
+        """Names that an earlier conversion renamed in this module: it has `cupola`, no `torch`."""
+        roots = self.table.roots.items()
+        return [o for o, n in roots if facts.names.get(n) == n and o not in facts.names]
 
     def follow(self, target: Target) -> Target:
         """The converted package's name, or the module of the tree, that a target comes to."""
@@ -140,7 +148,9 @@ class Linker:
         seen.add(path)
         facts = self.facts(path)
         names = {name for name, target in facts.names.items() if target is not None}
+        names.update(self._converted(facts))
         for star in facts.stars:
             shown = self.facts(star)
-            names |= {name for name in self._visible(star, seen) if shown.shows(name)}
+            passed = self._converted(shown)
+            names |= {n for n in self._visible(star, seen) if shown.shows(n) or n in passed}
         return names

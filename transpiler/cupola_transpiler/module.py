@@ -325,12 +325,12 @@ class Module:
 
     def facts(self) -> Facts:
         """What other files may need to know of this one."""
-        names: dict[str, Target] = {}
+        names: dict[str, Target] = {}  # of other packages, those that are what they are called
         renamed: dict[str, str] = {}
         roots = self.table.roots
         for name, variable in self.walk.root.variables.items():
             target = self.target(variable)
-            if isinstance(target, str) and self.table.root(target) is None:
+            if isinstance(target, str) and self.table.root(target) is None and target != name:
                 target = None
             names[name] = target
             new = roots.get(name)

@@ -23,6 +23,7 @@ def read_facts(root: Path, path: str, layout: Layout) -> Facts:
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return Facts()
     names: dict[str, Target] = {}
+    local: Target
     stars: list[str] = []
     public: frozenset[str] | None = None
     for node in _statements(tree):
@@ -38,7 +39,8 @@ def read_facts(root: Path, path: str, layout: Layout) -> Facts:
             case ast.Import(names=aliases):
                 for alias in aliases:
                     full = alias.name if alias.asname else alias.name.partition(".")[0]
-                    names[alias.asname or full] = layout.resolve(full, 0, path)
+                    local = layout.resolve(full, 0, path)
+                    names[alias.asname or full] = full if local is None else local
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 names[name] = None
             case ast.ClassDef(name=name):

@@ -27,10 +27,11 @@ class RemainingName(Rule):
 
     def check(self, module: Module) -> Iterator[Result]:
         roots = module.table.roots
-        if module.stars_outside:
+        stars = (*module.stars_outside, *module.stars)
+        if stars:
             for use in module.free:
                 if use.chain[0] in roots and module.follow(use).target is None:
-                    packages = ", ".join(module.stars_outside)
+                    packages = ", ".join(stars)
                     yield Finding(
                         use.anchors[0], "remains", ".".join(use.chain),
                         f"comes from a star import of {packages}, which is not converted",
