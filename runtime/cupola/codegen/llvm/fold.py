@@ -1,8 +1,8 @@
 """Reductions: accumulators, their steps, and how partial results combine.
 
-Float sums and products are folded in the element's own type for at most ``BLOCK`` elements and then
-in double, which bounds the error better than pairwise summation does. Everything else folds
-exactly.
+Float sums and products are folded in the element's own type for a short while (``BLOCK`` elements an
+accumulator) and then in double, which bounds the error better than pairwise summation does.
+Everything else folds exactly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cupola.codegen.llvm.convert import round_to
 from cupola.codegen.llvm.types import BITS, REGISTER, is_float
 from cupola.dtypes import dtype, int64
 
-BLOCK = 4096
+BLOCK = 1024  # elements, for each accumulator that is added to in turn
 _NO_INDEX = (1 << 63) - 1
 
 
@@ -26,7 +26,7 @@ class Fold:
         carry: type of the result.
         parts: LLVM types of the accumulator's components (value, and index for arg reductions).
         totals: the same for what is kept between blocks.
-        blocked: whether accumulators must be merged into totals every ``BLOCK`` elements.
+        blocked: whether accumulators must be merged into totals from time to time.
     """
 
     def __init__(self, reduce: Reduce, d: dtype) -> None:

@@ -183,14 +183,14 @@ class Reductions:
             _, low, high = self.inner_range(last, True)
             if not any(f.blocked for f in folds):
                 return run(level, low, high)
-            label = b.fresh("block")
+            label, block = b.fresh("block"), BLOCK * unroll
             return [
                 *loop_head(label, low, high),
-                f"%{label}.full = add i64 %{label}.i, {BLOCK}",
+                f"%{label}.full = add i64 %{label}.i, {block}",
                 f"%{label}.fits = icmp slt i64 %{label}.full, {high}",
                 f"%{label}.end = select i1 %{label}.fits, i64 %{label}.full, i64 {high}",
                 *run(level, f"%{label}.i", f"%{label}.end"),
-                *loop_latch(label, BLOCK),
+                *loop_latch(label, block),
             ]
 
         around = [self.inner_range(d, True) for d in self.inner[:-1]]
