@@ -1,7 +1,7 @@
 """Reductions: accumulators, their steps, and how partial results combine.
 
-Float sums and products are folded in the element's own type for a short while (``BLOCK`` elements an
-accumulator) and then in double, which bounds the error better than pairwise summation does.
+Float sums and products are folded in the element's own type for a short while (``BLOCK`` elements
+an accumulator) and then in double, which bounds the error better than pairwise summation does.
 Everything else folds exactly.
 """
 
