@@ -14,18 +14,44 @@ from cupola.functional.activation import relu
 from cupola.functional.convolution import linear
 from cupola.functional.dropout import dropout as drop
 from cupola.functional.joining import cat, stack
-from cupola.tensor import Tensor
+from cupola.ops import matmul as matmul_ops
+from cupola.ops import movement
+from cupola.tensor import Tensor, apply
+
+
+def _steps(x: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """The rows of each time step; not views, since nothing is written through them."""
+    parts, start = [], 0
+    for size in sizes:
+        box = {"starts": (start, 0), "stops": (start + size, x.shape[1]), "steps": (1, 1)}
+        parts.append(apply(movement.slice, x, **box))
+        start += size
+    return parts
+
 
 # -- cells: one step, given the projected input --------------------------------------------------
+
+
+def _affine(x: Tensor, w: Tensor, b: Any) -> Tensor:
+    """``x w + b`` with a weight (in, out) that was transposed once for all steps."""
+    result = apply(matmul_ops.matmul, x, w)
+    return result if b is None else result + b
+
+
+def _columns(x: Tensor, start: int, count: int) -> Tensor:
+    """Some columns of a matrix; not a view, since nothing is written through it."""
+    return apply(
+        movement.slice, x, starts=(0, start), stops=(x.shape[0], start + count), steps=(1, 1)
+    )
 
 
 def _lstm_step(
     gates: Tensor, state: tuple[Tensor, Tensor], w_hh: Tensor, b_hh: Any, w_hr: Any
 ) -> tuple[Tensor, Tensor]:
     h, c = state
-    gates = gates + linear(h, w_hh, b_hh)
+    gates = gates + _affine(h, w_hh, b_hh)
     size = c.shape[-1]
-    i, f, g, o = (gates.narrow(-1, k * size, size) for k in range(4))
+    i, f, g, o = (_columns(gates, k * size, size) for k in range(4))
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
     h = o.sigmoid() * c.tanh()
     return (h if w_hr is None else linear(h, w_hr)), c
@@ -35,11 +61,11 @@ def _gru_step(
     gates: Tensor, state: tuple[Tensor], w_hh: Tensor, b_hh: Any, w_hr: Any
 ) -> tuple[Tensor]:
     (h,) = state
-    hidden = linear(h, w_hh, b_hh)
+    hidden = _affine(h, w_hh, b_hh)
     size = h.shape[-1]
-    both = (gates.narrow(-1, 0, 2 * size) + hidden.narrow(-1, 0, 2 * size)).sigmoid()
-    r, z = both.narrow(-1, 0, size), both.narrow(-1, size, size)
-    n = (gates.narrow(-1, 2 * size, size) + r * hidden.narrow(-1, 2 * size, size)).tanh()
+    both = (_columns(gates, 0, 2 * size) + _columns(hidden, 0, 2 * size)).sigmoid()
+    r, z = _columns(both, 0, size), _columns(both, size, size)
+    n = (_columns(gates, 2 * size, size) + r * _columns(hidden, 2 * size, size)).tanh()
     return (n + z * (h - n),)
 
 
@@ -47,7 +73,7 @@ def _elman_step(activation: Callable[[Tensor], Tensor]) -> Callable:
     def step(
         gates: Tensor, state: tuple[Tensor], w_hh: Tensor, b_hh: Any, w_hr: Any
     ) -> tuple[Tensor]:
-        return (activation(gates + linear(state[0], w_hh, b_hh)),)
+        return (activation(gates + _affine(state[0], w_hh, b_hh)),)
 
     return step
 
@@ -65,17 +91,16 @@ _STEPS: dict[str, Callable] = {
 def _forward_in_time(
     step: Callable, x: Tensor, state: tuple, sizes: Sequence[int], weights: tuple
 ) -> tuple[Tensor, tuple]:
-    outputs, finished, start = [], [], 0
+    outputs, finished = [], []
     rows = sizes[0]
-    for size in sizes:
+    for part, size in zip(_steps(x, sizes), sizes, strict=True):
         if size < rows:
             # The shortest sequences end here: their state is final.
             finished.append(tuple(s.narrow(0, size, rows - size) for s in state))
             state = tuple(s.narrow(0, 0, size) for s in state)
             rows = size
-        state = step(x.narrow(0, start, size), state, *weights)
+        state = step(part, state, *weights)
         outputs.append(state[0])
-        start += size
     finished.append(state)
     if len(finished) > 1:
         state = tuple(cat(parts, 0) for parts in zip(*reversed(finished), strict=True))
@@ -86,9 +111,11 @@ def _backward_in_time(
     step: Callable, x: Tensor, initial: tuple, sizes: Sequence[int], weights: tuple
 ) -> tuple[Tensor, tuple]:
     outputs: list[Tensor] = []
-    end, rows = x.shape[0], sizes[-1]
-    state = tuple(s.narrow(0, 0, rows) for s in initial)
-    for size in reversed(sizes):
+    rows = sizes[-1]
+    state = initial
+    if rows < sizes[0]:
+        state = tuple(s.narrow(0, 0, rows) for s in initial)
+    for part, size in zip(reversed(_steps(x, sizes)), reversed(sizes), strict=True):
         if size > rows:
             # Longer sequences have reached their last element: they start here.
             state = tuple(
@@ -96,10 +123,9 @@ def _backward_in_time(
                 for s, s0 in zip(state, initial, strict=True)
             )
             rows = size
-        state = step(x.narrow(0, end - size, size), state, *weights)
-        outputs.insert(0, state[0])
-        end -= size
-    return cat(outputs, 0), state
+        state = step(part, state, *weights)
+        outputs.append(state[0])
+    return cat(outputs[::-1], 0), state
 
 
 def run_layers(
@@ -137,7 +163,7 @@ def run_layers(
             x = linear(data, w_ih, b_ih)
             initial = tuple(s.select(0, place) for s in states)
             walk = _backward_in_time if direction else _forward_in_time
-            rows, final = walk(step, x, initial, sizes, (w_hh, b_hh, w_hr))
+            rows, final = walk(step, x, initial, sizes, (w_hh.t(), b_hh, w_hr))
             results.append(rows)
             finals.append(final)
         data = results[0] if directions == 1 else cat(results, -1)
@@ -215,7 +241,7 @@ def lstm_cell(
     b_hh: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One LSTM step (Hochreiter and Schmidhuber, 1997): (h, c)."""
-    return _lstm_step(linear(input, w_ih, b_ih), tuple(hx), w_hh, b_hh, None)
+    return _lstm_step(linear(input, w_ih, b_ih), tuple(hx), w_hh.t(), b_hh, None)
 
 
 @operator(method=False)
@@ -228,7 +254,7 @@ def gru_cell(
     b_hh: Tensor | None = None,
 ) -> Tensor:
     """One GRU step (Cho et al., 2014)."""
-    return _gru_step(linear(input, w_ih, b_ih), (hx,), w_hh, b_hh, None)[0]
+    return _gru_step(linear(input, w_ih, b_ih), (hx,), w_hh.t(), b_hh, None)[0]
 
 
 @operator(method=False)
@@ -241,7 +267,7 @@ def rnn_tanh_cell(
     b_hh: Tensor | None = None,
 ) -> Tensor:
     """One Elman step with tanh."""
-    return _STEPS["RNN_TANH"](linear(input, w_ih, b_ih), (hx,), w_hh, b_hh, None)[0]
+    return _STEPS["RNN_TANH"](linear(input, w_ih, b_ih), (hx,), w_hh.t(), b_hh, None)[0]
 
 
 @operator(method=False)
@@ -254,4 +280,4 @@ def rnn_relu_cell(
     b_hh: Tensor | None = None,
 ) -> Tensor:
     """One Elman step with ReLU."""
-    return _STEPS["RNN_RELU"](linear(input, w_ih, b_ih), (hx,), w_hh, b_hh, None)[0]
+    return _STEPS["RNN_RELU"](linear(input, w_ih, b_ih), (hx,), w_hh.t(), b_hh, None)[0]
