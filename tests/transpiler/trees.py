@@ -1,9 +1,14 @@
 """Small repositories in temporary folders."""
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
+
+from cupola_transpiler.cli import main
 
 HOME = Path(__file__).parents[2]
 
@@ -41,11 +46,21 @@ def environment(**more):
 
 
 def cupola(*arguments, check=None, **more):
-    """Runs the command in a process of its own; returns it with its output as text."""
-    command = [sys.executable, "-m", "cupola_transpiler", *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=environment(**more)
-    )
+    """Runs the command, in a process of its own if it needs another environment.
+
+    Returns an object with returncode, stdout and stderr; check is the code that it must end with.
+    """
+    given = [str(a) for a in arguments]
+    if more:
+        command = [sys.executable, "-m", "cupola_transpiler", *given]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, env=environment(**more)
+        )
+    else:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main(given)
+        done = SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
     if check is not None:
         assert done.returncode == check, done.stdout + done.stderr
     return done

@@ -160,15 +160,13 @@ def splice(text: str, pieces: list[tuple[int, int, str]]) -> str:
 def _import_piece(module: Module, statement: str, code: str) -> tuple[int, int, str, str]:
     """A new import, after the docstring and `__future__` and before any other statement."""
     tree = module.tree
-    at = top = sum(len(tree.code_for_node(line)) for line in tree.header)
+    at = sum(len(tree.code_for_node(line)) for line in tree.header)
     for index, line in enumerate(tree.body):
-        if not isinstance(line, cst.SimpleStatementLine):
+        if not isinstance(line, cst.SimpleStatementLine) or not _stays_first(line.body[0], index):
+            at += sum(len(tree.code_for_node(above)) for above in line.leading_lines)
             break
         at += len(tree.code_for_node(line))
-        if not _stays_first(line.body[0], index):
-            break
-        top = at
-    return top, top, statement + tree.default_newline, code
+    return at, at, statement + tree.default_newline, code
 
 
 def _stays_first(node: cst.CSTNode, index: int) -> bool:

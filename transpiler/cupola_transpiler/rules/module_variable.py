@@ -36,9 +36,9 @@ class ModuleVariable(Rule):
     ]
     INVALID = [
         (
-            '"""Doc."""\nimport importlib.util\n'
+            '"""Doc."""\n\n# isort\nimport importlib.util\n'
             "def has(name): return importlib.util.find_spec(name) is not None\nhas('torch')\n",
-            '"""Doc."""\nimport cupola_compat.names\nimport importlib.util\n'
+            '"""Doc."""\n\n# isort\nimport cupola_compat.names\nimport importlib.util\n'
             "def has(name): return cupola_compat.names.find_spec(name) is not None\nhas('torch')\n",
         ),
         (
