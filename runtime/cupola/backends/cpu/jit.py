@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import functools
+import glob
 import hashlib
+import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from cupola.backends.cache import DiskCache
-from cupola.codegen.llvm import SYMBOLS, Target, library_function, target_from_features
+from cupola.codegen import form
+from cupola.codegen import llvm as dialect
+from cupola.codegen.llvm import SYMBOLS, Program, Target, library_function, target_from_features
 
 _PLACEHOLDER = "@kernel("
 
@@ -43,26 +49,48 @@ class Jit:
         )
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._machine)
         self._lock = threading.Lock()
-        self._addresses: dict[str, int] = {}
+        self._programs: dict[str, tuple[int, int]] = {}
+        self._symbols: set[str] = set()
         self._version = f"llvmlite {llvmlite.__version__} {self.target.key}"
         _add_libm()
 
-    def compile(self, text: str, needs: Mapping[str, tuple[str, str, int]] | None = None) -> int:
-        """Address of the function named ``kernel`` in the module text; ``needs`` as in
-        ``Program``.
+    def program(self, key: str, make: Callable[[], Program]) -> tuple[int, int]:
+        """Address of a kernel's code, and its ``Program.parts``.
+
+        ``make`` generates the program; it is called only if no code for ``key`` is on disk.
         """
-        digest = self._digest(text)
+        digest = self._digest(f"{_generator()}\n{key}")
         with self._lock:
-            found = self._addresses.get(digest)
+            found = self._programs.get(digest)
             if found is None:
-                for symbol, (op, type_, lanes) in (needs or {}).items():
-                    if symbol not in self._addresses:
-                        code = library_function(self.target, symbol, op, type_, lanes)
-                        self._addresses[symbol] = self._load(self._digest(code), symbol, code)
                 name = f"k{digest[:32]}"
-                text = text.replace(_PLACEHOLDER, f"@{name}(")
-                found = self._addresses[digest] = self._load(digest, name, text)
+                entry = self.cache.get(digest)
+                if entry is None:
+                    program = make()
+                    code = self._build(program.text.replace(_PLACEHOLDER, f"@{name}("))
+                    facts = json.dumps({"parts": program.parts, "needs": program.needs})
+                    entry = facts.encode() + b"\n" + code
+                    self.cache.put(digest, entry)
+                head, code = entry.split(b"\n", 1)
+                known = json.loads(head)
+                for symbol, function in known["needs"].items():
+                    self._need(symbol, *function)
+                found = self._programs[digest] = (self._add(name, code), known["parts"])
             return found
+
+    def module(self, text: str) -> int:
+        """Address of the function named ``kernel`` in a module's text."""
+        digest = self._digest(text)
+        name = f"k{digest[:32]}"
+        with self._lock:
+            return self._load(digest, name, text.replace(_PLACEHOLDER, f"@{name}("))
+
+    def _need(self, symbol: str, op: str, type_: str, lanes: int) -> None:
+        """Makes a library function available to the code that is added next."""
+        if symbol not in self._symbols:
+            text = library_function(self.target, symbol, op, type_, lanes)
+            self._load(self._digest(text), symbol, text)
+            self._symbols.add(symbol)
 
     def _digest(self, text: str) -> str:
         return hashlib.sha256(f"{self._version}\n{text}".encode()).hexdigest()
@@ -72,6 +100,9 @@ class Jit:
         if code is None:
             code = self._build(text)
             self.cache.put(digest, code)
+        return self._add(name, code)
+
+    def _add(self, name: str, code: bytes) -> int:
         self._engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         address: int = self._engine.get_function_address(name)
@@ -86,6 +117,15 @@ class Jit:
         """The machine code as text, to look at."""
         result: str = self._machine.emit_assembly(llvm.parse_assembly(text))
         return result
+
+
+@functools.cache
+def _generator() -> str:
+    """Differs whenever the code generator does, so that its output on disk is not used too long."""
+    digest = hashlib.sha256()
+    for name in (form.__file__, *sorted(glob.glob(str(Path(dialect.__file__).parent / "*.py")))):
+        digest.update(Path(name).read_bytes())
+    return digest.hexdigest()
 
 
 def _host() -> Target:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from cupola.backends.cpu.threads import threads
 from cupola.codegen.form import Kernel, meta_layout
 from cupola.codegen.llvm import (
     POINTER_OFFSET,
-    Program,
     axis_for,
     can_split,
     generate,
@@ -43,9 +42,7 @@ class Launcher:
 
     def __init__(self, jit: Jit) -> None:
         self.jit = jit
-        self.native = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)(
-            jit.compile(driver())
-        )
+        self.native = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)(jit.module(driver()))
         library = ctypes.CDLL(None)
         self.memory = [
             ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
@@ -63,7 +60,8 @@ class Launcher:
         for d in kernel.buffers + kernel.scalars:
             if not supported(d):
                 raise NotImplementedError(f"generated CPU code does not handle {d.name}")
-        programs: dict[tuple[int, bool], tuple[Program, int]] = {}
+        programs: dict[tuple[int, bool], tuple[int, int]] = {}
+        plain = replace(kernel, name="kernel")  # names do not change code
         # The address of each plan, with the arrays that it points to: whoever launches holds both.
         plans: dict[Any, tuple[int, list[Any]]] = {}
         formats = "".join("d" if d.is_floating_point else "q" for d in kernel.scalars)
@@ -82,9 +80,9 @@ class Launcher:
             variant = (axis, shape.chunks > 1)
             found = programs.get(variant)
             if found is None:
-                program = generate(kernel, self.jit.target, *variant)
-                body = self.jit.compile(program.text, program.needs)
-                found = programs[variant] = (program, body)
+                found = programs[variant] = self.jit.program(
+                    f"{plain!r} {variant}", lambda: generate(kernel, self.jit.target, *variant)
+                )
             words = self.plan(shape, *found, meta)
             made = plans[meta] = (words[-1].ctypes.data if words else 0, words)
             return made
@@ -102,7 +100,7 @@ class Launcher:
 
         return launch
 
-    def plan(self, shape: Shape, program: Program, body: int, meta: tuple[int, ...]) -> list[Any]:
+    def plan(self, shape: Shape, body: int, parts: int, meta: tuple[int, ...]) -> list[Any]:
         """Arrays whose last one is the driver's plan; the others are what it points to.
 
         Empty: nothing to do.
@@ -112,7 +110,7 @@ class Launcher:
             return []
         packed = np.array(meta, np.int64)
         tasks = [np.array(p, np.int64) for p in phases]
-        scratch = 8 * shape.chunks * shape.cells * program.parts
+        scratch = 8 * shape.chunks * shape.cells * parts
         words = [body, packed.ctypes.data, scratch, *threads.addresses, *self.memory, len(phases)]
         for p, t in zip(phases, tasks):
             team = max(1, min(len(p), threads.count, shape.work // GRAIN))

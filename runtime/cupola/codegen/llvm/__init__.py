@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cupola.codegen.form import Kernel, meta_layout
+from cupola.codegen.form import AccessMeta, Kernel, meta_layout
 from cupola.codegen.llvm.libm import SYMBOLS
 from cupola.codegen.llvm.library import library_function
 from cupola.codegen.llvm.nest import POINTER_OFFSET, TASK, Nest, Program, lanes, weight
@@ -50,12 +50,15 @@ def axis_for(kernel: Kernel, target: Target, meta: Sequence[int]) -> int:
     if len(candidates) <= 1:
         return candidates[0] if candidates else -1
     width = lanes(kernel, target)
-    costs = [_cost(kernel, loop, width, meta) for loop in candidates]
+    places = meta_layout(kernel).accesses
+    costs = [_cost(kernel, places, loop, width, meta) for loop in candidates]
     lowest = min(costs)
     return next(loop for loop, cost in zip(candidates, costs) if cost <= lowest * 1.001)
 
 
-def _cost(kernel: Kernel, axis: int, width: int, meta: Sequence[int]) -> float:
+def _cost(
+    kernel: Kernel, layout: Sequence[AccessMeta], axis: int, width: int, meta: Sequence[int]
+) -> float:
     """Operations an outer element.
 
     A contiguous access is one operation a vector, a strided one more than one a lane, twice that
@@ -63,7 +66,6 @@ def _cost(kernel: Kernel, axis: int, width: int, meta: Sequence[int]) -> float:
     Accumulators of columns live in memory.
     """
     columns = axis < kernel.outer
-    places = meta_layout(kernel).accesses
     n = meta[axis]
     inner = 1
     for size in meta[kernel.outer : kernel.outer + kernel.inner]:
@@ -72,7 +74,7 @@ def _cost(kernel: Kernel, axis: int, width: int, meta: Sequence[int]) -> float:
     for stage in kernel.stages:
         used = {int(i.extra or 0) for i in stage.code if i.op == "load"}
         used |= {s.access for s in stage.stores}
-        accesses = [(kernel.accesses[k], places[k]) for k in used]
+        accesses = [(kernel.accesses[k], layout[k]) for k in used]
         single = whole = float(
             len(stage.code) + len(accesses) + (4 if columns and stage.reduces else 0)
         )
