@@ -72,7 +72,8 @@ globals().update(_legacy.CPU)
 for _name, _type in _legacy.CUDA.items():
     setattr(cuda, _name, _type)
 
-from cupola import interop, linalg, nn, optim, utils  # noqa: E402
+from cupola import amp, interop, linalg, nn, optim, utils  # noqa: E402
+from cupola.amp import autocast, is_autocast_enabled  # noqa: E402
 from cupola.threads import (  # noqa: E402
     get_default_device,
     get_num_threads,

@@ -294,6 +294,16 @@ def fractional_max_pool2d(
     )
 
 
+def fractional_max_pool2d_with_indices(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    """``fractional_max_pool2d`` that also returns the indices of the maxima."""
+    return fractional_max_pool2d(*args, **{**kwargs, "return_indices": True})
+
+
+def fractional_max_pool3d_with_indices(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    """``fractional_max_pool3d`` that also returns the indices of the maxima."""
+    return fractional_max_pool3d(*args, **{**kwargs, "return_indices": True})
+
+
 def fractional_max_pool3d(
     input: Tensor,
     kernel_size: Any,
