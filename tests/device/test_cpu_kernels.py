@@ -689,3 +689,28 @@ def test_from_numpy_copies_only_what_code_cannot_address() -> None:
     assert swapped.dtype.isnative and (swapped == x).all()
     packed = np.zeros(4, dtype=np.dtype([("a", "u1"), ("b", "<f4")]))["b"]
     assert BACKEND.from_numpy(packed).flags.aligned
+
+
+def test_constants_that_compare_equal_are_told_apart() -> None:
+    for value in (0.0, -0.0, 0.0):
+        m = Maker((9,))
+        y = m.buffer(D.float32)
+        code = [Inst("const", D.float32, (), value)]
+        m.stage("point", code, stores=[(m.access(y, (1,)), 0)])
+        out = np.ones(9, np.float32)
+        BACKEND.compile(m.kernel)([out], m.meta, ())
+        assert (np.signbit(out) == (np.copysign(1, value) < 0)).all()
+
+
+def test_tiles_cover_everything() -> None:
+    for (rows, columns), d in itertools.product(
+        ((64, 32), (65, 33), (1000, 700), (300, 2048), (2048, 129)), (D.float32, D.uint8)
+    ):
+        x = sample(d, (columns, rows))
+        m = Maker((rows, columns))
+        a, b = m.buffer(d), m.buffer(d)
+        code = [Inst("load", d, (), m.access(a, (1, rows)))]
+        m.stage("point", code, stores=[(m.access(b, (columns, 1)), 0)])
+        out = np.zeros((rows, columns), d.np)
+        BACKEND.compile(m.kernel)([x, out], m.meta, ())
+        np.testing.assert_array_equal(out, x.T)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from cupola.backends.cpu.pool import Pool
 from cupola.codegen.form import Kernel
 from cupola.dtypes import dtype
 
+_RECENT = 1 << 14  # kernels found by identity
+
 
 class CPUBackend(Backend):
     """Runs generated kernels on NumPy arrays. LLVM and the libraries are loaded when first
@@ -23,7 +26,8 @@ class CPUBackend(Backend):
 
     def __init__(self) -> None:
         self.pool = Pool()
-        self._kernels: dict[Kernel, Launch] = {}
+        self._kernels: dict[tuple[Kernel, tuple[int, ...]], Launch] = {}
+        self._recent: dict[int, tuple[Kernel, Launch]] = {}
         self._lock = threading.Lock()
         self._launcher: Any = None
         self._calls: dict[str, Callable[..., Any]] | None = None
@@ -52,7 +56,12 @@ class CPUBackend(Backend):
         return array
 
     def compile(self, kernel: Kernel) -> Launch:
-        found = self._kernels.get(kernel)
+        # A plan brings the same object at every run; hashing it costs more than launching it.
+        recent = self._recent.get(id(kernel))
+        if recent is not None:
+            return recent[1]
+        key = (kernel, _negative_zeros(kernel))
+        found = self._kernels.get(key)
         if found is None:
             with self._lock:
                 if self._launcher is None:
@@ -60,7 +69,10 @@ class CPUBackend(Backend):
                     from cupola.backends.cpu.launch import Launcher
 
                     self._launcher = Launcher(Jit())
-                found = self._kernels.setdefault(kernel, self._launcher.launch(kernel))
+                found = self._kernels.setdefault(key, self._launcher.launch(kernel))
+        if len(self._recent) >= _RECENT:
+            self._recent.clear()
+        self._recent[id(kernel)] = (kernel, found)
         return found
 
     def call(self, op: Any, arrays: Sequence[Array], attrs: dict[str, Any], like: Any) -> Any:
@@ -73,3 +85,10 @@ class CPUBackend(Backend):
             return function(*arrays, **attrs)
         with np.errstate(all="ignore"):
             return op.reference(np, *arrays, **attrs)
+
+
+def _negative_zeros(kernel: Kernel) -> tuple[int, ...]:
+    """Which constants are -0.0, which compares equal to 0.0 and is another kernel."""
+    numbers = [i.extra for s in kernel.stages for i in s.code if i.op == "const"]
+    numbers += [a.fill for a in kernel.accesses]
+    return tuple(k for k, v in enumerate(numbers) if v == 0 and math.copysign(1.0, v) < 0)
