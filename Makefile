@@ -7,13 +7,14 @@ STAMP := .installed
 # OpenMP would start a team of threads in each of the test processes.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test bench docs clean
+.PHONY: help demo test bench docs scoreboard clean
 
 help:
 	@echo "make demo    convert a real face detector and run it without torch (results in demo-out/)"
 	@echo "make test    ruff, mypy, import-linter, documentation examples and the test suite"
 	@echo "make bench   every script in benchmarks/ (results in bench-out/)"
 	@echo "make docs    regenerate the generated pages of docs/ and run every example in docs/"
+	@echo "make scoreboard   PyTorch's operator database against cupola (docs/operators.md)"
 	@echo "make clean   remove the environments, caches and results made by the above"
 
 demo: $(DEMO_ENV)/$(STAMP)
@@ -27,6 +28,9 @@ bench: $(TEST_ENV)/$(STAMP)
 
 docs: $(TEST_ENV)/$(STAMP)
 	@$(TEST_ENV)/bin/python scripts/docs.py
+
+scoreboard: $(TEST_ENV)/$(STAMP)
+	@$(TEST_ENV)/bin/python scripts/scoreboard.py
 
 $(TEST_ENV)/$(STAMP): pyproject.toml
 	@echo "[set-up] $(TEST_ENV): cupola with its test dependencies (torch included)"

@@ -1,0 +1,100 @@
+"""Whether a result of cupola is torch's: structure, dtype, shape, then values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.testing._internal.common_device_type import precisionOverride, toleranceOverride
+from torch.testing._internal.opinfo.core import DecorateInfo
+
+import cupola
+
+
+def tolerance(op: Any, dtype: torch.dtype) -> tuple[float, float] | None:
+    """(rtol, atol) that the entry's decorators allow for a dtype; None: torch.testing's default.
+
+    The widest counts, whichever of torch's tests it is meant for: all of them compare two
+    implementations of the same operator.
+    """
+    found = []
+    for decorator in op.decorators:
+        if isinstance(decorator, DecorateInfo):
+            if decorator.dtypes is not None and dtype not in decorator.dtypes:
+                continue
+            parts = decorator.decorators
+        else:
+            parts = [decorator]
+        for part in parts:
+            given = getattr(part, "d", {}).get(dtype)
+            if isinstance(part, toleranceOverride) and given is not None:
+                found.append((given.rtol, given.atol))
+            elif isinstance(part, precisionOverride) and given is not None:
+                found.append((0.0, given))
+    if not found:
+        return None
+    rtol, atol = torch.testing._comparison.default_tolerances(dtype)
+    return max([rtol, *(r for r, _ in found)]), max([atol, *(a for _, a in found)])
+
+
+def to_torch(x: Any) -> torch.Tensor:
+    """A cupola tensor as torch's."""
+    x = x.detach()
+    if x.dtype is cupola.bfloat16:
+        return torch.from_numpy(np.array(x.float().numpy())).to(torch.bfloat16)
+    return torch.from_numpy(np.array(x.resolve_conj().numpy(), copy=True))
+
+
+def flatten(x: Any) -> list[Any]:
+    """The leaves of a result in order."""
+    if isinstance(x, dict):
+        x = list(x.values())
+    if isinstance(x, (tuple, list)) and not isinstance(x, (torch.Size, cupola.Size)):
+        return [leaf for part in x for leaf in flatten(part)]
+    return [x]
+
+
+def difference(got: Any, want: Any, within: Any, values: bool = True) -> str | None:
+    """What differs, in a few words; None when nothing does."""
+    ours, theirs = flatten(got), flatten(want)
+    if len(ours) != len(theirs):
+        return f"structure: {len(ours)} results, {len(theirs)} expected"
+    for a, b in zip(ours, theirs, strict=True):
+        found = _leaf(a, b, within, values)
+        if found:
+            return found
+    return None
+
+
+def _leaf(a: Any, b: Any, within: Any, values: bool) -> str | None:
+    if not isinstance(b, torch.Tensor):
+        if isinstance(a, cupola.Tensor):
+            return "type: a tensor, a Python value expected"
+        if isinstance(b, float):
+            same = torch.testing.assert_close
+            try:
+                same(a, b, equal_nan=True)
+            except AssertionError:
+                return "value"
+            return None
+        if isinstance(b, (int, bool, str, tuple)) or b is None:
+            return None if a == b and isinstance(a, type(b)) | (b is None) else "value"
+        return None if str(a).replace("cupola.", "torch.") == str(b) else "value"
+    if not isinstance(a, cupola.Tensor):
+        return f"type: {type(a).__name__}, a tensor expected"
+    if repr(a.dtype) != repr(b.dtype):
+        return f"dtype: {a.dtype!r}, {b.dtype} expected"
+    if tuple(a.shape) != tuple(b.shape):
+        return f"shape: {tuple(a.shape)}, {tuple(b.shape)} expected"
+    if not values:
+        return None
+    b = b.detach().resolve_conj().resolve_neg()
+    b = b.to_dense() if b.layout is not torch.strided else b
+    wide = {} if within is None else {"rtol": within[0], "atol": within[1]}
+    try:
+        torch.testing.assert_close(to_torch(a), b, equal_nan=True, check_stride=False, **wide)
+    except AssertionError as error:
+        lines = [s for s in str(error).splitlines() if "difference" in s or "Mismatched" in s]
+        return "value: " + "; ".join(line.split(" at index")[0] for line in lines)
+    return None

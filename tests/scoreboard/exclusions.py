@@ -1,0 +1,44 @@
+"""What the scoreboard leaves out, with a reason each. Nothing else is left out or eased."""
+
+from __future__ import annotations
+
+import re
+
+# Entries that are not run: a pattern of whole names and why.
+ENTRIES = {
+    r"torch\.ops\.aten\..*": "a private kernel of PyTorch, not a public name",
+    r"torch\._scaled_mm(_v2)?": "a private function of PyTorch, for float8 on GPUs",
+    r"_.*(?<!__)": "a private function of PyTorch, called by its own decompositions",
+    r"jiterator_.*": "compiles CUDA text at run time; cupola has cupola.code for that",
+    r"to_sparse|sparse\..*": "gives a sparse tensor",
+}
+
+# Entries whose values PyTorch leaves undefined: shape and dtype are compared, values are not.
+UNDEFINED = {
+    r"(new_)?empty(_like|_strided|_permuted)?": "uninitialised memory",
+}
+
+# Samples that hold such a tensor are skipped wherever they occur.
+LAYOUTS = {
+    "sparse": "sparse tensors are not implemented",
+    "quantized": "quantised tensors are not implemented",
+    "nested": "nested tensors are not implemented",
+    "float8": "arithmetic on 8-bit floats is not implemented",
+}
+
+
+def _reason(table: dict[str, str], name: str) -> str | None:
+    for pattern, reason in table.items():
+        if re.fullmatch(pattern, name):
+            return reason
+    return None
+
+
+def excluded(name: str) -> str | None:
+    """Why an entry is not run; None when it is."""
+    return _reason(ENTRIES, name)
+
+
+def undefined(name: str) -> bool:
+    """Whether an entry's values are undefined in PyTorch."""
+    return _reason(UNDEFINED, name) is not None

@@ -1,0 +1,185 @@
+"""From torch's objects to cupola's: functions by name, tensors by value, the rest by kind."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import types
+from typing import Any
+
+import torch
+from torch.testing._internal import common_utils
+
+import cupola
+
+# Where public functions live; the first place that holds an object names it.
+_NAMESPACES = (
+    "",
+    "Tensor",
+    "nn.functional",
+    "nn.init",
+    "linalg",
+    "fft",
+    "special",
+    "signal.windows",
+    "masked",
+    "random",
+    "autograd",
+    "nn",
+)
+
+
+@contextlib.contextmanager
+def _freeze_rng_state() -> Any:
+    state = cupola.get_rng_state()
+    try:
+        yield
+    finally:
+        cupola.set_rng_state(state)
+
+
+# Helpers of torch's own tests that reach into torch's internals: the same for cupola.
+_HELPERS = {common_utils.freeze_rng_state: _freeze_rng_state}
+
+
+class Missing(Exception):
+    """cupola has no such name."""
+
+
+class Skipped(Exception):
+    """A sample that holds something on the list of excluded layouts."""
+
+
+@functools.cache
+def _names() -> dict[int, str]:
+    """The path below ``torch`` of each public object, by identity."""
+    found: dict[int, str] = {}
+    for space in _NAMESPACES:
+        holder = torch
+        for part in filter(None, space.split(".")):
+            holder = getattr(holder, part)
+        for name in dir(holder):
+            value = getattr(holder, name, None)
+            if callable(value) or isinstance(value, types.ModuleType):
+                found.setdefault(id(value), f"{space}.{name}" if space else name)
+    found[id(torch)] = ""
+    return found
+
+
+def by_path(path: str) -> Any:
+    """The cupola object of a path below ``torch``.
+
+    Raises:
+        Missing: there is none, or what is there only says that it is not supported.
+    """
+    value: Any = cupola
+    for part in filter(None, path.split(".")):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            raise Missing(f"cupola.{path}") from None
+        if type(value).__module__ == "cupola.unsupported":
+            raise Missing(f"cupola.{path}")
+    return value
+
+
+def _from_function(f: types.FunctionType, memo: dict[int, Any]) -> Any:
+    """The same Python function, reading cupola wherever it reads torch."""
+    names: set[str] = set()
+    codes = [f.__code__]
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    space: dict[str, Any] = {"__builtins__": __builtins__, "__name__": f.__name__}
+    cells = tuple(types.CellType() for _ in f.__closure__ or ())
+    made = types.FunctionType(f.__code__, space, f.__name__, None, cells)
+    memo[id(f)] = made
+    for name in names & f.__globals__.keys():
+        space[name] = translate(f.__globals__[name], memo)
+    for cell, old in zip(cells, f.__closure__ or (), strict=True):
+        cell.cell_contents = translate(old.cell_contents, memo)
+    made.__defaults__ = translate(f.__defaults__, memo)
+    made.__kwdefaults__ = translate(f.__kwdefaults__, memo)
+    return made
+
+
+def to_cupola(t: torch.Tensor) -> Any:
+    """A cupola tensor of the same values, dtype, strides and need of a gradient."""
+    t, leaf = t.detach().resolve_conj().resolve_neg(), t
+    for kind, found in (
+        ("sparse", t.layout is not torch.strided),
+        ("quantized", t.is_quantized),
+        ("nested", t.is_nested),
+        ("float8", "float8" in str(t.dtype)),
+    ):
+        if found:
+            raise Skipped(kind)
+    if t.is_contiguous():
+        out = _values(t)
+    else:
+        lowest, extent = (
+            t.storage_offset(),
+            sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)),
+        )
+        flat = t.as_strided((extent + 1 if t.numel() else 0,), (1,), lowest)
+        out = _values(flat).as_strided(tuple(t.shape), t.stride(), 0).detach()
+    return out.requires_grad_() if leaf.requires_grad else out
+
+
+def _values(t: torch.Tensor) -> Any:
+    if t.dtype is torch.bfloat16:
+        return cupola.from_numpy(t.float().numpy().copy()).to(cupola.bfloat16)
+    return cupola.from_numpy(t.numpy().copy())
+
+
+def translate(x: Any, memo: dict[int, Any] | None = None) -> Any:
+    """What takes the place of an object in a call to cupola.
+
+    Raises:
+        Missing: a function or class that cupola does not have.
+        Skipped: a tensor of an excluded layout.
+    """
+    memo = {} if memo is None else memo
+    if id(x) in memo:
+        return memo[id(x)]
+    if isinstance(x, torch.Tensor):
+        memo[id(x)] = made = to_cupola(x)
+        return made
+    if isinstance(x, (torch.dtype, torch.layout, torch.memory_format)):
+        return by_path(str(x).removeprefix("torch."))
+    if isinstance(x, torch.device):
+        return cupola.device(str(x))
+    if isinstance(x, torch.Generator):
+        return cupola.Generator().manual_seed(x.initial_seed())
+    if isinstance(x, torch.Size):
+        return cupola.Size(x)
+    if isinstance(x, (tuple, list)):
+        parts = [translate(v, memo) for v in x]
+        return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
+    if isinstance(x, dict):
+        return {k: translate(v, memo) for k, v in x.items()}
+    if isinstance(x, slice):
+        return slice(translate(x.start), translate(x.stop), translate(x.step))
+    if isinstance(x, functools.partial):
+        parts = translate((x.func, x.args, x.keywords), memo)
+        return functools.partial(parts[0], *parts[1], **parts[2])
+    if id(x) in _names() and _names()[id(x)] != "":
+        return by_path(_names()[id(x)])
+    if x is torch:
+        return cupola
+    if isinstance(x, types.ModuleType) and x.__name__.startswith("torch."):
+        return by_path(x.__name__.removeprefix("torch."))
+    if isinstance(x, types.FunctionType) and x in _HELPERS:
+        return _HELPERS[x]
+    if isinstance(x, types.FunctionType) and (x.__module__ or "").startswith("torch."):
+        return _from_function(x, memo)
+    return x
+
+
+def exception(kind: type[BaseException]) -> type[BaseException]:
+    """cupola's class for an exception class of torch's; the built-in ones stand for themselves."""
+    if kind.__module__ == "builtins":
+        return kind
+    return getattr(importlib.import_module("cupola.errors"), kind.__name__.lstrip("_"))
