@@ -51,6 +51,8 @@ class Parameter(Tensor, metaclass=_ByMark):
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
+    __str__ = __repr__
+
 
 class Buffer(Tensor, metaclass=_ByMark):
     """A tensor that a module registers as its buffer on assignment.
