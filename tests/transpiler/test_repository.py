@@ -45,6 +45,14 @@ def test_star_import_through_modules_that_do_not_name_it(tmp_path):
         ("import pkg.compat as c\nc.torch.e\n", "import pkg.compat as c\nc.cupola.e\n"),
         ("from .compat import F\nF.torch_like\n", "from .compat import F\nF.torch_like\n"),
         (
+            "from . import compat\nhasattr(compat, 'torch')\ngetattr(compat, 'F')\n",
+            "from . import compat\nhasattr(compat, 'cupola')\ngetattr(compat, 'F')\n",
+        ),
+        (
+            "from unittest.mock import patch\n@patch('pkg.compat.torch.e', 2)\ndef f(): ...\n",
+            "from unittest.mock import patch\n@patch('pkg.compat.cupola.e', 2)\ndef f(): ...\n",
+        ),
+        (
             "class A:\n    from .compat import torch\n",
             "class A:\n    from .compat import cupola as torch\n",
         ),
@@ -150,6 +158,14 @@ def test_packages_outside_are_reported(tmp_path):
     assert "torch.ones" in texts["a.py"]
     assert {(f.path, n.line) for f, n in made.notes("remains")} == {("a.py", 2), ("b.py", 1)}
     assert "2 references to torch in 2 files" in made.verdict
+
+
+def test_code_in_strings_that_imports_torch_is_reported(tmp_path):
+    made, _ = converted(tmp_path, {
+        "a.py": "exec('import torch')\nSETUP = 'import torch; torch.ones(1)'\n",
+    })  # fmt: skip
+    assert [n.line for _, n in made.notes("remains")] == [1]
+    assert [n.line for _, n in made.notes("note")] == [2]
 
 
 def test_unsupported_names_are_placed_and_explained(tmp_path):

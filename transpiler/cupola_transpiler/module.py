@@ -128,13 +128,14 @@ class Module:
             return Followed(".".join((target, *rest)), {})
         if target is None:
             return Followed(None, {})
-        followed = self._follow(Local(target.path, (*target.attributes, *rest)))
+        followed = self.follow_local(Local(target.path, (*target.attributes, *rest)))
         shift = len(target.attributes)
         return Followed(
             followed.target, {i - shift + 1: n for i, n in followed.renamed.items() if i >= shift}
         )
 
-    def _follow(self, local: Local) -> Followed:
+    def follow_local(self, local: Local) -> Followed:
+        """Follows attributes of a module of the tree, and notes that this file depends on it."""
         followed = self.link.follow(local)
         if followed.target is None:
             self.needs.add(local)
@@ -142,7 +143,7 @@ class Module:
 
     def _follow_star(self, use: Use) -> Followed:
         for star in reversed(self.stars):
-            followed = self._follow(Local(star, use.chain))
+            followed = self.follow_local(Local(star, use.chain))
             if followed.target is not None:
                 return followed
         for package in reversed(self.stars_outside):
@@ -222,7 +223,7 @@ class Module:
             name = dotted_name(alias.name)
             if isinstance(source, Local):
                 local = Local(source.path, (*source.attributes, name))
-                followed = self._follow(local)
+                followed = self.follow_local(local)
                 return followed.target if followed.target is not None else local
             return f"{source}.{name}" if source is not None else None
         if binding.kind == "assign" and binding.value is not None:
@@ -287,7 +288,21 @@ class Module:
                 literal = string_value(arg.value) if arg is not None else None
                 if literal is None or WORD in literal:
                     return False
-        return True
+            if isinstance(call.func, cst.Attribute) and self._is_namespace(call.func.value):
+                return False  # globals().get("torch")
+        return not any(
+            self._is_namespace(node)
+            for node in (
+                *(subscript.value for _, subscript in self.walk.subscripts),
+                *(c.comparator for _, test in self.walk.comparisons for c in test.comparisons),
+            )
+        )
+
+    def _is_namespace(self, node: cst.CSTNode) -> bool:
+        """Whether an expression is a dict of variables, in which a string may name one."""
+        if not isinstance(node, cst.Call):
+            return False
+        return self.qualname(node.func) in ("globals", "locals", "vars")
 
     def new_name(self, variable: Variable | None) -> str | None:
         """The new name of a variable that holds a converted package under its own name."""

@@ -43,6 +43,10 @@ class ImportModule(Rule):
             "class Backend:\n    import cupola as torch\n",
         ),
         (
+            "import torch\nglobals()['torch'].ones(1)\n",
+            "import cupola as torch\nglobals()['torch'].ones(1)\n",
+        ),
+        (
             "import torch\neval(f'torch.{name}')\n",
             "import cupola as torch\neval(f'torch.{name}')\n",
         ),

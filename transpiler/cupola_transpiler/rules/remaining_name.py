@@ -13,6 +13,8 @@ from cupola_transpiler.syntax import dotted_name, string_value
 
 _NAMES_A_MODULE = re.compile(r"(torch|torchvision)(\.[A-Za-z_]\w*)*")
 
+_IMPORTS = re.compile(r"^[ \t]*(?:import|from)[ \t]+torch(?:vision)?\b", re.MULTILINE)
+
 
 class RemainingName(Rule):
     """What comes from packages outside the repository stays, and is reported.
@@ -50,9 +52,22 @@ class RemainingName(Rule):
                     f"{source} is not part of the repository and gives the original {name}",
                     f"import {name} itself here, and convert the file again",
                 )  # fmt: skip
+        run = set()
+        for _, call in module.walk.calls:
+            if module.qualname(call.func) in ("eval", "exec") and call.args:
+                node = call.args[0].value
+                if _IMPORTS.search(string_value(node) or ""):
+                    run.add(id(node))
+                    yield Finding(
+                        Anchor(node), "remains", "import torch", "is code in a string that is run",
+                        "write it as code",
+                    )  # fmt: skip
         for _, node in module.walk.strings:
             value = string_value(node)
-            if value is not None and _NAMES_A_MODULE.fullmatch(value):
+            if value is None or id(node) in run:
+                continue
+            if _NAMES_A_MODULE.fullmatch(value) or _IMPORTS.search(value):
+                value = value if len(value) < 40 else value[:37] + "..."
                 yield Finding(
                     Anchor(node), "note", value, "a string that may name torch; it is kept"
                 )
