@@ -31,7 +31,7 @@ class Pool:
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        self.limit = _quarter_of_memory() if limit is None else limit
+        self.limit = _eighth_of_memory() if limit is None else limit
         self.held = 0
         self.live = 0
         self.peak = 0
@@ -128,8 +128,8 @@ def size_class(size: int) -> int:
     return -(-size // step) * step
 
 
-def _quarter_of_memory() -> int:
+def _eighth_of_memory() -> int:
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
     except (AttributeError, ValueError, OSError):
         return 1 << 31
