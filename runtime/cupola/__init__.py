@@ -72,8 +72,29 @@ globals().update(_legacy.CPU)
 for _name, _type in _legacy.CUDA.items():
     setattr(cuda, _name, _type)
 
-from cupola import amp, interop, linalg, nn, optim, utils  # noqa: E402
-from cupola.amp import autocast, is_autocast_enabled  # noqa: E402
+from cupola import (  # noqa: E402
+    amp,
+    distributed,
+    interop,
+    linalg,
+    nn,
+    optim,
+    overrides,
+    types,
+    utils,
+)
+from cupola.amp import GradScaler, autocast, is_autocast_enabled  # noqa: E402
+from cupola.amp.state import (  # noqa: E402
+    clear_autocast_cache,
+    get_autocast_cpu_dtype,
+    get_autocast_dtype,
+    get_autocast_gpu_dtype,
+    is_autocast_cache_enabled,
+    is_autocast_cpu_enabled,
+    set_autocast_cache_enabled,
+    set_autocast_dtype,
+    set_autocast_enabled,
+)
 from cupola.threads import (  # noqa: E402
     get_default_device,
     get_num_threads,
@@ -95,8 +116,19 @@ interop.install()
 __all__ = [name for name in globals() if not name.startswith("_")]
 
 
+# Namespaces that are loaded when they are first asked for.
+_LATER = {
+    "accelerator", "compiler", "distributions", "fft", "func", "hub", "multiprocessing", "profiler",
+    "serialization", "special", "testing",
+}
+
+
 def __getattr__(name: str):  # type: ignore[no-untyped-def]
     """Names that PyTorch has and cupola does not: they fail when they are called, not before."""
     from cupola.unsupported import lookup
 
+    if name in _LATER:
+        import importlib
+
+        return importlib.import_module(f"cupola.{name}")
     return lookup("cupola", name)

@@ -114,6 +114,12 @@ class Tensor:
         """A copy of memory shared with NumPy: what is recorded now must not change when the array
         does.
         """
+        if self._base is not None and self._n.requires_grad and not self.is_leaf:
+            saved, mode.grad = mode.grad, self._recorded
+            try:
+                return replay(self._base.node, self._base_chain)
+            finally:
+                mode.grad = saved
         array = storage.external.copy()
         node = source.buffer(array, dtypes.from_numpy_dtype(array.dtype), self._n.device)
         node = replay(node, self._chain)

@@ -1,16 +1,5 @@
-"""Downloads of weights, which this package does not do."""
+"""Downloads of weights under their older name (torch.utils.model_zoo)."""
 
-from __future__ import annotations
-
-from typing import Any
-
-from cupola.errors import UnsupportedError
+from cupola.hub import load_state_dict_from_url as load_url
 
 __all__ = ["load_url"]
-
-
-def load_url(url: str, *args: Any, **kwargs: Any) -> Any:
-    """Raises UnsupportedError: fetch the file yourself and load it."""
-    raise UnsupportedError(
-        "utils.model_zoo.load_url", "download the file and read it with cupola.load(path)"
-    )

@@ -1,0 +1,181 @@
+"""Nested containers as flat lists and back (torch.utils._pytree)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+PyTree = Any
+Context = Any
+
+
+class NodeDef(NamedTuple):
+    """How a container type is taken apart and put together."""
+
+    flatten: Callable[[Any], tuple[list[Any], Any]]
+    unflatten: Callable[[list[Any], Any], Any]
+
+
+def _dict(d: Any) -> tuple[list[Any], Any]:
+    return list(d.values()), list(d.keys())
+
+
+SUPPORTED_NODES: dict[Any, NodeDef] = {
+    dict: NodeDef(_dict, lambda xs, keys: dict(zip(keys, xs, strict=True))),
+    OrderedDict: NodeDef(_dict, lambda xs, keys: OrderedDict(zip(keys, xs, strict=True))),
+    defaultdict: NodeDef(
+        lambda d: (list(d.values()), (d.default_factory, list(d))),
+        lambda xs, c: defaultdict(c[0], zip(c[1], xs, strict=True)),
+    ),
+    list: NodeDef(lambda x: (list(x), None), lambda xs, _: list(xs)),
+    tuple: NodeDef(lambda x: (list(x), None), lambda xs, _: tuple(xs)),
+    deque: NodeDef(lambda x: (list(x), x.maxlen), lambda xs, n: deque(xs, maxlen=n)),
+}
+
+
+def _named(x: Any) -> bool:
+    return isinstance(x, tuple) and hasattr(x, "_fields")
+
+
+def register_pytree_node(
+    cls: Any, flatten_fn: Callable[..., Any], unflatten_fn: Callable[..., Any], **kwargs: Any
+) -> None:
+    """Teaches the functions of this module a container type."""
+    SUPPORTED_NODES[cls] = NodeDef(flatten_fn, unflatten_fn)
+
+
+_register_pytree_node = register_pytree_node
+
+
+@dataclass
+class TreeSpec:
+    """The structure of a nest, without its leaves."""
+
+    type: Any
+    context: Any
+    children_specs: list[TreeSpec]
+    num_leaves: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        own = 1 if self.type is None else 0
+        self.num_leaves = own + sum(c.num_leaves for c in self.children_specs)
+
+    def is_leaf(self) -> bool:
+        """Whether this is a single leaf."""
+        return self.type is None
+
+    def unflatten(self, leaves: Any) -> Any:
+        """The nest with other leaves."""
+        return tree_unflatten(leaves, self)
+
+
+def LeafSpec() -> TreeSpec:
+    """The structure of a single leaf."""
+    return TreeSpec(None, None, [])
+
+
+def _parts(tree: Any) -> tuple[Any, list[Any], Any] | None:
+    if _named(tree):
+        return tuple, list(tree), type(tree)
+    found = SUPPORTED_NODES.get(type(tree))
+    if found is None:
+        return None
+    children, context = found.flatten(tree)
+    return type(tree), list(children), context
+
+
+def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """Leaves in order, and the structure."""
+    parts = None if is_leaf is not None and is_leaf(tree) else _parts(tree)
+    if parts is None:
+        return [tree], LeafSpec()
+    kind, children, context = parts
+    leaves: list[Any] = []
+    specs = []
+    for child in children:
+        own, spec = tree_flatten(child, is_leaf)
+        leaves += own
+        specs.append(spec)
+    return leaves, TreeSpec(kind, context, specs)
+
+
+def tree_unflatten(leaves: Any, treespec: TreeSpec) -> Any:
+    """The nest of a structure with these leaves.
+
+    Raises:
+        ValueError: the number of leaves does not fit.
+    """
+    given = list(leaves)
+    if len(given) != treespec.num_leaves:
+        raise ValueError(
+            f"tree_unflatten: got {len(given)} leaves for a structure of {treespec.num_leaves}"
+        )
+    return _build(iter(given), treespec)
+
+
+def _build(leaves: Any, spec: TreeSpec) -> Any:
+    if spec.type is None:
+        return next(leaves)
+    children = [_build(leaves, child) for child in spec.children_specs]
+    if spec.type is tuple and spec.context is not None:
+        return spec.context(*children)
+    return SUPPORTED_NODES[spec.type].unflatten(children, spec.context)
+
+
+def tree_leaves(tree: Any, is_leaf: Any = None) -> list[Any]:
+    """All leaves in order."""
+    return list(tree_flatten(tree, is_leaf)[0])
+
+
+def tree_structure(tree: Any, is_leaf: Any = None) -> TreeSpec:
+    """The structure alone."""
+    found: TreeSpec = tree_flatten(tree, is_leaf)[1]
+    return found
+
+
+def tree_map(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Any = None) -> Any:
+    """Applies a function to every leaf, of several nests of one structure at once."""
+    leaves, spec = tree_flatten(tree, is_leaf)
+    others = [tree_leaves(r, is_leaf) for r in rests]
+    return tree_unflatten([func(*xs) for xs in zip(leaves, *others, strict=True)], spec)
+
+
+def tree_map_(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Any = None) -> Any:
+    """Calls a function on every leaf and returns the nest itself."""
+    tree_map(func, tree, *rests, is_leaf=is_leaf)
+    return tree
+
+
+def tree_map_only(types: Any, func: Callable[..., Any], tree: Any, is_leaf: Any = None) -> Any:
+    """Applies a function to leaves of some types."""
+    test = types if not isinstance(types, (type, tuple)) else lambda x: isinstance(x, types)
+    return tree_map(lambda x: func(x) if test(x) else x, tree, is_leaf=is_leaf)
+
+
+def tree_any(pred: Callable[[Any], bool], tree: Any, is_leaf: Any = None) -> bool:
+    """Whether some leaf satisfies a condition."""
+    return any(map(pred, tree_leaves(tree, is_leaf)))
+
+
+def tree_all(pred: Callable[[Any], bool], tree: Any, is_leaf: Any = None) -> bool:
+    """Whether all leaves satisfy a condition."""
+    return all(map(pred, tree_leaves(tree, is_leaf)))
+
+
+def tree_flatten_with_path(tree: Any, is_leaf: Any = None) -> Any:
+    """Leaves with the keys that lead to them, and the structure."""
+    pairs: list[Any] = []
+
+    def visit(path: tuple[Any, ...], x: Any) -> None:
+        parts = None if is_leaf is not None and is_leaf(x) else _parts(x)
+        if parts is None:
+            pairs.append((path, x))
+            return
+        keys = list(x) if isinstance(x, dict) else range(len(parts[1]))
+        for key, child in zip(keys, parts[1], strict=True):
+            visit((*path, key), child)
+
+    visit((), tree)
+    return pairs, tree_structure(tree, is_leaf)
