@@ -253,7 +253,7 @@ def run(
     """Runs a plan's steps over ``values`` (one array an item)."""
     items = made.program.items
     number = device.index or 0
-    for step in made.steps:
+    for k, step in enumerate(made.steps):
         kind = step[0]
         if kind == "kernel":
             low = step[1]
@@ -264,7 +264,10 @@ def run(
                 stats["launches"] += 1
                 arrays = [values[i] for i in low.inputs]
                 arrays.append(array)
-                engine.compile(low.kernel)(arrays, low.meta, [numbers[i] for i in low.scalars])
+                launch = made.launches.get(k)
+                if launch is None:
+                    launch = made.launches[k] = engine.compile(low.kernel)
+                launch(arrays, low.meta, [numbers[i] for i in low.scalars])
         elif kind == "free":
             for i in step[1]:
                 values[i] = None

@@ -109,6 +109,7 @@ class Plan:
 
     program: Program
     steps: list[tuple[Any, ...]] = field(default_factory=list)
+    launches: dict[int, Any] = field(default_factory=dict)  # compiled kernels by step
 
 
 # Element types that generated kernels handle; everything else runs through references.
