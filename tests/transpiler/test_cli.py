@@ -1,6 +1,7 @@
 """The command line: modes, exit codes, reports."""
 
 import json
+import os
 
 import pytest
 
@@ -91,6 +92,23 @@ def test_html_report_stands_alone(tree, tmp_path):
     assert "No reference to torch remains." in text
     assert "c.py" in text and "&lt;b&gt;" in text
     assert "http" not in text.replace("http-equiv", "") and "<script" not in text
+
+
+@pytest.mark.parametrize("name", [b"\xff.py", "h\u00e9 \n[b].py".encode()])
+def test_odd_file_names(tmp_path, name):
+    path = os.path.join(os.fsencode(tmp_path), name)
+    with open(path, "wb") as file:
+        file.write("import torch\nx = '\u65e5'\n".encode())
+    more = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    cupola("convert", tmp_path, "--diff", check=0, **more)
+    page = tmp_path / "r.html"
+    cupola("convert", tmp_path, "--report", "html", "-o", page, check=0, **more)
+    with open(path, "rb") as file:
+        assert file.read() == "import cupola\nx = '\u65e5'\n".encode()
+    cupola("convert", tmp_path, "--report", "json", check=0)
+    cupola("revert", tmp_path, check=0, **more)
+    with open(path, "rb") as file:
+        assert file.read().startswith(b"import torch")
 
 
 def test_one_file_and_several_paths(tree):

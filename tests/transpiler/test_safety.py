@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from cupola_transpiler import journal
 from cupola_transpiler.cli import main
 from cupola_transpiler.journal import Journal, digest
 from cupola_transpiler.lock import LockedError, locked
@@ -119,6 +120,24 @@ def test_convert_after_a_crash_starts_from_the_originals(tmp_path):
     assert "cut short" in done.stderr
     assert all("torch" not in text for text in sources(tree).values())
     cupola("revert", tree, check=0)
+    assert sources(tree) == FILES
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_full_disk_or_an_interrupt_takes_everything_back(tmp_path, monkeypatch, error):
+    tree = write_tree(tmp_path / "t", FILES)
+    left, real = 3, journal.replace
+
+    def failing(*arguments):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise error
+        real(*arguments)
+
+    monkeypatch.setattr(journal, "replace", failing)
+    done = cupola("convert", tree, check=2)
+    assert "every file is as it was" in done.stderr
     assert sources(tree) == FILES
 
 

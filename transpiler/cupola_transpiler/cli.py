@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -117,6 +118,9 @@ def version() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code (0, 1 or 2)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names and sources that the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     if given and given[0] in ELSEWHERE:
         return _elsewhere(given[0], given[1:])
     top = parser()

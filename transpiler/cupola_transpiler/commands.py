@@ -115,7 +115,19 @@ def _originals(plans: list[Plan]) -> dict[str, dict[str, bytes]]:
 def _write(plan: Plan, console: Console) -> list[str]:
     files = plan.outputs
     with progress("Writing", len(files), console) as step:
-        return Journal(plan.root).apply(files, lambda name: step(1)).conflicts
+        journal = Journal(plan.root)
+        try:
+            return journal.apply(files, lambda name: step(1)).conflicts
+        except (OSError, KeyboardInterrupt) as error:
+            why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+            try:
+                journal.recover()
+            except OSError as second:
+                raise CommandError(
+                    f"writing stopped ({why}) and so did restoring ({second}); when that is mended,"
+                    f" `cupola revert {plan.root}` restores every file"
+                ) from error
+            raise CommandError(f"writing stopped ({why}); every file is as it was") from error
 
 
 def _print_diffs(plans: list[Plan], originals: dict[str, dict[str, bytes]]) -> None:
@@ -137,7 +149,7 @@ def _report(args, plans: list[Plan], originals, written: bool, console: Console)
         sys.stdout.write(text)
     else:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-        Path(file).write_text(text, "utf-8")
+        Path(file).write_text(text, "utf-8", "backslashreplace")
         console.print(f"Report: {file}", highlight=False)
 
 

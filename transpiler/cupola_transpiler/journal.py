@@ -88,7 +88,7 @@ def replace(root: Path, name: str, data: bytes, mode: int) -> None:
     path = root / name
     scratch = root / FOLDER / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
-    temporary = scratch / f"{digest(name.encode())[:16]}.{os.getpid()}"
+    temporary = scratch / f"{digest(os.fsencode(name))[:16]}.{os.getpid()}"
     try:
         _finish(path, temporary, data, mode)
     except OSError as error:
