@@ -62,9 +62,45 @@ def _shortcut(item: Item, items: list[Item]) -> int | None:
         src = item.srcs[0]
         if items[src].shape == item.shape:
             return src
-    elif name == "permute" and item.attr("dims") == tuple(range(len(item.shape))):
-        return item.srcs[0]
+    elif name == "permute":
+        dims = item.attr("dims")
+        if dims == tuple(range(len(dims))):
+            return item.srcs[0]
+        inner = items[item.srcs[0]]
+        if inner.op.name == "permute":
+            before = inner.attr("dims")
+            if tuple(before[d] for d in dims) == tuple(range(len(dims))):
+                return inner.srcs[0]
     return None
+
+
+def transpose_products(program: Program, place: list[int]) -> tuple[Program, list[int]]:
+    """A transposed product with one reader becomes the product of the transposes.
+
+    The gradient of a linear layer's weight is such a product; read as it is, every optimizer step
+    would walk through it column by column.
+    """
+    readers = program.consumers()
+    items: list[Item] = []
+    new: list[int] = []
+    for item in program.items:
+        old = item.srcs[0] if item.srcs else -1
+        item = item._replace(srcs=tuple(new[s] for s in item.srcs))
+        n = len(item.shape)
+        if item.op.name == "permute" and item.attr("dims") == (*range(n - 2), n - 1, n - 2):
+            product = items[item.srcs[0]]
+            alone = len(readers[old]) == 1 and old not in program.wanted
+            if product.op.name == "matmul" and alone:
+                for x in reversed(product.srcs):
+                    shape = items[x].shape
+                    turned = (*shape[:-2], shape[-1], shape[-2])
+                    items.append(item._replace(srcs=(x,), shape=turned))
+                srcs = (len(items) - 2, len(items) - 1)
+                item = product._replace(srcs=srcs, shape=item.shape)
+        items.append(item)
+        new.append(len(items) - 1)
+    wanted = frozenset(new[i] for i in program.wanted)
+    return Program(items, wanted, program.device_type), [new[p] for p in place]
 
 
 def remove_dead(program: Program, place: list[int]) -> tuple[Program, list[int]]:
@@ -91,4 +127,7 @@ def simplify(program: Program) -> tuple[Program, list[int]]:
     needed).
     """
     program, place = resolve_aliases(program)
+    program, place = transpose_products(program, place)
+    program, again = resolve_aliases(program)  # the transpose of a transpose is gone
+    place = [again[p] for p in place]
     return remove_dead(program, place)

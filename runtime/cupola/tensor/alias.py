@@ -86,3 +86,13 @@ def write(base: Node, chain: Chain, value: Node) -> Node:
         "single memory location. "
         "Please clone() the tensor before performing the operation."
     )
+
+
+def replay_numpy(array: Any, chain: Chain) -> Any:
+    """The part of a shared NumPy array that a view stands for."""
+    import numpy as np
+
+    for op, attrs in chain:
+        assert op.reference is not None
+        array = op.reference(np, array, **attrs)
+    return array

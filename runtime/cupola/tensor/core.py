@@ -16,8 +16,9 @@ from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive, pending
 from cupola.ops import elementwise, movement
-from cupola.tensor.alias import Chain, Storage, replay, write
+from cupola.tensor.alias import Chain, Storage, replay, replay_numpy, write
 from cupola.tensor.gradfn import GradFn, hook_node
+from cupola.tensor.history import carried, overwritten
 
 
 class Size(tuple[int, ...]):
@@ -138,7 +139,7 @@ class Tensor:
             if "hooks" in old.meta:
                 self._n.meta["hooks"] = old.meta["hooks"]
         else:
-            self._n = _carry_history(old, value)
+            self._n = carried(old, value)
 
     def _share(self) -> Storage:
         if self._storage is None:
@@ -238,7 +239,7 @@ class Tensor:
         elif value.requires_grad or not self._n.requires_grad:
             self._n = value
         else:
-            self._n = _overwritten(self._n, value)
+            self._n = overwritten(self._n, value)
         storage = self._storage
         if storage is None:
             self._ver += 1
@@ -527,51 +528,6 @@ class Tensor:
         return deepcopy(self, memo)
 
 
-def _carry_history(old: Node, value: Node) -> Node:
-    """``value`` with the gradient history of ``old``: what a write under ``no_grad`` leaves
-    behind.
-    """
-    if old.op is CARRIED:
-        old = old.srcs[1]
-    out = Node(
-        CARRIED, (source.detach(value), old), {}, old.shape, old.dtype, old.device, None, True
-    )
-    return out
-
-
-def _overwritten(old: Node, value: Node) -> Node:
-    """``value``, in place of one with a gradient history: it still requires a gradient, which is
-    zero.
-    """
-    return Node(OVERWRITTEN, (value, old), {}, old.shape, old.dtype, old.device, None, True)
-
-
-OVERWRITTEN = Primitive(
-    "overwritten",
-    "alias",
-    lambda value, old: (old.shape, old.dtype),
-    None,
-    (None, lambda g, y, value, old: source.const(0, g.shape, g.dtype, g.device)),
-).register()
-CARRIED = Primitive(
-    "carried",
-    "alias",
-    lambda value, old: (old.shape, old.dtype),
-    None,
-    (None, lambda g, y, value, old: g),
-).register()
-
-
-def replay_numpy(array: Any, chain: Chain) -> Any:
-    """The part of a shared NumPy array that a view stands for."""
-    import numpy as np
-
-    for op, attrs in chain:
-        assert op.reference is not None
-        array = op.reference(np, array, **attrs)
-    return array
-
-
 def _wrap(dim: int, ndim: int) -> int:
     low = -max(ndim, 1)
     if not low <= dim < -low:
@@ -589,7 +545,8 @@ def wrap(node: Node) -> Tensor:
     """A new handle on a node; starts the work when much has been recorded."""
     out = object.__new__(Tensor)
     out._n = node
-    if (pending.count - pending.done > engine.PENDING_LIMIT or _EAGER) and node.op is not source.CONST:
+    due = pending.count - pending.done > engine.PENDING_LIMIT or _EAGER
+    if due and node.op is not source.CONST:
         engine.realize([node])
     return out
 
