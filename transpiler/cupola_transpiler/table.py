@@ -15,6 +15,9 @@ says otherwise, one for each namespace that has something to say:
     names = ["quantized", "qint*"]   # a star covers the enumerated names that it matches
     reason = "..."
     suggestion = "..."
+
+tables/pending.txt lists the names that the runtime does not have yet; tests/transpiler/pending.py
+writes it.
 """
 
 import fnmatch
@@ -24,6 +27,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
 
+NOT_YET = "not implemented yet"
 SAME, RENAMED, STRUCTURAL, UNSUPPORTED = "same", "renamed", "structural", "unsupported"
 
 
@@ -144,4 +148,21 @@ def load() -> Table:
             _read(table, entry.read_text("utf-8"), listed)
     for namespace, names in listed.items():
         _add_listed(table, namespace, names)
+    pending = folder / "pending.txt"
+    if pending.is_file():
+        _set_pending(table, pending.read_text("utf-8"))
     return table
+
+
+def _set_pending(table: Table, text: str) -> None:
+    """Marks the names that the runtime does not have yet: [namespace], then names."""
+    namespace = ""
+    for line in text.splitlines():
+        if line.startswith("["):
+            namespace = line[1:-1]
+        elif not line.startswith("#"):
+            for name in line.split():
+                full = f"{namespace}.{name}"
+                row = table.rows.get(full)
+                if row is not None and row.status == SAME:
+                    table.rows[full] = Row(full, UNSUPPORTED, row.target, NOT_YET)
