@@ -127,6 +127,8 @@ def __getattr__(name: str):  # type: ignore[no-untyped-def]
     """Names that PyTorch has and cupola does not: they fail when they are called, not before."""
     from cupola.unsupported import lookup
 
+    if name == "vmap":
+        return __getattr__("func").vmap
     if name in _LATER:
         import importlib
 

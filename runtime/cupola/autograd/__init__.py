@@ -52,6 +52,15 @@ class graph:
     save_on_cpu = _Switch
 
 
+def __getattr__(name: str) -> Any:
+    """``autograd.functional`` needs layers above this one, so it is loaded when it is asked for."""
+    if name == "functional":
+        import importlib
+
+        return importlib.import_module("cupola.autograd.functional")
+    raise AttributeError(f"module 'cupola.autograd' has no attribute {name!r}")
+
+
 __all__ = [
     "Function",
     "Variable",
