@@ -167,3 +167,25 @@ def test_second_derivatives_flow_through_convolution_and_normalisation():
         second = grad(sum(g.square().sum() for g in first), [x, w])
         found.append(list(second))
     agree(*found, rtol=1e-3, atol=1e-2)
+
+
+def test_gradients_of_convolutions_as_functions():
+    x, w = numbers(2, 4, 6, 6), numbers(6, 2, 3, 3)
+    found = []
+    for lib in PAIR:
+        y = lib.nn.functional.conv2d(given(x, lib), given(w, lib), None, 2, 1, 1, 2)
+        found.append([
+            lib.nn.grad.conv2d_input((2, 4, 6, 6), given(w, lib), y, 2, 1, 1, 2),
+            lib.nn.grad.conv2d_weight(given(x, lib), (6, 2, 3, 3), y, 2, 1, 1, 2),
+        ])  # fmt: skip
+    agree(*found)
+
+
+def test_half_precision_softmax_is_rounded_once():
+    x = numbers(4, 300)
+    for name in ("softmax", "log_softmax"):
+        found = []
+        for lib in PAIR:
+            half = given(x, lib).to(lib.bfloat16)
+            found.append(getattr(lib.nn.functional, name)(half, dim=1))
+        agree(*found, rtol=1e-2)

@@ -151,9 +151,7 @@ def _double(module, args, output):
 def test_hooks_of_state_dicts_and_loading():
     for lib in PAIR:
         module, seen = network(lib), []
-        module.register_state_dict_pre_hook(
-            lambda m, prefix, keep, seen=seen: seen.append("pre")
-        )
+        module.register_state_dict_pre_hook(lambda m, prefix, keep, seen=seen: seen.append("pre"))
         module.register_state_dict_post_hook(
             lambda m, state, prefix, meta: state.__delitem__("buf")
         )

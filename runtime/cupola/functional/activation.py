@@ -213,9 +213,16 @@ def softmax(
         input = input.to(dtype)
     if input.dim() == 0 or input.numel() == 0:
         return (input - input).exp()
-    shifted = input - input.detach().amax(dim, keepdim=True)
-    powers = shifted.exp()
-    return powers / powers.sum(dim, keepdim=True)
+    wide = _wide(input)
+    powers = (wide - wide.detach().amax(dim, keepdim=True)).exp()
+    result = powers / powers.sum(dim, keepdim=True)
+    return result if wide is input else result.to(input.dtype)
+
+
+def _wide(input: Tensor) -> Tensor:
+    """Half types are computed in float32 and rounded once, as in PyTorch's kernels."""
+    narrow = input.dtype.is_floating_point and input.dtype.itemsize < 4
+    return input.float() if narrow else input
 
 
 @operator
@@ -228,8 +235,10 @@ def log_softmax(
         input = input.to(dtype)
     if input.dim() == 0 or input.numel() == 0:
         return input - input
-    shifted = input - input.detach().amax(dim, keepdim=True)
-    return shifted - shifted.exp().sum(dim, keepdim=True).log()
+    wide = _wide(input)
+    shifted = wide - wide.detach().amax(dim, keepdim=True)
+    result = shifted - shifted.exp().sum(dim, keepdim=True).log()
+    return result if wide is input else result.to(input.dtype)
 
 
 def _softmax_arguments(input: Tensor, dim: Any, stacklevel: Any, dtype: Any) -> tuple[int, Any]:
