@@ -28,12 +28,17 @@ from functools import cache, cached_property
 from importlib import resources
 
 NOT_YET = "not implemented yet"
-SAME, RENAMED, STRUCTURAL, UNSUPPORTED = "same", "renamed", "structural", "unsupported"
+SAME, RENAMED, STRUCTURAL = "same", "renamed", "structural"
+UNSUPPORTED, PENDING = "unsupported", "pending"
+MISSING = (UNSUPPORTED, PENDING)  # reported where they are used
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One name. status: same, renamed, structural or unsupported; target: its new name in full."""
+    """One name, its status (one of those above) and its new name in full.
+
+    A pending name is meant to be the same and is not in the runtime yet.
+    """
 
     name: str
     status: str
@@ -81,11 +86,11 @@ class Table:
             rest = f".{last}{rest}"
 
     def row(self, name: str) -> Row | None:
-        """The row of a name; without one, that of the innermost part of it that is unsupported."""
+        """The row of a name; without one, that of the innermost part of it that is missing."""
         head = name
         while head:
             row = self.rows.get(head)
-            if row is not None and (head == name or row.status == UNSUPPORTED):
+            if row is not None and (head == name or row.status in MISSING):
                 return row
             head = head.rpartition(".")[0]
         return None
@@ -165,4 +170,4 @@ def _set_pending(table: Table, text: str) -> None:
                 full = f"{namespace}.{name}"
                 row = table.rows.get(full)
                 if row is not None and row.status == SAME:
-                    table.rows[full] = Row(full, UNSUPPORTED, row.target, NOT_YET)
+                    table.rows[full] = Row(full, PENDING, row.target, NOT_YET)

@@ -8,7 +8,7 @@ from cupola_transpiler.module import Module
 from cupola_transpiler.rule import Finding, Result, Rule
 from cupola_transpiler.scope import Anchor
 from cupola_transpiler.syntax import dotted_name, string_value
-from cupola_transpiler.table import Row
+from cupola_transpiler.table import MISSING, Row
 
 
 class UnsupportedName(Rule):
@@ -54,5 +54,5 @@ class UnsupportedName(Rule):
 
 
 def _finding(row: Row | None, anchor: Anchor) -> Iterator[Result]:
-    if row is not None and row.status == "unsupported":
+    if row is not None and row.status in MISSING:
         yield Finding(anchor, "unsupported", row.name, row.reason, row.suggestion)
