@@ -9,6 +9,8 @@ import harness
 
 SOURCES = ("runtime", "transpiler", "compat")
 ROOMS = (*SOURCES, "tests", "scripts", "benchmarks", "fixtures/models")
+# What other packages and test suites call: helpers for tests, and adapters that einops asks for.
+ON_THE_FACE = {"testing", "interop"}
 LONGEST_FILE = 600
 LONGEST_LINE = 100
 # Written in parts, so that this file does not find itself.
@@ -100,11 +102,13 @@ def test_only_the_cuda_backend_imports_cupy():
 
 
 def test_the_runtime_does_not_import_its_own_face():
-    """`import cupola` inside cupola would run upward, whatever the line that uses it."""
+    """`import cupola` inside cupola would run upward, save in the modules that stand on the face."""
     folder = harness.ROOT / "runtime/cupola"
     modules = {p.stem for p in folder.glob("*.py")} | {p.name for p in folder.iterdir()}
     found = []
     for path in harness.python_files("runtime"):
+        if set(path.relative_to(folder).with_suffix("").parts) & ON_THE_FACE:
+            continue
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Import):
                 upward = any(a.name == "cupola" and a.asname is None for a in node.names)
