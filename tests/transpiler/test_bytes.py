@@ -89,6 +89,24 @@ def test_deep_nesting_is_no_crash(tmp_path, text):
     assert result.after == b"import cupola\n" + text.replace("torch", "cupola").encode()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "type A[T] = dict[T, torch.Tensor]\nclass B[T: torch.nn.Module, *Ts, **P](torch.M): ...\n",
+        "def f[T: 'torch.Tensor' = torch.Tensor](x: T) -> torch.Tensor: ...\n",
+        "x = f'{torch.e:{torch.pi}} {'nested' + f\"{torch.e}\"}'\n",
+        "try: pass\nexcept* torch.cuda.OutOfMemoryError as e: raise\n",
+        "async def f():\n    async with torch.a() as g: await torch.b\n"
+        "    return [torch.c async for torch.d in g]\n",
+        "print(*torch.x, **torch.y)\nx[torch.e:torch.pi, ...]\nz = lambda: (yield torch.e)\n",
+    ],
+)
+def test_syntax_of_every_python(text):
+    """Syntax that is too new for the Python at hand is converted too; LibCST reads it."""
+    result = convert_source("import torch\n" + text)
+    assert result.text == "import cupola\n" + text.replace("torch", "cupola")
+
+
 def test_result_must_fit_the_encoding():
     with pytest.raises(SourceError):
         decode(b"# coding: latin-1\n").encode("\u20ac")
