@@ -102,7 +102,7 @@ def test_only_the_cuda_backend_imports_cupy():
 
 
 def test_the_runtime_does_not_import_its_own_face():
-    """`import cupola` inside cupola would run upward, save in the modules that stand on the face."""
+    """`import cupola` inside cupola would run upward, save in modules that stand on the face."""
     folder = harness.ROOT / "runtime/cupola"
     modules = {p.stem for p in folder.glob("*.py")} | {p.name for p in folder.iterdir()}
     found = []

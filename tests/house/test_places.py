@@ -3,6 +3,7 @@
 Random primitives are sampled in tests/random, those that users define in tests of their own.
 """
 
+import contextlib
 import inspect
 
 import pytest
@@ -30,7 +31,9 @@ def recorded():
     Primitive.__call__ = note
     try:
         for case in every_case():
-            run(cupola, case)
+            # A sample that fails is reported by tests/device; here only what it records counts.
+            with contextlib.suppress(AttributeError, RuntimeError):
+                run(cupola, case)
     finally:
         Primitive.__call__ = real
     return names
