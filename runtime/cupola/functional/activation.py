@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cupola.dtypes import float64
 from cupola.functional._register import operator, write_into
 from cupola.tensor import Tensor
 
@@ -86,7 +87,15 @@ def rrelu(
         raise ValueError("Lower bound should be less than or equal to the upper bound")
     if not training or lower == upper:
         return leaky_relu(input, (lower + upper) / 2, inplace)
-    slope = input.detach().new_empty(input.shape).uniform_(lower, upper, generator=generator)
+    # PyTorch draws, in double precision, for the elements that are not positive and no others.
+    drawn = (input.detach() <= 0).reshape(-1)
+    count = int(drawn.sum())
+    if count == 0:
+        return _finish(input, input.clone(), inplace)
+    slopes = input.detach().new_empty(count, dtype=float64)
+    slopes.uniform_(lower, upper, generator=generator)
+    place = (drawn.long().cumsum(0) - 1).clamp(min=0)
+    slope = slopes.to(input.dtype).index_select(0, place).reshape(input.shape)
     return _finish(input, Tensor.where(input, input > 0, input * slope), inplace)
 
 

@@ -33,6 +33,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """Distances between all pairs of rows of (N, M), row by row: (N * (N - 1) / 2,)."""
     if input.dim() != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
+    if input.shape[0] < 2:
+        return input.reshape(-1)[:0]
     first, second = np.triu_indices(input.shape[0], 1)
     pick = [tensor(index.astype(np.int64), device=input.device) for index in (first, second)]
     return (input.index_select(0, pick[0]) - input.index_select(0, pick[1])).norm(p, -1)

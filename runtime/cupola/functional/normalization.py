@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cupola.functional._effects import note
 from cupola.functional._register import operator, write_into
 from cupola.functional.pooling import avg_pool1d
 from cupola.tensor import Tensor, no_grad
@@ -30,7 +29,6 @@ def _update(running: Tensor, value: Tensor, momentum: float) -> None:
     """Move a running statistic towards ``value``."""
     value = value if value.dtype is running.dtype else value.to(running.dtype)
     write_into(running, running * (1 - momentum) + value * momentum)
-    note(running)
 
 
 def batch_norm(

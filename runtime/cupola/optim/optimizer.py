@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 import cupola.dtypes as dtypes
-from cupola.functional._effects import start
+from cupola import engine
 from cupola.tensor import Tensor, enable_grad, no_grad, tensor
+from cupola.tensor.written import take
 from cupola.utils.hooks import RemovableHandle
 
 __all__ = [
@@ -398,14 +399,7 @@ class Optimizer:
 
     def _run(self) -> None:
         """Start the recorded work: a step is where training loops pause."""
-        tensors = []
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is not None:
-                    tensors.append(param)
-                    state = self.state.get(param, {})
-                    tensors += [value for value in state.values() if isinstance(value, Tensor)]
-        start(tensors)
+        engine.realize(take())
 
     step = _with_hooks(step)
 

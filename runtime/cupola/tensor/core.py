@@ -19,6 +19,7 @@ from cupola.ops import elementwise, movement
 from cupola.tensor.alias import Chain, Storage, replay, replay_numpy, write
 from cupola.tensor.gradfn import GradFn, hook_node
 from cupola.tensor.history import carried, overwritten
+from cupola.tensor.written import note
 
 
 class Size(tuple[int, ...]):
@@ -231,6 +232,8 @@ class Tensor:
             )
 
     def _assign_root(self, value: Node) -> None:
+        if not value.requires_grad and value.op.kind != "source":
+            note(self)
         if value.order != self._n.order:  # writing does not move the tensor in memory
             value = source.ALIAS(value)
             value.order = self._n.order

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import cupola.dtypes as dtypes
-from cupola.functional._effects import note
 from cupola.functional.creation import empty, ones, zeros
 from cupola.nn import functional as F
 from cupola.nn import init
@@ -129,7 +128,6 @@ class _BatchNorm(_NormBase):
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-            note(self.num_batches_tracked)
             if self.momentum is None:  # cumulative average
                 momentum = 1.0 / float(self.num_batches_tracked)
         use_batch = self.training or (self.running_mean is None and self.running_var is None)
