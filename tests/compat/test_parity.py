@@ -108,3 +108,25 @@ def test_nan_and_infinity():
     assert compared("output", "x", nan, nan, 0.0).passed
     assert not compared("output", "x", nan, one, 1.0).passed
     assert not compared("output", "x", one, nan, 1.0).passed
+
+
+def test_a_rounding_at_a_kink_is_settled_in_float64():
+    """3x - 1 for x = 1/3, written in two ways: float32 rounds one of them to zero exactly."""
+    import cupola
+    from cupola_compat.parity import compare
+
+    def net(framework, forward):
+        class Net(framework.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.w = framework.nn.Parameter(framework.ones(1))
+
+        Net.forward = lambda self, x: framework.relu(forward(x * self.w))
+        return Net()
+
+    x = np.full((1,), 1 / 3, dtype=np.float32)
+    original = net(torch, lambda v: v * 3 - 1)
+    report = compare(original, net(cupola, lambda v: (v + v - 1) + v), (x,))
+    assert report.passed
+    assert "float64" in report.verdict()
+    assert not compare(original, net(cupola, lambda v: (v + v - 1) + v * 1.001), (x,)).passed

@@ -62,6 +62,10 @@ class Side:
         """Returns the state_dict as arrays."""
         return {k: to_numpy(v) for k, v in self.module.state_dict().items() if is_tensor(v)}
 
+    def is_float32(self) -> bool:
+        """Whether every floating parameter and buffer is float32."""
+        return all(v.dtype == np.float32 for v in self.state().values() if v.dtype.kind in "fc")
+
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Copies arrays into the parameters and buffers of the same names."""
         own = self.module.state_dict()
