@@ -32,7 +32,7 @@ class Storage:
             through.
     """
 
-    __slots__ = ("external", "node", "sharers", "version", "written")
+    __slots__ = ("__weakref__", "external", "node", "sharers", "version", "written")
 
     def __init__(self, node: Node | None, version: int = 0, external: Any = None) -> None:
         self.node = node

@@ -17,14 +17,22 @@ _written: list[ref[Any]] = []
 
 
 def note(tensor: Any) -> None:
-    """Remembers a tensor that was written in place, and starts the work when there are many."""
-    _written.append(ref(tensor))
+    """Remembers what was written, and starts the work when there is much of it.
+
+    That is the storage where there is one: the handle may be a passing one, such as ``x.data``.
+    """
+    _written.append(ref(tensor if tensor._storage is None else tensor._storage))
     if len(_written) > _LIMIT:
         engine.realize(take())
 
 
 def take() -> list[Node]:
-    """The current values of the tensors noted since the last time, each once."""
-    tensors = [reference() for reference in _written]
+    """The current values of what was noted since the last time, each once."""
+    nodes = {}
+    for reference in _written:
+        holder = reference()
+        node = None if holder is None else holder.node
+        if node is not None:
+            nodes[id(node)] = node
     _written.clear()
-    return list({id(t.node): t.node for t in tensors if t is not None}.values())
+    return list(nodes.values())
