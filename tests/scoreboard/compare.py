@@ -69,6 +69,8 @@ def difference(got: Any, want: Any, within: Any, values: bool = True) -> str | N
 
 def _leaf(a: Any, b: Any, within: Any, values: bool) -> str | None:
     if not isinstance(b, torch.Tensor):
+        if isinstance(b, torch.Size):
+            return None if isinstance(a, cupola.Size) and tuple(a) == tuple(b) else "value"
         if isinstance(a, cupola.Tensor):
             return "type: a tensor, a Python value expected"
         if isinstance(b, float):

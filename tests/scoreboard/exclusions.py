@@ -7,6 +7,9 @@ import re
 # Entries that are not run: a pattern of whole names and why.
 ENTRIES = {
     r"torch\.ops\.aten\..*": "a private kernel of PyTorch, not a public name",
+    r"slice|max_pool2d_with_indices_backward|native_dropout_backward": (
+        "calls torch.ops.aten, PyTorch's private kernels"
+    ),
     r"torch\._scaled_mm(_v2)?": "a private function of PyTorch, for float8 on GPUs",
     r"_.*(?<!__)": "a private function of PyTorch, called by its own decompositions",
     r"jiterator_.*": "compiles CUDA text at run time; cupola has cupola.code for that",

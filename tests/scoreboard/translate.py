@@ -9,6 +9,7 @@ import types
 from typing import Any
 
 import torch
+from torch.testing import _utils
 from torch.testing._internal import common_utils
 
 import cupola
@@ -40,7 +41,10 @@ def _freeze_rng_state() -> Any:
 
 
 # Helpers of torch's own tests that reach into torch's internals: the same for cupola.
-_HELPERS = {common_utils.freeze_rng_state: _freeze_rng_state}
+_HELPERS = {
+    common_utils.freeze_rng_state: _freeze_rng_state,
+    _utils.freeze_rng_state: _freeze_rng_state,
+}
 
 
 class Missing(Exception):
@@ -59,7 +63,7 @@ def _names() -> dict[int, str]:
         holder = torch
         for part in filter(None, space.split(".")):
             holder = getattr(holder, part)
-        for name in dir(holder):
+        for name in sorted(dir(holder), key=lambda n: n.startswith("_")):
             value = getattr(holder, name, None)
             if callable(value) or isinstance(value, types.ModuleType):
                 found.setdefault(id(value), f"{space}.{name}" if space else name)

@@ -136,6 +136,14 @@ def write_into(target: Tensor, result: Tensor, since: int | None = None) -> Tens
     return target.assign(fit_dtype(result, target), since)
 
 
+def first_tensor(name: str, x: Any) -> None:
+    """Raises TypeError where PyTorch takes no number as the first operand."""
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}"
+        )
+
+
 def in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place form of a function of a tensor."""
 

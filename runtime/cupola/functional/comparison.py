@@ -8,7 +8,7 @@ from typing import Any
 
 from cupola import dtypes
 from cupola.functional._convert import operands, result_type
-from cupola.functional._register import operator
+from cupola.functional._register import first_tensor, operator
 from cupola.functional.pointwise import abs, add, both, mul, sub
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
@@ -20,6 +20,7 @@ def _compare(
     name: str, primitive: Primitive, doc: str, aliases: tuple[str, ...] = ()
 ) -> Callable[..., Tensor]:
     def function(input: Any, other: Any) -> Tensor:
+        first_tensor(name, input)
         return both(primitive, input, other)
 
     function.__name__ = function.__qualname__ = name
@@ -44,6 +45,8 @@ def truth(x: Any) -> Node:
 
 def _logic(name: str, primitive: Primitive) -> Callable[..., Tensor]:
     def function(input: Any, other: Any) -> Tensor:
+        first_tensor(name, input)
+        first_tensor(name, other)
         x, y = operands(wrap(truth(input)), wrap(truth(other)))
         return wrap(primitive(x, y))
 
@@ -151,6 +154,8 @@ def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """|input - other| <= atol + rtol * |other| (torch.isclose)."""
+    if rtol < 0 or atol < 0:
+        raise RuntimeError(f"isclose: rtol and atol must not be negative, got {rtol} and {atol}")
     if input.dtype is not other.dtype:
         raise RuntimeError(f"{input.dtype} did not match {other.dtype}")
     same = eq(input, other)

@@ -9,8 +9,7 @@ import numpy as np
 
 from cupola import dtypes, engine
 from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, host, wrap_dim
-from cupola.functional._register import PUBLIC, operator, write_into
-from cupola.functional.joining import sliced
+from cupola.functional._register import PUBLIC, operator
 from cupola.ir import source
 from cupola.ir.node import Node
 from cupola.ops import elementwise as ew
@@ -336,7 +335,9 @@ def argwhere(input: Tensor) -> Tensor:
 @operator(out=True)
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds (torch.masked_select)."""
-    shape = broadcast_shapes(input._n.shape, mask._n.shape)
+    if mask.dtype is not dtypes.bool:
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
+    shape = broadcast_shapes(input._n.shape, mask._n.shape) or (1,)
     return input.expand(shape)[mask.expand(shape)]
 
 
@@ -401,11 +402,11 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     a[d] = b[d] = 1
     shape = broadcast_shapes(a, b)
     wide = tuple(n if i != d else input._n.shape[d] for i, n in enumerate(shape))
-    return gather(
-        input.expand(wide),
-        d,
-        indices.expand(tuple(n if i != d else indices._n.shape[d] for i, n in enumerate(shape))),
+    place = indices.expand(tuple(n if i != d else indices._n.shape[d] for i, n in enumerate(shape)))
+    place = wrap(
+        ew.where(ew.lt(place.node, _number(0, place.node)), place.node + wide[d], place.node)
     )
+    return gather(input.expand(wide), d, place)
 
 
 def _index_node(index: Tensor, n: int) -> Node:
@@ -420,6 +421,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
         RuntimeError: numbers of dimensions differ, or index is not int64.
     """
     if index.dtype not in (dtypes.int64, dtypes.int32):
+        if index.numel() == 0:
+            return input.new_empty(index._n.shape)
         raise RuntimeError("gather(): Expected dtype int32/int64 for index")
     d = wrap_dim(dim, input.ndim)
     if index.ndim != input.ndim:
@@ -442,8 +445,21 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     return wrap(ix.gather(input.node, _index_node(index, input._n.shape[d]), dim=d))
 
 
+def _fits(index: Tensor, other: Tensor, dim: int | None, name: str) -> None:
+    if index.ndim != other.ndim:
+        raise RuntimeError(f"Index tensor must have the same number of dimensions as {name} tensor")
+    for i, (m, n) in enumerate(zip(index._n.shape, other._n.shape, strict=True)):
+        if i != dim and m > n:
+            raise RuntimeError(
+                f"Expected index {list(index.shape)} to be no larger than {name} "
+                f"{list(other.shape)} apart from dimension {dim}"
+            )
+
+
 def _scatter(input: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None) -> Tensor:
     d = wrap_dim(dim, input.ndim)
+    if index.dtype not in (dtypes.int64, dtypes.int32) and index.numel():
+        raise RuntimeError("scatter(): Expected dtype int32/int64 for index")
     if input.ndim == 0:
         src0 = src.reshape(1) if isinstance(src, Tensor) else src
         return _scatter(input.reshape(1), 0, index.reshape(1), src0, reduce).reshape(())
@@ -452,9 +468,11 @@ def _scatter(input: Tensor, dim: int, index: Tensor, src: Any, reduce: str | Non
     if isinstance(src, Tensor):
         if src.dtype is not input.dtype:
             raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
+        _fits(index, src, None, "src")
         values = src.node
     else:
         values = source.const(src, index._n.shape, input.dtype, input.device)
+    _fits(index, input, d, "self")
     return wrap(
         ix.scatter(input.node, cast_node(index.node, dtypes.int64), values, dim=d, reduce=reduce)
     )
@@ -518,6 +536,8 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 @operator(inplace=True, out=True)
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """Replaces rows at ``index`` along ``dim`` (torch.index_copy)."""
+    if input.ndim == 0:
+        return index_copy(input.reshape(1), dim, index, source.reshape(1)).reshape(())
     return wrap(_put(input, {wrap_dim(dim, input.ndim): index.reshape(-1)}, source, False))
 
 
@@ -525,6 +545,13 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """Sets rows at ``index`` along ``dim`` to one value (torch.index_fill)."""
     v = value if isinstance(value, Tensor) else _scalar(value, input)
+    if v.ndim:
+        raise RuntimeError(
+            "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+            f"{v.ndim} dimension(s)."
+        )
+    if input.ndim == 0:
+        return index_fill(input.reshape(1), dim, index, v).reshape(())
     return wrap(_put(input, {wrap_dim(dim, input.ndim): index.reshape(-1)}, v, False))
 
 
@@ -549,31 +576,6 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         if weights is None
         else out.to(weights.dtype if weights.dtype.category >= 2 else dtypes.float64)
     )
-
-
-@operator
-def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
-    """A copy with ``src`` at one position of ``dim`` (torch.select_scatter)."""
-    out = input.clone()
-    write_into(out.select(dim, index), src)
-    return out
-
-
-@operator
-def slice_scatter(
-    input: Tensor,
-    src: Tensor,
-    dim: int = 0,
-    start: int | None = None,
-    end: int | None = None,
-    step: int = 1,
-) -> Tensor:
-    """A copy with ``src`` in a slice of ``dim`` (torch.slice_scatter)."""
-    out = input.clone()
-    d = wrap_dim(dim, input.ndim)
-    a, b, s = _slice_bounds(slice(start, end, step), input._n.shape[d])
-    write_into(sliced(out, d, a, b, s), src)
-    return out
 
 
 __all__ = ["apply", "gather", "index_select", "masked_fill", "nonzero", "scatter"]

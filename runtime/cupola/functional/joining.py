@@ -19,9 +19,11 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
     Raises:
         RuntimeError: no tensors, or sizes differ outside ``dim``.
     """
+    if isinstance(tensors, Tensor):
+        raise TypeError("cat(): argument 'tensors' (position 1) must be tuple of Tensors")
     xs = list(tensors)
     if not xs:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     for k, x in enumerate(xs):
         if not isinstance(x, Tensor):
             raise TypeError(
@@ -108,6 +110,8 @@ def atleast_3d(*tensors: Any) -> Any:
 def hstack(tensors: Any) -> Tensor:
     """Joins side by side (torch.hstack)."""
     xs = [_atleast(x, 1) for x in tensors]
+    if not xs:
+        raise RuntimeError("hstack expects a non-empty TensorList")
     return cat(xs, 0 if xs[0].ndim == 1 else 1)
 
 
@@ -145,11 +149,21 @@ def sliced(x: Tensor, dim: int, start: int, stop: int, step: int = 1) -> Tensor:
 @operator
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """A view of ``length`` elements along ``dim`` (torch.narrow)."""
+    if input.ndim == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
     d = wrap_dim(dim, input.ndim)
+    if isinstance(start, Tensor) and (start.ndim or start.dtype.category != 1):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     start = int(start)
     n = input._n.shape[d]
+    if not -n <= start <= n:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-n}, {n}], but got {start})"
+        )
     start = start + n if start < 0 else start
-    if length < 0 or start < 0 or start + length > n:
+    if start + length > n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
     return sliced(input, d, start, start + length)
 

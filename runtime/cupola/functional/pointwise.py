@@ -9,7 +9,7 @@ from typing import Any
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import cast_node, operands, result_type
-from cupola.functional._register import operator
+from cupola.functional._register import first_tensor, operator
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops import elementwise as ew
@@ -151,6 +151,8 @@ def both(primitive: Primitive, a: Any, b: Any, dtype: DType | None = None) -> Te
         x, y = a.node, b.node
         if x.shape == y.shape and x.dtype is y.dtype and (dtype is None or dtype is x.dtype):
             return apply(primitive, a, b)
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        first_tensor(primitive.name, a)
     x, y = operands(a, b, dtype=dtype)
     return wrap(primitive(x, y))
 
@@ -198,9 +200,9 @@ def mul(input: Any, other: Any) -> Tensor:
 @operator(inplace=True, out=True, aliases=("divide",))
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; ``rounding_mode`` is None, 'trunc' or 'floor' (torch.div)."""
-    if rounding_mode == "floor":
-        return floor_divide(input, other)
     found = result_type(input, other)
+    if rounding_mode == "floor":
+        return _integer_safe(ew.floor_divide, input, other)
     if rounding_mode == "trunc":
         if found.category < 2:
             x, y = operands(input, other)
@@ -238,7 +240,7 @@ def _integer_safe(primitive: Primitive, input: Any, other: Any) -> Tensor:
 @operator(inplace=True, out=True)
 def floor_divide(input: Any, other: Any) -> Tensor:
     """floor(input / other) (torch.floor_divide)."""
-    return _integer_safe(ew.floor_divide, input, other)
+    return _integer_safe(ew.floor_divide, input, other).detach()
 
 
 @operator(inplace=True, out=True)
@@ -250,6 +252,7 @@ def remainder(input: Any, other: Any) -> Tensor:
 @operator(inplace=True, out=True)
 def fmod(input: Any, other: Any) -> Tensor:
     """C's remainder: the sign of the dividend (torch.fmod)."""
+    first_tensor("fmod", input)
     return _integer_safe(ew.fmod, input, other)
 
 
@@ -296,6 +299,7 @@ def _float_binary(
     name: str, primitive: Primitive, doc: str, aliases: tuple[str, ...] = ()
 ) -> Callable[..., Tensor]:
     def function(input: Any, other: Any) -> Tensor:
+        first_tensor(name, input)
         found = result_type(input, other)
         return both(
             primitive,
@@ -315,21 +319,29 @@ copysign = _float_binary("copysign", ew.copysign, "Magnitude of input with the s
 nextafter = _float_binary("nextafter", ew.nextafter, "Next floating value after input toward other")
 
 
+def _two_tensors(name: str, a: Any, b: Any) -> None:
+    first_tensor(name, a)
+    first_tensor(name, b)
+
+
 @operator(out=True, aliases=("max_binary",), public=True)
 def maximum(input: Any, other: Any) -> Tensor:
     """Elementwise maximum; NaN wins (torch.maximum)."""
+    _two_tensors("maximum", input, other)
     return both(ew.maximum, input, other)
 
 
 @operator(out=True)
 def minimum(input: Any, other: Any) -> Tensor:
     """Elementwise minimum; NaN wins (torch.minimum)."""
+    _two_tensors("minimum", input, other)
     return both(ew.minimum, input, other)
 
 
 @operator(out=True)
 def fmax(input: Any, other: Any) -> Tensor:
     """Elementwise maximum; numbers win over NaN (torch.fmax)."""
+    _two_tensors("fmax", input, other)
     x, y = operands(input, other)
     if x.dtype.category < 2:
         return wrap(ew.maximum(x, y))
@@ -349,6 +361,7 @@ def _pick(x: Node, y: Node) -> Node:
 @operator(out=True)
 def fmin(input: Any, other: Any) -> Tensor:
     """Elementwise minimum; numbers win over NaN (torch.fmin)."""
+    _two_tensors("fmin", input, other)
     x, y = operands(input, other)
     if x.dtype.category < 2:
         return wrap(ew.minimum(x, y))
@@ -360,6 +373,7 @@ def fmin(input: Any, other: Any) -> Tensor:
 @operator(inplace=True, out=True)
 def hypot(input: Any, other: Any) -> Tensor:
     """sqrt(input^2 + other^2) (torch.hypot)."""
+    _two_tensors("hypot", input, other)
     return sqrt(add(square(input), square(other)))
 
 

@@ -45,12 +45,16 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
 @operator
 def fliplr(input: Tensor) -> Tensor:
     """Reverses the columns (torch.fliplr)."""
+    if input.ndim < 2:
+        raise RuntimeError("Input must be >= 2-d.")
     return flip(input, 1)
 
 
 @operator
 def flipud(input: Tensor) -> Tensor:
     """Reverses the rows (torch.flipud)."""
+    if input.ndim < 1:
+        raise RuntimeError("Input must be >= 1-d.")
     return flip(input, 0)
 
 
@@ -58,9 +62,15 @@ def flipud(input: Tensor) -> Tensor:
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Shifts elements along dimensions, wrapping around (torch.roll)."""
     if dims is None or dims == ():
+        if not isinstance(shifts, int) and len(shifts) != 1:
+            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
         return roll(input.flatten(), shifts, 0).reshape(input._n.shape)
     steps = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     axes = (dims,) if isinstance(dims, int) else tuple(dims)
+    if len(steps) != len(axes):
+        raise RuntimeError(
+            f"shifts and dimensions must align. shifts: {len(steps)}, dims:{len(axes)}"
+        )
     out = input
     for s, d in zip(steps, axes, strict=True):
         d = wrap_dim(d, input.ndim)
@@ -74,7 +84,13 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 @operator
 def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """Rotates by 90 degrees in a plane (torch.rot90)."""
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if input.ndim < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.ndim}")
     a, b = dims
+    if wrap_dim(a, input.ndim) == wrap_dim(b, input.ndim):
+        raise RuntimeError(f"expected rotation dims to be different, but got {a} and {b}")
     k %= 4
     if k == 0:
         return clone(input)
@@ -100,6 +116,13 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
 def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Sliding windows along one dimension, appended as a last dimension."""
     d = wrap_dim(dimension, self.ndim)
+    n = self._n.shape[d] if self.ndim else 1
+    if size > n:
+        raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    if self.ndim == 0:
+        return self.reshape(1)[:size]
     moved = self.movedim(d, -1)
     out = apply(mv.window, moved, size=(size,), stride=(step,), dilation=(1,))
     return out.movedim(-2, d)
@@ -109,6 +132,20 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Coordinate grids (torch.meshgrid)."""
     xs = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    if not xs:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    for x in xs:
+        if x.ndim > 1:
+            raise RuntimeError(
+                "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got a tensor of "
+                f"{x.ndim} dimensions"
+            )
+        if x.dtype is not xs[0].dtype:
+            raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(
+            'torch.meshgrid: indexing must be one of "xy" or "ij", but received: ' + indexing
+        )
     xs = [x.reshape(1) if x.ndim == 0 else x for x in xs]
     if indexing == "xy" and len(xs) >= 2:
         xs = [xs[1], xs[0], *xs[2:]]
@@ -172,6 +209,8 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     """A view of a diagonal, as the last dimension (torch.diagonal)."""
     n = input.ndim
     a, b = wrap_dim(dim1, n), wrap_dim(dim2, n)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
     size = input._n.shape
     step = strides(input)
     ghost, _, start = phantom(input)
@@ -187,6 +226,8 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 @operator
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, or the matrix of a diagonal (torch.diag)."""
+    if input.ndim not in (1, 2):
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
     return diag_embed(input, diagonal) if input.ndim == 1 else input.diagonal(diagonal).clone()
 
 

@@ -168,10 +168,10 @@ def prod(
 
 def _no_empty(x: Tensor, dims: tuple[int, ...], name: str) -> None:
     if builtins.any(x._n.shape[d] == 0 for d in dims):
-        raise IndexError(
-            f"{name}(): Expected reduction dim {dims[0]} to have non-zero size."
-            if len(dims) == 1
-            else f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+        if x.ndim and len(dims) == 1:
+            raise IndexError(f"{name}(): Expected reduction dim {dims[0]} to have non-zero size.")
+        raise RuntimeError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
             "Specify the reduction dim "
             "with the 'dim' argument."
         )

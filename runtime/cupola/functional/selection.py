@@ -200,13 +200,29 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 @operator(out=True)
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
     """Complex numbers from modulus and angle (torch.polar)."""
-    return apply(ew.complex, mul(abs, cos(angle)), mul(abs, sin(angle)))
+    _parts("polar", abs, angle)
+    return complex_(mul(abs, cos(angle)), mul(abs, sin(angle)))
 
 
 @operator(name="complex", out=True, method=False)
 def complex_(real: Tensor, imag: Tensor) -> Tensor:
     """Complex numbers from real and imaginary parts (torch.complex)."""
-    return apply(ew.complex, real, imag)
+    _parts("complex", real, imag)
+    return both(ew.complex, real, imag)
+
+
+def _parts(name: str, a: Tensor, b: Tensor) -> None:
+    allowed = (dtypes.float16, dtypes.float32, dtypes.float64)
+    if a.dtype not in allowed or b.dtype not in allowed:
+        raise RuntimeError(
+            f"Expected both inputs of {name} to be Half, Float or Double tensors but got "
+            f"{a.dtype} and {b.dtype}"
+        )
+    if a.dtype is not b.dtype:
+        raise RuntimeError(
+            f"Expected object of scalar type {a.dtype} but got scalar type {b.dtype} for second "
+            "argument"
+        )
 
 
 @operator(public=False, method="_conj")
@@ -216,8 +232,15 @@ def conj_value(input: Tensor) -> Tensor:
 
 
 PUBLIC["conj"] = PUBLIC["conj_physical"] = conj_value
-Tensor.conj = Tensor.conj_physical = Tensor.resolve_conj = conj_value  # type: ignore[attr-defined]
-Tensor.resolve_neg = lambda self: self  # type: ignore[attr-defined]
+Tensor.conj = Tensor.conj_physical = conj_value  # type: ignore[attr-defined]
+
+
+@operator(aliases=("resolve_neg",))
+def resolve_conj(input: Tensor) -> Tensor:
+    """The tensor itself: conjugates and negatives are values here, never a pending flag
+    (torch.resolve_conj).
+    """
+    return input
 
 
 @operator

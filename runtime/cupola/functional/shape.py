@@ -231,6 +231,16 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     n = input.ndim
     a = [wrap_dim(d, n) for d in ((source,) if isinstance(source, int) else source)]
     b = [wrap_dim(d, n) for d in ((destination,) if isinstance(destination, int) else destination)]
+    if len(a) != len(b):
+        raise RuntimeError(
+            "movedim: Invalid source or destination dims: source and destination must have as "
+            f"many dims each, got {len(a)} and {len(b)}"
+        )
+    for given, what in ((a, "source"), (b, "destination")):
+        if len(set(given)) != len(given):
+            raise RuntimeError(f"movedim: repeated dim in `{what}` ({given})")
+    if n == 0:
+        return permute(input, ())
     order = [-1] * n
     for x, y in zip(a, b, strict=True):
         order[y] = x

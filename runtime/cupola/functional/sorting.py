@@ -65,7 +65,14 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th smallest element and its position (torch.kthvalue)."""
     d = wrap_dim(dim, input.ndim)
+    n = input._n.shape[d] if input.ndim else 1
+    if not n:
+        raise IndexError(f"kthvalue(): Expected reduction dim {d} to have non-zero size.")
+    if not 1 <= k <= n:
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
     values, at = sort(input, d)
+    if input.ndim == 0:
+        return named("kthvalue", values, at)
     v, i = sliced(values, d, k - 1, k), sliced(at, d, k - 1, k)
     return named("kthvalue", *((v, i) if keepdim else (v.squeeze(d), i.squeeze(d))))
 
@@ -75,48 +82,14 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median; along a dimension also its position (torch.median)."""
     if dim is None:
         flat = input.reshape(-1)
+        if not flat.numel():
+            return input.new_full((), float("nan"))
         return kthvalue(flat, (flat.numel() + 1) // 2, 0)[0]
-    return named(
-        "median",
-        *kthvalue(input, (input._n.shape[wrap_dim(dim, input.ndim)] + 1) // 2, dim, keepdim),
-    )
-
-
-@operator(out=True)
-def quantile(
-    input: Tensor,
-    q: Any,
-    dim: int | None = None,
-    keepdim: bool = False,
-    *,
-    interpolation: str = "linear",
-) -> Tensor:
-    """Quantiles by interpolation between ranks (torch.quantile)."""
-    x = input.reshape(-1) if dim is None else input
-    d = 0 if dim is None else wrap_dim(dim, x.ndim)
-    points = q.tolist() if isinstance(q, Tensor) else q
-    many = isinstance(points, list)
-    values = sort(x, d)[0]
-    n = x._n.shape[d]
-    rows = []
-    for p in points if many else [points]:
-        at = p * (n - 1)
-        low = int(np.floor(at))
-        high = min(low + 1, n - 1)
-        a, b = values.select(d, low), values.select(d, high)
-        row = {
-            "lower": a,
-            "higher": b if at > low else a,
-            "nearest": values.select(d, int(np.rint(at))),
-        }.get(interpolation)
-        if row is None:
-            row = a.lerp(b, 0.5 if interpolation == "midpoint" and at > low else at - low)
-        if keepdim:
-            row = row.unsqueeze(d) if dim is not None else row.reshape((1,) * input.ndim)
-        rows.append(row)
-    from cupola.functional.joining import stack
-
-    return stack(rows) if many else rows[0]
+    d = wrap_dim(dim, input.ndim)
+    n = input._n.shape[d] if input.ndim else 1
+    if not n:
+        raise IndexError(f"median(): Expected reduction dim {d} to have non-zero size.")
+    return named("median", *kthvalue(input, (n + 1) // 2, dim, keepdim))
 
 
 def _scanned(name: str, primitive: Any, doc: str) -> Any:
@@ -139,6 +112,8 @@ cumprod = _scanned("cumprod", scan.cumprod, "Cumulative product")
 def _running(name: str, primitive: Any) -> Any:
     def function(input: Tensor, dim: int) -> Any:
         d = wrap_dim(dim, input.ndim)
+        if input.ndim == 0:
+            return named(name, input.clone(), input.new_zeros((), dtype=dtypes.int64))
         at = apply(primitive, input, dim=d)
         return named(name, wrap(ix.gather(input.node, at.node, dim=d)), at)
 
@@ -175,6 +150,10 @@ def diff(
     d = wrap_dim(dim, input.ndim)
     parts = [p for p in (prepend, input, append) if p is not None]
     x = cat(parts, d) if len(parts) > 1 else input
+    if input.ndim == 0:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
     for _ in range(n):
         size = x._n.shape[d]
         a, b = sliced(x, d, 1, max(size, 1)), sliced(x, d, 0, max(size - 1, 0))

@@ -198,7 +198,9 @@ def _fmod_reference(xp: Any, a: Any, b: Any) -> Any:
     return xp.fmod(a, b)
 
 
-floor_divide = binary("floor_divide", _floor_divide_reference, None, _floor_divide, cost=20)
+floor_divide = binary(
+    "floor_divide", _floor_divide_reference, (_zero, _zero), _floor_divide, cost=20
+)
 remainder = binary(
     "remainder",
     _remainder_reference,
@@ -267,6 +269,19 @@ copysign = binary(
     machine=True,
 )
 nextafter = binary("nextafter", "nextafter", machine=True, cost=20)
+gcd = binary("gcd", "gcd", machine=False, cost=40)
+
+
+def _exponent_of(x: Node, **_: Any) -> tuple[tuple[int, ...], DType]:
+    return x.shape, dtypes.int32
+
+
+exponent = Primitive(
+    "exponent",
+    "elementwise",
+    _exponent_of,
+    computed_in_float32(lambda xp, x: xp.frexp(x)[1].astype("int32")),
+).register()
 
 # --- comparison and logic
 

@@ -10,16 +10,17 @@ from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
+from cupola.ops import elementwise as ew
 from cupola.ops._build import like
 from cupola.ops.movement import like_shape
 
 Shape = tuple[int, ...]
 
 
-def _check(xp: Any, idx: Any, size: int) -> None:
+def _check(xp: Any, idx: Any, size: int, error: type[Exception] = IndexError) -> None:
     if idx.size and (int(idx.max()) >= size or int(idx.min()) < 0):
         bad = int(idx.max()) if int(idx.max()) >= size else int(idx.min())
-        raise IndexError(f"index {bad} is out of bounds for dimension with size {size}")
+        raise error(f"index {bad} is out of bounds for dimension with size {size}")
 
 
 def _rows_reference(xp: Any, x: Any, idx: Any) -> Any:
@@ -92,7 +93,7 @@ def _along(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
 
 
 def _gather_reference(xp: Any, x: Any, index: Any, dim: int) -> Any:
-    _check(xp, index, x.shape[dim])
+    _check(xp, index, x.shape[dim], RuntimeError)
     return x[_along(xp, index, dim)]
 
 
@@ -111,7 +112,7 @@ gather = Primitive(
 
 
 def _scatter_reference(xp: Any, x: Any, index: Any, src: Any, dim: int, reduce: str | None) -> Any:
-    _check(xp, index, x.shape[dim])
+    _check(xp, index, x.shape[dim], RuntimeError)
     out = x.copy()
     where = _along(xp, index, dim)
     src = src[tuple(slice(n) for n in index.shape)]
@@ -133,21 +134,57 @@ def _scatter_base(
         return g
     if reduce is None:
         return scatter(g, index, like_shape(g, index.shape), dim=dim, reduce=None)
-    raise NotImplementedError(
-        f"the derivative of scatter with reduce='{reduce}' is not implemented"
-    )
+    if reduce == "multiply":
+        ones = ew.where(ew.eq(x, like(x, 0)), like(x, 1), x)
+        return g * scatter(ones, index, src, dim=dim, reduce=reduce) / ones
+    return ew.where(ew.eq(x, y), _shared(g, y, x, index, src, dim), like(g, 0))
+
+
+def _shared(g: Node, y: Node, x: Node, index: Node, src: Node, dim: int) -> Node:
+    """Equal extremes share the gradient: it is divided by their number."""
+    hits = ew.cast(ew.eq(_used(src, index), gather(y, index, dim=dim)), dtype=g.dtype)
+    own = ew.cast(ew.eq(x, y), dtype=g.dtype)
+    return g / scatter(own, index, hits, dim=dim, reduce="add")
+
+
+def _used(src: Node, index: Node) -> Node:
+    """The part of ``src`` that an index of smaller shape reads."""
+    if src.shape == index.shape:
+        return src
+    from cupola.ops.movement import slice
+
+    ndim = len(src.shape)
+    return slice(src, starts=(0,) * ndim, stops=index.shape, steps=(1,) * ndim)
 
 
 def _scatter_src(
     g: Node, y: Node, x: Node, index: Node, src: Node, dim: int, reduce: str | None
 ) -> Node:
-    out = gather(g, index, dim=dim)
+    used = _used(src, index)
+    if reduce == "multiply":
+        out = _factor(g, y, x, index, used, dim)
+    elif reduce in ("amax", "amin"):
+        share = gather(_shared(g, y, x, index, src, dim), index, dim=dim)
+        out = ew.where(ew.eq(used, gather(y, index, dim=dim)), share, like(share, 0))
+    else:
+        out = gather(g, index, dim=dim)
     if src.shape != index.shape:
         from cupola.ops.movement import pad
 
         pairs = tuple((0, a - b) for a, b in zip(src.shape, index.shape, strict=True))
         out = pad(out, pairs=pairs, value=0)
     return out
+
+
+def _factor(g: Node, y: Node, x: Node, index: Node, src: Node, dim: int) -> Node:
+    """The gradient of a product for one of its factors; a single zero leaves the others."""
+    zero = ew.eq(src, like(src, 0))
+    zeros = scatter(like(x, 0), index, ew.cast(zero, dtype=x.dtype), dim=dim, reduce="add")
+    number = gather(zeros, index, dim=dim)
+    single = ew.logical_and(zero, ew.eq(number, like(number, 1)))
+    rest = scatter(x, index, ew.where(single, like(src, 1), src), dim=dim, reduce="multiply")
+    divided = gather(g * y, index, dim=dim) / ew.where(zero, like(src, 1), src)
+    return ew.where(single, gather(g * rest, index, dim=dim), divided)
 
 
 scatter = Primitive(
@@ -172,12 +209,18 @@ def _nonzero_infer(x: Node, count: int) -> tuple[Shape, DType]:
     return (count, x.ndim), dtypes.int64
 
 
+def _positions(xp: Any, x: Any) -> Any:
+    if not x.ndim:
+        return xp.zeros((int(xp.count_nonzero(x)), 0), xp.int64)
+    return xp.stack(xp.nonzero(x), axis=-1).astype(xp.int64)
+
+
 # Positions of the elements that are not zero; their number is known before this is recorded.
 nonzero = Primitive(
     "nonzero",
     "library",
     _nonzero_infer,
-    lambda xp, x, count: xp.stack(xp.nonzero(x), axis=-1).astype(xp.int64).reshape(count, x.ndim),
+    lambda xp, x, count: _positions(xp, x).reshape(count, x.ndim),
 ).register()
 
 __all__ = ["count_nonzero", "gather", "index_rows", "like", "nonzero", "scatter", "scatter_rows"]

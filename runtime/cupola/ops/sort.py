@@ -28,8 +28,10 @@ argsort = Primitive(
 def _searchsorted_reference(xp: Any, edges: Any, values: Any, right: bool) -> Any:
     side = "right" if right else "left"
     if edges.ndim == 1:
-        return xp.searchsorted(edges, values, side=side).astype(xp.int64)
+        return xp.asarray(xp.searchsorted(edges, values, side=side)).astype(xp.int64)
     rows = edges.reshape(-1, edges.shape[-1])
+    if not values.size:
+        return xp.zeros(values.shape, xp.int64)
     wanted = values.reshape(rows.shape[0], -1)
     found = [xp.searchsorted(e, v, side=side) for e, v in zip(rows, wanted, strict=True)]
     return xp.stack(found).reshape(values.shape).astype(xp.int64)
