@@ -9,8 +9,8 @@ import harness
 
 SOURCES = ("runtime", "transpiler", "compat")
 ROOMS = (*SOURCES, "tests", "scripts", "benchmarks", "fixtures/models")
-# What other packages and test suites call: helpers for tests, and adapters that einops asks for.
-ON_THE_FACE = {"testing", "interop"}
+# Libraries on top of the public names, as users would write them.
+ON_THE_FACE = {"distributions", "interop", "testing"}
 LONGEST_FILE = 600
 LONGEST_LINE = 100
 # Written in parts, so that this file does not find itself.
