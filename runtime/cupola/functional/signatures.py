@@ -1,4 +1,4 @@
-"""Further ways to call: sizes and dimensions by keyword, and the number-first forms of early PyTorch.
+"""Further ways to call: sizes and dimensions by keyword, the number-first forms of old PyTorch.
 
 Imported last: it wraps what the other families published.
 """
@@ -12,9 +12,12 @@ from typing import Any
 from cupola.functional._register import PUBLIC
 from cupola.tensor import Tensor
 
-# Functions whose sizes come one by one or as a sequence, and the keyword that may name the sequence.
+# Functions whose sizes come one by one or as a sequence, and the keyword that names the sequence.
 _KEYWORDS = {
-    "size": ("zeros", "ones", "empty", "rand", "randn", "new_zeros", "new_ones", "new_empty", "view", "expand"),
+    "size": (
+        *("zeros", "ones", "empty", "rand", "randn"),
+        *("new_zeros", "new_ones", "new_empty", "view", "expand"),
+    ),
     "shape": ("reshape",),
     "dims": ("permute", "flip", "tile"),
     "repeats": ("repeat",),

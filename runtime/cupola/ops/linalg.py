@@ -1,9 +1,9 @@
 """Matrix factorizations and solvers: NumPy and SciPy on the host, gradients in closed form.
 
 Every primitive has one result. A factorization of several parts stacks them as rows of one matrix,
-so that one call
-computes them all and slices of it are free. Gradient formulas: Giles (2008), "Collected matrix derivative results";
-Townsend (2016), "Differentiating the singular value decomposition"; Walter and Lehmann (2011) for QR.
+so that one call computes them all and slices of it are free. Gradient formulas: Giles (2008),
+"Collected matrix derivative results"; Townsend (2016), "Differentiating the singular value
+decomposition"; Walter and Lehmann (2011) for QR.
 """
 
 from __future__ import annotations
