@@ -1,0 +1,98 @@
+"""Probability distributions (torch.distributions)."""
+
+import sys
+
+from cupola.distributions import (
+    composed,
+    constraints,
+    continuous,
+    discrete,
+    distribution,
+    gamma,
+    kl,
+    normal,
+    transforms,
+    utils,
+)
+from cupola.distributions.composed import (
+    HalfCauchy,
+    HalfNormal,
+    Independent,
+    LogNormal,
+    MixtureSameFamily,
+    Pareto,
+    RelaxedBernoulli,
+    RelaxedOneHotCategorical,
+    TransformedDistribution,
+    Weibull,
+)
+from cupola.distributions.continuous import Cauchy, Exponential, Gumbel, Laplace, Uniform
+from cupola.distributions.discrete import (
+    Bernoulli,
+    Binomial,
+    Categorical,
+    Geometric,
+    Multinomial,
+    OneHotCategorical,
+    OneHotCategoricalStraightThrough,
+    Poisson,
+)
+from cupola.distributions.distribution import Distribution, ExponentialFamily
+from cupola.distributions.gamma import Beta, Chi2, Dirichlet, Gamma, StudentT
+from cupola.distributions.kl import kl_divergence, register_kl
+from cupola.distributions.normal import MultivariateNormal, Normal
+from cupola.distributions.transforms import *  # noqa: F403
+
+# PyTorch has a module for each distribution; here one holds a family.
+_MODULES = {
+    composed: "half_cauchy half_normal independent log_normal mixture_same_family pareto "
+    "relaxed_bernoulli relaxed_categorical transformed_distribution weibull",
+    continuous: "cauchy exponential gumbel laplace uniform",
+    discrete: "bernoulli binomial categorical geometric multinomial one_hot_categorical poisson",
+    distribution: "exp_family",
+    gamma: "beta chi2 dirichlet studentT",
+    normal: "multivariate_normal",
+}
+for _module, _names in _MODULES.items():
+    for _name in _names.split():
+        globals()[_name] = sys.modules[f"{__name__}.{_name}"] = _module
+
+__all__ = [
+    "Bernoulli",
+    "Beta",
+    "Binomial",
+    "Categorical",
+    "Cauchy",
+    "Chi2",
+    "Dirichlet",
+    "Distribution",
+    "Exponential",
+    "ExponentialFamily",
+    "Gamma",
+    "Geometric",
+    "Gumbel",
+    "HalfCauchy",
+    "HalfNormal",
+    "Independent",
+    "Laplace",
+    "LogNormal",
+    "MixtureSameFamily",
+    "Multinomial",
+    "MultivariateNormal",
+    "Normal",
+    "OneHotCategorical",
+    "OneHotCategoricalStraightThrough",
+    "Pareto",
+    "Poisson",
+    "RelaxedBernoulli",
+    "RelaxedOneHotCategorical",
+    "StudentT",
+    "TransformedDistribution",
+    "Uniform",
+    "Weibull",
+    "constraints",
+    "kl_divergence",
+    "register_kl",
+    "transforms",
+    "utils",
+]
