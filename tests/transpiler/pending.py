@@ -12,7 +12,7 @@ import warnings
 from collections import defaultdict
 from pathlib import Path
 
-PENDING = Path(__file__).parents[2] / "transpiler/cupola_transpiler/tables/pending.txt"
+LIST = Path(__file__).parents[2] / "transpiler/cupola_transpiler/tables/pending.txt"
 HEAD = """\
 # Names that the runtime does not have yet, by namespace.
 # Written by tests/transpiler/pending.py.
@@ -45,14 +45,12 @@ def is_placeholder(value: object) -> bool:
 
 
 def write_list() -> None:
-    """Writes the list again, from a table that does not know it."""
-    from cupola_transpiler.table import SAME, load
+    """Writes the list again."""
+    from cupola_transpiler.table import PENDING, SAME, load
 
-    PENDING.unlink(missing_ok=True)
-    load.cache_clear()
     missing = defaultdict(list)
     for row in load().names():
-        if row.status == SAME and not exists(row.target):
+        if row.status in (SAME, PENDING) and not exists(row.target):
             namespace, _, name = row.name.rpartition(".")
             missing[namespace].append(name)
     lines = [HEAD]
@@ -60,7 +58,7 @@ def write_list() -> None:
         names = " ".join(sorted(missing[namespace]))
         wrapped = textwrap.wrap(names, 96, break_long_words=False, break_on_hyphens=False)
         lines.append("\n".join([f"[{namespace}]", *wrapped, ""]))
-    PENDING.write_text("\n".join(lines))
+    LIST.write_text("\n".join(lines))
     print(f"{sum(map(len, missing.values()))} names are pending", file=sys.stderr)
 
 
