@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -77,3 +79,43 @@ def test_collation():
     assert found["b"][1] == expected["b"][1]
     with pytest.raises(TypeError, match="default_collate"):
         cupola.utils.data.default_collate([object()])
+
+
+class Augmented(torch.utils.data.Dataset):
+    """Samples with noise from all three random streams; torch's class serves both libraries."""
+
+    def __init__(self, lib):
+        self.lib = lib
+
+    def __len__(self):
+        return 11
+
+    def __getitem__(self, index):
+        noise = self.lib.rand(2) + random.random() + np.random.rand()
+        return noise, index, self.lib.utils.data.get_worker_info().id
+
+
+def stream(lib):
+    """An iterable data set of a library that shares its numbers among the workers."""
+
+    class Stream(lib.utils.data.IterableDataset):
+        def __iter__(self):
+            info = lib.utils.data.get_worker_info()
+            return iter(range(info.id, 9, info.num_workers))
+
+    return Stream()
+
+
+def test_workers_have_torchs_random_streams():
+    found = []
+    seed(3)
+    for lib in PAIR:
+        loader = lib.utils.data.DataLoader(Augmented(lib), 2, shuffle=True, num_workers=2)
+        found.append([list(loader), lib.rand(2)])
+    agree(*found)
+    found = []
+    for lib in PAIR:
+        loader = lib.utils.data.DataLoader(stream(lib), 2, num_workers=2)
+        found.append([batch.tolist() for batch in loader])
+    assert found[0] == found[1]
+    assert cupola.utils.data.get_worker_info() is None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from cupola.utils.data import _utils
+from cupola.utils.data._streams import Worker
 from cupola.utils.data.dataset import Dataset, IterableDataset
 from cupola.utils.data.sampler import (
     BatchSampler,
@@ -33,7 +34,8 @@ class DataLoader(Generic[T_co]):
     """Iterates over batches of a data set.
 
     The seed drawn at the start of each pass and the order of shuffled samples are PyTorch's.
-    Samples are loaded in this process whatever ``num_workers`` says; the batches are the same.
+    Workers are not processes: this process makes their batches in turn, each with the random
+    streams that PyTorch's worker has, so that the batches are the same.
     """
 
     dataset: Dataset[T_co]
@@ -155,11 +157,6 @@ class DataLoader(Generic[T_co]):
     def __iter__(self) -> Iterator[Any]:
         return _Pass(self)
 
-    def check_worker_number_rationality(self) -> None:
-        """Warns where more workers are asked for than are used."""
-        if self.num_workers:
-            warnings.warn("samples are loaded in the main process", stacklevel=2)
-
 
 class _Pass:
     """One pass over a loader."""
@@ -169,9 +166,14 @@ class _Pass:
         # Drawn even where unused: it keeps the generator in step with PyTorch's.
         self._base_seed = draw_seed(loader.generator)
         self._indices = iter(loader._index_sampler)
-        self._samples = iter(loader.dataset) if loader._iterable else None
         self._num_yielded = 0
-        self._ended = False
+        self._turn = 0
+        self._workers = [
+            Worker(number, loader, self._base_seed) for number in range(loader.num_workers)
+        ]
+        self._samples = None
+        if loader._iterable and not self._workers:
+            self._samples = iter(loader.dataset)
 
     def __iter__(self) -> _Pass:
         return self
@@ -180,38 +182,48 @@ class _Pass:
         return len(self._loader._index_sampler)
 
     def __next__(self) -> Any:
-        data = self._fetch(next(self._indices))
+        data = self._next_of_workers() if self._workers else self._fetch(next(self._indices), self)
         self._num_yielded += 1
         if self._loader.pin_memory and _gpu_present():
             data = _utils.pin(data)
         return data
 
-    def _fetch(self, index: Any) -> Any:
+    def _next_of_workers(self) -> Any:
+        """The next batch, from the worker whose turn it is; those without samples drop out."""
+        while not all(worker.ended for worker in self._workers):
+            worker = self._workers[self._turn % len(self._workers)]
+            self._turn += 1
+            if worker.ended:
+                continue
+            index = next(self._indices)
+            with worker:
+                if self._loader._iterable and worker.samples is None:
+                    worker.samples = iter(self._loader.dataset)
+                try:
+                    return self._fetch(index, worker)
+                except StopIteration:
+                    worker.ended = True
+        raise StopIteration
+
+    def _fetch(self, index: Any, place: Any) -> Any:
         loader = self._loader
-        if self._samples is not None:
-            return self._fetch_next(index)
+        if loader._iterable:
+            samples = self._samples if place is self else place.samples
+            return self._fetch_next(index, samples)
         if not loader._auto_collation:
             return loader.collate_fn(loader.dataset[index])
         fetch = getattr(loader.dataset, "__getitems__", None)
-        samples = fetch(index) if callable(fetch) else [loader.dataset[i] for i in index]
-        return loader.collate_fn(samples)
+        rows = fetch(index) if callable(fetch) else [loader.dataset[i] for i in index]
+        return loader.collate_fn(rows)
 
-    def _fetch_next(self, index: Any) -> Any:
+    def _fetch_next(self, index: Any, samples: Any) -> Any:
         loader = self._loader
-        if self._ended:
-            raise StopIteration
         if not loader._auto_collation:
-            return loader.collate_fn(next(self._samples))
-        samples = []
-        for _ in index:
-            try:
-                samples.append(next(self._samples))
-            except StopIteration:
-                self._ended = True
-                break
-        if not samples or (loader.drop_last and len(samples) < len(index)):
+            return loader.collate_fn(next(samples))
+        rows = list(itertools.islice(samples, len(index)))
+        if not rows or (loader.drop_last and len(rows) < len(index)):
             raise StopIteration
-        return loader.collate_fn(samples)
+        return loader.collate_fn(rows)
 
 
 def _gpu_present() -> bool:
