@@ -37,6 +37,11 @@ _COPIES = {
     "nanquantile": lambda m, x: m.nanquantile(x, 0.3, 1, keepdim=True),
     "nanmedian": lambda m, x: m.nanmedian(x, 1)[0],
     "frexp": lambda m, x: m.frexp(x)[0],
+    "zero_": lambda m, x: m.zero_(x.clone()) + x,
+    "resize_as_": lambda m, x: m.resize_as_(x.detach().clone(), m.zeros(2, 3)) * x.sum(),
+    "empty_permuted": lambda m, x: (
+        m.empty_permuted((2, 3), (1, 0)).new_empty_strided((4, 6), (1, 4)).zero_() + x
+    ),
     "resolve_conj": lambda m, x: m.resolve_conj(x).resolve_neg() * 2,
     "slice_scatter": lambda m, x: m.slice_scatter(x, x[:, :2] * 3, 1, 1, 3),
     "select_scatter": lambda m, x: m.select_scatter(x, x[0] * 3, 0, 1),

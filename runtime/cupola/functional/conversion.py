@@ -225,7 +225,7 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
             f"Got unsupported ScalarType {self.dtype.name.capitalize().replace('Bf', 'BF')}"
         )
     if self._storage is not None and self._storage.external is not None:
-        from cupola.tensor.core import replay_numpy
+        from cupola.tensor.alias import replay_numpy
 
         return replay_numpy(self._storage.external, self._chain)
     return _array(self)
@@ -407,7 +407,12 @@ def fill(input: Tensor, value: Any) -> Tensor:
 
 
 Tensor.copy_, Tensor.fill_ = copy_, fill_
-Tensor.zero_ = lambda self: fill_(self, 0)
+
+
+@operator
+def zero_(input: Tensor) -> Tensor:
+    """Writes zeros (torch.zero_)."""
+    return fill_(input, 0)
 
 
 def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
@@ -433,7 +438,12 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 
 
 Tensor.fill_diagonal_, Tensor.resize_ = fill_diagonal_, resize_
-Tensor.resize_as_ = lambda self, other, **k: resize_(self, other._n.shape)
+
+
+@operator
+def resize_as_(input: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
+    """Takes the size of another tensor (torch.resize_as_)."""
+    return resize_(input, the_template._n.shape)
 
 
 def set_(self: Tensor, source: Any = None, *args: Any, **kw: Any) -> Tensor:

@@ -242,6 +242,8 @@ def arange(
             isinstance(v, int) or dtypes.of_number(v).category < 2 for v in (first, last, by)
         )
         dtype = dtypes.int64 if whole else dtypes.get_default_dtype()
+    if not all(math.isfinite(v) for v in (first, last, by) if not isinstance(v, complex)):
+        raise RuntimeError(f"unsupported range: {first} -> {last}")
     if by == 0:
         raise RuntimeError("step must be nonzero")
     if (last - first) * by < 0:
@@ -338,6 +340,10 @@ def eye(
 ) -> Tensor:
     """Ones on the diagonal, zeros elsewhere (torch.eye)."""
     shape = (n, n if m is None else m)
+    if n < 0:
+        raise RuntimeError(f"n must be greater or equal to 0, got {n}")
+    if shape[1] < 0:
+        raise RuntimeError(f"m must be greater or equal to 0, got {m}")
     zero = source.const(0, shape, dtypes.int64, resolve(device))
     made = ew.cast(
         ew.eq(mv.iota(zero, dim=0), mv.iota(zero, dim=1)), dtype=dtype or dtypes.get_default_dtype()
@@ -351,6 +357,32 @@ def eye(
 @operator(method=False)
 def empty_strided(size: Any, stride: Any, **kw: Any) -> Tensor:
     """A tensor whose elements are not specified; strides are not kept (torch.empty_strided)."""
+    made: Tensor = empty(size, **kw)
+    return made
+
+
+def _new_empty_strided(self: Tensor, size: Any, stride: Any, **kw: Any) -> Tensor:
+    """A tensor whose elements are not specified, of this dtype and device."""
+    kw = {"dtype": self.dtype, "device": self.device, **kw}
+    made: Tensor = empty_strided(size, stride, **kw)
+    return made
+
+
+Tensor.new_empty_strided = _new_empty_strided  # type: ignore[attr-defined]
+
+
+@operator(method=False)
+def empty_permuted(size: Any, physical_layout: Any, **kw: Any) -> Tensor:
+    """A tensor whose elements are not specified (torch.empty_permuted).
+
+    Raises:
+        RuntimeError: the layout is not a permutation of the dimensions.
+    """
+    if sorted(physical_layout) != list(range(len(size))):
+        raise RuntimeError(
+            f"Number of dimensions in size does not match the layout: {list(physical_layout)} is "
+            f"not a permutation of {len(size)} dimensions"
+        )
     made: Tensor = empty(size, **kw)
     return made
 

@@ -381,6 +381,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     if input.ndim == 0:
         return input.clone()
     d = wrap_dim(dim, input.ndim)
+    if index.dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError("index_select(): Expected dtype int32 or int64 for index")
     if index.ndim > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
     return _take(input, {d: index.reshape(-1)})
@@ -389,6 +391,10 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 @operator(out=True)
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Elements of the flattened tensor (torch.take)."""
+    if index.dtype is not dtypes.int64:
+        raise RuntimeError(f"take(): Expected a long tensor for index, but got {index.dtype}")
+    if input.numel() == 0 and index.numel():
+        raise IndexError("take(): tried to take from an empty tensor")
     return _take(input.reshape(-1), {0: index})
 
 
@@ -527,6 +533,8 @@ def scatter_reduce(
 @operator(inplace=True, out=True)
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """Adds rows of ``source`` at ``index`` along ``dim`` (torch.index_add)."""
+    if source.dtype is not input.dtype:
+        raise RuntimeError("index_add_(): self and source must have the same scalar type")
     value = source.mul(alpha) if alpha != 1 else source
     if input.ndim == 0:
         return input.add(value.sum())

@@ -90,6 +90,16 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Product of two vectors (torch.dot)."""
     if input.ndim != 1 or tensor.ndim != 1:
         raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
+    if input.dtype is not tensor.dtype:
+        raise RuntimeError(
+            "dot : expected both vectors to have same dtype, but found "
+            f"{input.dtype} and {tensor.dtype}"
+        )
+    if input._n.shape != tensor._n.shape:
+        raise RuntimeError(
+            "inconsistent tensor size, expected tensors to have the same number of elements, but "
+            f"got {input.numel()} and {tensor.numel()} elements respectively"
+        )
     return input.mul(tensor).sum()
 
 
@@ -168,6 +178,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Any = None) -> Tensor:
     x = a.permute(*free_a, *left).reshape(-1, k) if a.ndim else a.reshape(1, 1)
     y = b.permute(*right, *free_b).reshape(k, -1) if b.ndim else b.reshape(1, 1)
     shape = [a._n.shape[d] for d in free_a] + [b._n.shape[d] for d in free_b]
+    if not k:
+        return a.new_zeros(tuple(shape))
     return mm(x, y).reshape(shape)
 
 
@@ -317,6 +329,8 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
 @operator
 def trace(input: Tensor) -> Tensor:
     """Sum of the diagonal of a matrix (torch.trace)."""
+    if input.ndim != 2:
+        raise RuntimeError("trace: expected a matrix")
     return input.diagonal().sum()
 
 

@@ -221,7 +221,8 @@ def unique_consecutive(
     rows = array.reshape(-1) if dim is None else np.moveaxis(array, dim, 0)
     fresh = np.ones(len(rows), bool)
     if len(rows):
-        fresh[1:] = (rows[1:] != rows[:-1]).reshape(len(rows) - 1, -1).any(1)
+        other = tuple(range(1, rows.ndim))
+        fresh[1:] = (rows[1:] != rows[:-1]).any(other)
     kept = rows[fresh]
     values = kept if dim is None else np.moveaxis(kept, 0, dim)
     out = [of_array(np.ascontiguousarray(values), input.device)]
