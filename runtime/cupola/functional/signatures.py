@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cupola.functional._register import PUBLIC
-from cupola.tensor import Tensor
+from cupola.tensor import Size, Tensor
 
 # Functions whose sizes come one by one or as a sequence, and the keyword that names the sequence.
 _KEYWORDS = {
@@ -22,7 +22,7 @@ _KEYWORDS = {
     "dims": ("permute", "flip", "tile"),
     "repeats": ("repeat",),
     "sizes": ("repeat",),
-}  # fmt: skip
+}
 
 
 def _with_keyword(f: Callable[..., Any], keyword: str) -> Callable[..., Any]:
@@ -51,6 +51,21 @@ def _number_first(f: Callable[..., Any], names: tuple[str, ...]) -> Callable[...
         return f(input, *args, **kwargs)
 
     return wrapper
+
+
+def _new(self: Tensor, *args: Any, device: Any = None) -> Tensor:
+    """Sizes, or data, as a tensor of this one's dtype and device (Tensor.new)."""
+    if not args:
+        return self.new_empty(0)
+    first = args[0]
+    if len(args) == 1 and (
+        isinstance(first, (list, tuple, Tensor)) and not isinstance(first, Size)
+    ):
+        return self.new_tensor(first)
+    return self.new_empty(first if isinstance(first, Size) else args)
+
+
+Tensor.new = _new
 
 
 _NUMBERS: dict[tuple[str, ...], tuple[str, ...]] = {
