@@ -502,6 +502,9 @@ class Tensor:
     def accumulate_grad(self, g: Node) -> None:
         """Adds a gradient to ``grad`` and runs the hooks that wait for it."""
         if self._grad is None:
+            if g.order != self._n.order and not mode.grad:
+                g = movement.copy(g)  # gradients lie in memory as their tensor does
+                g.order = self._n.order
             self._grad = wrap(g)
         elif mode.grad:
             self._grad = wrap(elementwise.add(self._grad.node, g))
