@@ -5,6 +5,7 @@ This file only re-exports. Functions come from ``functional`` (one declaration e
 """
 
 from cupola import autograd, backends, cuda, functional, jit, random, version
+from cupola import unsupported as _unsupported
 from cupola.autograd import (
     enable_grad,
     inference_mode,
@@ -112,6 +113,8 @@ inf, nan, pi, e = (
 )
 newaxis = None
 interop.install()
+
+_unsupported.install()
 
 __all__ = [name for name in globals() if not name.startswith("_")]
 

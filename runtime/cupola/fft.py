@@ -70,7 +70,7 @@ def irfft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: Norm = None)
 def _frequencies(positions: Tensor, n: int, d: float, options: dict[str, Any]) -> Tensor:
     out = positions / (n * d)
     dtype = options.get("dtype") or dtypes.get_default_dtype()
-    return out.to(options.get("device") or "cpu", dtype)
+    return out.to(options.get("device") or out.device, dtype)
 
 
 def fftfreq(n: int, d: float = 1.0, **options: Any) -> Tensor:

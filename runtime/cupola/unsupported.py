@@ -4,6 +4,10 @@ and raise when called.
 
 from __future__ import annotations
 
+import importlib.abc
+import importlib.machinery
+import sys
+import types
 from typing import Any
 
 from cupola.errors import UnsupportedError
@@ -80,3 +84,56 @@ def lookup(namespace: str, name: str) -> Any:
     if name in _WHY:
         return placeholder(f"{namespace}.{name}", _WHY[name])
     raise AttributeError(f"module '{namespace}' has no attribute '{name}'")
+
+
+# Modules that import, and whose names raise when they are called.
+MODULES = {
+    name: _WHY[name]
+    for name in (
+        "sparse",
+        "quantization",
+        "ao",
+        "fx",
+        "_dynamo",
+        "_inductor",
+        "export",
+        "onnx",
+        "package",
+        "nested",
+    )
+} | {"_C": "PyTorch's compiled core has no counterpart"}
+
+
+class _Module(types.ModuleType):
+    """A module of an unsupported namespace."""
+
+    reason: str
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return placeholder(f"{self.__name__}.{name}", self.reason)
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Makes unsupported modules importable, sub-modules included."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        parts = fullname.split(".")
+        if len(parts) < 2 or parts[0] != "cupola" or parts[1] not in MODULES:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: Any) -> types.ModuleType:
+        module = _Module(spec.name)
+        module.reason = MODULES[spec.name.split(".")[1]]
+        return module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
+
+
+def install() -> None:
+    """Puts the finder behind Python's own, once."""
+    if not any(isinstance(f, _Finder) for f in sys.meta_path):
+        sys.meta_path.append(_Finder())

@@ -8,7 +8,7 @@ _COPIES = {
     "detach_copy": lambda m, x: m.detach_copy(x.detach()) + x,
     "diagonal_copy": lambda m, x: m.diagonal_copy(x, 1),
     "expand_copy": lambda m, x: m.expand_copy(x, (2, 4, 6)),
-    "narrow_copy": lambda m, x: m.narrow_copy(x, 1, 2, 3),
+    "narrow_copy": lambda m, x: m.narrow_copy(x.detach(), 1, 2, 3) + x[:, 2:5],
     "permute_copy": lambda m, x: m.permute_copy(x, (1, 0)),
     "select_copy": lambda m, x: m.select_copy(x, 1, 2),
     "slice_copy": lambda m, x: m.slice_copy(x, 1, 1, 5, 2),
@@ -42,6 +42,10 @@ _COPIES = {
     "empty_permuted": lambda m, x: (
         m.empty_permuted((2, 3), (1, 0)).new_empty_strided((4, 6), (1, 4)).zero_() + x
     ),
+    "diag_embed.below": lambda m, x: m.diag_embed(x, -2),
+    "logsumexp.scalar": lambda m, x: m.logsumexp(x.sum() * 100, 0),
+    "diff.none": lambda m, x: m.diff(x, 0, 1, x),
+    "tensordot.ones": lambda m, x: m.tensordot(x[:, :1], x, ([0, 1], [0, 1])),
     "resolve_conj": lambda m, x: m.resolve_conj(x).resolve_neg() * 2,
     "slice_scatter": lambda m, x: m.slice_scatter(x, x[:, :2] * 3, 1, 1, 3),
     "select_scatter": lambda m, x: m.select_scatter(x, x[0] * 3, 0, 1),
@@ -56,6 +60,8 @@ CASES = (
         Case("dsplit", lambda m, x: m.dsplit(x, 2), (F(2, 3, 4),)),
         Case("ldexp", lambda m, x, i: m.ldexp(x, i), (F(3, 4), I(4, low=0, high=4))),
         Case("logaddexp2", lambda m, x, y: m.logaddexp2(x, y), (F(3, 4), F(4))),
+        Case("lcm.scalar", lambda m, x, y: m.lcm(x, y), (I(), I()), grad=False),
+        Case("frexp.scalar", lambda m, x: m.frexp(x)[0], (F(),)),
         Case("signbit", lambda m, x: m.signbit(x), (F(3, 4),), grad=False),
         Case("frexp.exponent", lambda m, x: m.frexp(x)[1], (F(3, 4),), grad=False),
         Case("diagonal_scatter", lambda m, x, y: m.diagonal_scatter(x, y), (F(3, 4), F(3))),
