@@ -122,12 +122,16 @@ def hstack(tensors: Any) -> Tensor:
 @operator(method=False, out=True, aliases=("row_stack",))
 def vstack(tensors: Any) -> Tensor:
     """Joins below each other (torch.vstack)."""
+    if not tensors:
+        raise RuntimeError("vstack expects a non-empty TensorList")
     return cat([_atleast(x, 2) for x in tensors], 0)
 
 
 @operator(method=False, out=True)
 def dstack(tensors: Any) -> Tensor:
     """Joins along the third dimension (torch.dstack)."""
+    if not tensors:
+        raise RuntimeError("dstack expects a non-empty TensorList")
     return cat([_atleast(x, 3) for x in tensors], 2)
 
 

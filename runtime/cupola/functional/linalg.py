@@ -172,6 +172,17 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Any = None) -> Tensor:
         left, right = ([d] if isinstance(d, int) else list(d) for d in dims)
     left = [d % a.ndim for d in left]
     right = [d % b.ndim for d in right]
+    for i, j in zip(left, right, strict=True):
+        m, n = a._n.shape[i], b._n.shape[j]
+        if m == 1 != n:
+            b = b.sum(j, True)
+        elif n == 1 != m:
+            a = a.sum(i, True)
+        elif m != n:
+            raise RuntimeError(
+                "contracted dimensions need to match, but first has size "
+                f"{m} in dim {i} and second has size {n} in dim {j}"
+            )
     free_a = [d for d in range(a.ndim) if d not in left]
     free_b = [d for d in range(b.ndim) if d not in right]
     k = math.prod(a._n.shape[d] for d in left)

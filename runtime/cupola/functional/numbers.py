@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cupola import dtypes
 from cupola.functional._convert import result_type
-from cupola.functional._register import operator
+from cupola.functional._register import first_tensor, operator
 from cupola.functional.comparison import isinf
 from cupola.functional.pointwise import (
     abs,
@@ -51,6 +51,8 @@ def frexp(input: Tensor) -> _Parts:
 @operator(inplace=True, out=True)
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """input * 2 ** other (torch.ldexp)."""
+    first_tensor("ldexp", input)
+    first_tensor("ldexp", other)
     return mul(input, pow(2.0, other))
 
 
@@ -69,6 +71,8 @@ def signbit(input: Tensor) -> Tensor:
 
 
 def _whole(name: str, input: Tensor, other: Tensor) -> None:
+    first_tensor(name, input)
+    first_tensor(name, other)
     found = result_type(input, other)
     if found.category != 1:
         raise RuntimeError(f"\"{name}_cpu\" not implemented for '{found.name.capitalize()}'")

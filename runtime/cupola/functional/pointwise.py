@@ -188,6 +188,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @operator
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input (torch.rsub)."""
+    first_tensor("rsub", input)
     return sub(other, input, alpha=alpha)
 
 

@@ -243,7 +243,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     )
     padded = mv.pad(
         input.node,
-        pairs=((0, 0),) * (input.ndim - 1) + ((offset, 0) if offset >= 0 else (0, -offset),),
+        pairs=((0, 0),) * (input.ndim - 1) + ((offset if offset >= 0 else -offset, 0),),
         value=0,
     )
     shape = (*input._n.shape[:-1], n, n)

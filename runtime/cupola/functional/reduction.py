@@ -437,7 +437,9 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     if input.dtype.category < 2:
         input = input.to(dtypes.get_default_dtype())
     dims = wrap_dims(dim, input.ndim)
-    if not dims or input.numel() == 0:
+    if not dims:
+        return input.clone()
+    if input.numel() == 0:
         return sum(input.exp(), dim, keepdim).log()
     top = amax(input, dims, True).detach()
     top = where(top.abs().eq(math.inf), 0.0, top)

@@ -9,7 +9,7 @@ from typing import Any
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import cast_node, operands, result_type, to_float
-from cupola.functional._register import PUBLIC, operator
+from cupola.functional._register import PUBLIC, first_tensor, operator
 from cupola.functional.comparison import eq, gt, isinf, isnan, lt, truth
 from cupola.functional.pointwise import (
     abs,
@@ -193,6 +193,10 @@ def sinc(input: Tensor) -> Tensor:
 @operator(inplace=True, out=True)
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 below zero, 1 above, ``values`` at zero (torch.heaviside)."""
+    first_tensor("heaviside", input)
+    first_tensor("heaviside", values)
+    if input.dtype is not values.dtype:
+        raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
     step = gt(input, 0).to(input.dtype)
     return where(eq(input, 0), values, step)
 

@@ -148,6 +148,8 @@ def diff(
     from cupola.functional.joining import cat
 
     d = wrap_dim(dim, input.ndim)
+    if n == 0:
+        return input.clone()
     parts = [p for p in (prepend, input, append) if p is not None]
     x = cat(parts, d) if len(parts) > 1 else input
     if input.ndim == 0:

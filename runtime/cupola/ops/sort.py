@@ -29,9 +29,9 @@ def _searchsorted_reference(xp: Any, edges: Any, values: Any, right: bool) -> An
     side = "right" if right else "left"
     if edges.ndim == 1:
         return xp.asarray(xp.searchsorted(edges, values, side=side)).astype(xp.int64)
-    rows = edges.reshape(-1, edges.shape[-1])
-    if not values.size:
+    if not values.size or not edges.size:
         return xp.zeros(values.shape, xp.int64)
+    rows = edges.reshape(-1, edges.shape[-1])
     wanted = values.reshape(rows.shape[0], -1)
     found = [xp.searchsorted(e, v, side=side) for e, v in zip(rows, wanted, strict=True)]
     return xp.stack(found).reshape(values.shape).astype(xp.int64)
