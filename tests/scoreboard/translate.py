@@ -186,4 +186,5 @@ def exception(kind: type[BaseException]) -> type[BaseException]:
     """cupola's class for an exception class of torch's; the built-in ones stand for themselves."""
     if kind.__module__ == "builtins":
         return kind
-    return getattr(importlib.import_module("cupola.errors"), kind.__name__.lstrip("_"))
+    errors = importlib.import_module("cupola.errors")
+    return getattr(errors, kind.__name__.lstrip("_"), None) or exception(kind.__bases__[0])
