@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cupola.tensor import Tensor
+from cupola.functional import PUBLIC
+from cupola.tensor import Tensor, from_numpy
 
 
 def _einops(module: Any) -> None:
     """einops: a backend for Tensor, found by einops as any subclass of its base is."""
-    import cupola
 
     class CupolaBackend(module.AbstractBackend):  # type: ignore[misc]
         framework_name = "cupola"
@@ -24,13 +24,13 @@ def _einops(module: Any) -> None:
             return isinstance(tensor, Tensor)
 
         def from_numpy(self, x: Any) -> Tensor:
-            return cupola.from_numpy(x)
+            return from_numpy(x)
 
         def to_numpy(self, x: Tensor) -> Any:
             return x.detach().cpu().numpy()
 
         def arange(self, start: int, stop: int) -> Any:
-            return cupola.arange(start, stop)
+            return PUBLIC["arange"](start, stop)
 
         def reduce(self, x: Any, operation: str, axes: Any) -> Any:
             if operation in ("min", "max"):
@@ -45,7 +45,7 @@ def _einops(module: Any) -> None:
             return x.permute(axes)
 
         def stack_on_zeroth_dimension(self, tensors: list[Any]) -> Any:
-            return cupola.stack(tensors)
+            return PUBLIC["stack"](tensors)
 
         def add_axis(self, x: Any, new_position: int) -> Any:
             return x.unsqueeze(new_position)
@@ -61,13 +61,13 @@ def _einops(module: Any) -> None:
             return x.repeat(repeats)
 
         def concat(self, tensors: Any, axis: int) -> Any:
-            return cupola.cat(tensors, axis)
+            return PUBLIC["cat"](tensors, axis)
 
         def is_float_type(self, x: Any) -> bool:
             return bool(x.dtype.is_floating_point)
 
         def einsum(self, pattern: str, *x: Any) -> Any:
-            return cupola.einsum(pattern, *x)
+            return PUBLIC["einsum"](pattern, *x)
 
     module._cupola_backend = CupolaBackend  # classes are found through weak references
 
