@@ -64,31 +64,41 @@ def _nms(boxes, scores, threshold):
 
 
 @functools.cache
-def torchvision() -> types.ModuleType:
-    """Returns torchvision 0.28.0, imported beside the CPU build of torch; skips where it is absent.
+def import_torchvision() -> types.ModuleType | None:
+    """Returns torchvision 0.28.0, imported beside the CPU build of torch, or None without it.
 
     It is looked for in CUPOLA_TV_DIR, then in the cache that `make test` fills, then as installed.
+    The one place that declares its operators: torch accepts only one such declaration a process.
     """
-    import pytest
+    import torch
 
-    torch = pytest.importorskip("torch")
     for folder in (os.environ.get("CUPOLA_TV_DIR"), ROOT / ".cache/torchvision", ROOT / ".tv"):
         if folder and pathlib.Path(folder, "torchvision").is_dir():
             sys.path.append(str(pathlib.Path(folder).resolve()))
             break
-    if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("torchvision is not installed: make test installs it into .cache/torchvision")
+    else:
+        # An installed one that matches the installed torch declares its operators itself.
+        installed = importlib.util.find_spec("torchvision") is not None
+        return importlib.import_module("torchvision") if installed else None
     library = torch.library.Library("torchvision", "DEF")
-    try:
-        for schema in TORCHVISION_OPERATORS:
-            library.define(schema)
-        library.impl("nms", _nms, "CPU")
-    except RuntimeError:  # a torchvision that matches this torch has declared them itself
-        pass
     _keep_alive.append(library)
+    for schema in TORCHVISION_OPERATORS:
+        library.define(schema)
+    library.impl("nms", _nms, "CPU")
     module = importlib.import_module("torchvision")
     # Its functions ask whether the compiled library is there; for nms the answer is now yes.
     module.extension._has_ops = lambda: True
+    return module
+
+
+def torchvision() -> types.ModuleType:
+    """Returns torchvision; skips the test where it, or torch, is absent."""
+    import pytest
+
+    pytest.importorskip("torch")
+    module = import_torchvision()
+    if module is None:
+        pytest.skip("torchvision is not installed: make test installs it into .cache/torchvision")
     return module
 
 

@@ -5,7 +5,6 @@ converter's table is made.
 """
 
 import importlib
-import os
 import sys
 import textwrap
 import types
@@ -40,29 +39,15 @@ torchvision.transforms.v2.functional torchvision.datasets torchvision.io torchvi
 torchvision.models.detection torchvision.models.segmentation torchvision.models.feature_extraction
 torchvision.tv_tensors
 """.split()
-SCHEMAS = "nms qnms roi_align _roi_align_backward roi_pool _roi_pool_backward ps_roi_align"
-SCHEMAS += " _ps_roi_align_backward ps_roi_pool _ps_roi_pool_backward deform_conv2d"
-SCHEMAS += " _deform_conv2d_backward"
 
 
 def import_torchvision() -> bool:
-    """Makes the torchvision in CUPOLA_TV_DIR importable beside a CPU build of torch, if it can."""
-    folder = os.environ.get("CUPOLA_TV_DIR", str(Path(__file__).parents[2] / ".tv"))
-    if "torchvision" in sys.modules:
-        return True
-    if not Path(folder, "torchvision").is_dir():
-        return False
-    import torch
-
-    library = torch.library.Library("torchvision", "DEF")
-    for name in SCHEMAS.split():
-        library.define(f"{name}(Tensor x) -> Tensor")
-    import_torchvision.library = library  # the schemas live as long as this
-    sys.path.append(folder)
+    """Makes torchvision importable beside a CPU build of torch, if it can."""
+    sys.path.append(str(Path(__file__).parents[1]))
+    harness = importlib.import_module("harness")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        importlib.import_module("torchvision")
-    return True
+        return harness.import_torchvision() is not None
 
 
 def resolve(dotted: str) -> object:
