@@ -19,8 +19,7 @@ from cupola.ir.device import resolve
 from cupola.ops import movement
 from cupola.tensor import Size, Tensor, wrap
 from cupola.tensor import layout as layouts
-from cupola.tensor.alias import Chain
-from cupola.tensor.core import replay_numpy
+from cupola.tensor.alias import Chain, replay_numpy
 from cupola.tensor.create import of_array
 
 _KNOWN = {kind.name for kind in dtypes.ALL}
