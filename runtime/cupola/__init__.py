@@ -4,6 +4,8 @@ This file only re-exports. Functions come from ``functional`` (one declaration e
 ``nn``.
 """
 
+from math import e, inf, nan, pi
+
 from cupola import autograd, backends, cuda, functional, jit, random, version
 from cupola import unsupported as _unsupported
 from cupola.autograd import (
@@ -105,12 +107,6 @@ from cupola.threads import (  # noqa: E402
 )
 
 asarray = as_tensor
-inf, nan, pi, e = (
-    __import__("math").inf,
-    __import__("math").nan,
-    __import__("math").pi,
-    __import__("math").e,
-)
 newaxis = None
 interop.install()
 
@@ -121,8 +117,17 @@ __all__ = [name for name in globals() if not name.startswith("_")]
 
 # Namespaces that are loaded when they are first asked for.
 _LATER = {
-    "accelerator", "compiler", "distributions", "fft", "func", "hub", "multiprocessing", "profiler",
-    "serialization", "special", "testing",
+    "accelerator",
+    "compiler",
+    "distributions",
+    "fft",
+    "func",
+    "hub",
+    "multiprocessing",
+    "profiler",
+    "serialization",
+    "special",
+    "testing",
 }
 
 
