@@ -22,7 +22,9 @@ from cupola.errors import BackendError
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
 from cupola.ir.op import pending
-from cupola.ir.program import Item, Plan, Program, strides_of
+from cupola.ir.program import Item, Plan, Program
+from cupola.ir.source import BUFFER as _BUFFER
+from cupola.ir.source import CONST as _CONST
 from cupola.schedule import Lowering, plan, simplify
 
 # Recording more nodes than this without observing a value starts the work.
@@ -120,7 +122,7 @@ def _describe(node: Node, index: dict[int, int]) -> tuple[Any, ...]:
     op = node.op
     if node.value is not None:
         if op.multi:
-            return (_REALIZED_TUPLE, (), (), node.shape, node.dtype)
+            return (_BUFFER, (), (), node.shape, node.dtype)
         return (_BUFFER, (("strides", _strides(node.value)),), (), node.shape, node.dtype)
     if op is _CONST:
         return (op, (("value", _special(node.attrs["value"])),), (), node.shape, node.dtype)
@@ -131,12 +133,7 @@ def _describe(node: Node, index: dict[int, int]) -> tuple[Any, ...]:
     return (op, tuple(node.attrs.items()), srcs, node.shape, node.dtype)
 
 
-from cupola.ir.op import PRIMITIVES  # noqa: E402
-from cupola.ir.source import BUFFER as _BUFFER  # noqa: E402
-from cupola.ir.source import CONST as _CONST  # noqa: E402
 from cupola.ir.source import LEAF as _LEAF  # noqa: E402
-
-_REALIZED_TUPLE = _BUFFER
 
 
 def _external(order: list[Node]) -> list[bool]:
@@ -364,14 +361,12 @@ def from_numpy(array: np.ndarray[Any, Any], device: Device) -> Any:
 
 __all__ = [
     "PENDING_LIMIT",
-    "PRIMITIVES",
     "array_of",
     "backend",
     "eager",
     "from_numpy",
     "realize",
     "stats",
-    "strides_of",
     "to_numpy",
     "use_backend",
 ]

@@ -69,20 +69,16 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     return wrap(out if shape == out.shape else mv.reshape(out, shape=shape))
 
 
-@operator(out=True)
-def mv_(input: Tensor, vec: Tensor) -> Tensor:
-    """Product of a matrix and a vector."""
+@operator(name="mv", out=True)
+def matrix_vector(input: Tensor, vec: Tensor) -> Tensor:
+    """Product of a matrix and a vector (torch.mv).
+
+    Raises:
+        RuntimeError: not a matrix and a vector.
+    """
+    if input.ndim != 2 or vec.ndim != 1:
+        raise RuntimeError(f"vector + matrix @ vector expected, got {input.ndim}, {vec.ndim}")
     return matmul(input, vec)
-
-
-def _publish_mv() -> None:
-    from cupola.functional._register import PUBLIC
-
-    PUBLIC["mv"] = PUBLIC.pop("mv_")
-    Tensor.mv = Tensor.mv_
-
-
-_publish_mv()
 
 
 @operator(out=True, aliases=("vdot",))

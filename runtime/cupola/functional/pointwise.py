@@ -325,7 +325,7 @@ def _two_tensors(name: str, a: Any, b: Any) -> None:
     first_tensor(name, b)
 
 
-@operator(out=True, aliases=("max_binary",), public=True)
+@operator(out=True)
 def maximum(input: Any, other: Any) -> Tensor:
     """Elementwise maximum; NaN wins (torch.maximum)."""
     _two_tensors("maximum", input, other)

@@ -222,5 +222,3 @@ nonzero = Primitive(
     _nonzero_infer,
     lambda xp, x, count: _positions(xp, x).reshape(count, x.ndim),
 ).register()
-
-__all__ = ["count_nonzero", "gather", "index_rows", "like", "nonzero", "scatter", "scatter_rows"]

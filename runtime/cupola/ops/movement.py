@@ -9,7 +9,6 @@ from typing import Any
 from cupola.dtypes import dtype as DType
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
-from cupola.ops._build import like
 from cupola.ops.reduce import sum as reduce_sum
 
 Shape = tuple[int, ...]
@@ -364,21 +363,3 @@ def _transfer_back(g: Node, y: Node, x: Node, device: Any) -> Node:
 transfer = Primitive(
     "transfer", "library", lambda x, device: (x.shape, x.dtype), None, (_transfer_back,)
 ).register()
-
-__all__ = [
-    "as_strided",
-    "cat",
-    "copy",
-    "expand",
-    "flip",
-    "fold",
-    "iota",
-    "like",
-    "pad",
-    "permute",
-    "reshape",
-    "slice",
-    "slice_update",
-    "transfer",
-    "window",
-]

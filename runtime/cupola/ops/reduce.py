@@ -11,8 +11,7 @@ from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
-from cupola.ops._build import like
-from cupola.ops.elementwise import cast, eq, where
+from cupola.ops.elementwise import cast, eq
 
 Shape = tuple[int, ...]
 
@@ -103,5 +102,3 @@ def _arg_reference(name: str) -> Any:
 # first one wins.
 argmax = Primitive("argmax", "reduce", _infer_index, _arg_reference("argmax")).register()
 argmin = Primitive("argmin", "reduce", _infer_index, _arg_reference("argmin")).register()
-
-__all__ = ["amax", "amin", "argmax", "argmin", "like", "prod", "spread", "sum", "where"]

@@ -6,9 +6,7 @@ from typing import Any
 
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
-from cupola.ops.elementwise import cast, eq
-from cupola.ops.index import scatter
-from cupola.ops.movement import flip, like_shape
+from cupola.ops.movement import flip
 
 
 def _scan(name: str) -> Any:
@@ -103,15 +101,3 @@ def _index_infer(x: Node, dim: int) -> Any:
 
 cummax_index = Primitive("cummax_index", "library", _index_infer, _running("max")).register()
 cummin_index = Primitive("cummin_index", "library", _index_infer, _running("min")).register()
-
-__all__ = [
-    "cast",
-    "cummax_index",
-    "cummin_index",
-    "cumprod",
-    "cumsum",
-    "eq",
-    "exclusive_cumprod",
-    "like_shape",
-    "scatter",
-]
