@@ -254,17 +254,29 @@ def run(
         kind = step[0]
         if kind == "kernel":
             low = step[1]
-            out = items[low.output]
-            array = engine.empty(out.shape, out.dtype, number)
-            values[low.output] = array
+            arrays = [values[i] for i in low.inputs]
+            for i in low.outputs:
+                values[i] = array = engine.empty(items[i].shape, items[i].dtype, number)
+                arrays.append(array)
             if array.size:
                 stats["launches"] += 1
-                arrays = [values[i] for i in low.inputs]
-                arrays.append(array)
                 launch = made.launches.get(k)
                 if launch is None:
                     launch = made.launches[k] = engine.compile(low.kernel)
                 launch(arrays, low.meta, [numbers[i] for i in low.scalars])
+        elif kind == "kernels":
+            stats["launches"] += 1
+            work = []
+            for low in step[1]:
+                arrays = [values[i] for i in low.inputs]
+                for i in low.outputs:
+                    values[i] = array = engine.empty(items[i].shape, items[i].dtype, number)
+                    arrays.append(array)
+                work.append((arrays, low.meta, [numbers[i] for i in low.scalars]))
+            launch = made.launches.get(k)
+            if launch is None:
+                launch = made.launches[k] = engine.compile_many(step[1][0].kernel)
+            launch(work)
         elif kind == "free":
             for i in step[1]:
                 values[i] = None

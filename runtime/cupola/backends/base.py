@@ -51,6 +51,19 @@ class Backend(ABC):
         ``scalars`` numbers.
         """
 
+    def compile_many(self, kernel: Kernel) -> Callable[[Sequence[Any]], None]:
+        """A callable that runs one kernel over many sets of arrays.
+
+        It takes a list of (buffers, meta, scalars), independent of each other.
+        """
+        launch = self.compile(kernel)
+
+        def each(work: Sequence[Any]) -> None:
+            for arrays, meta, scalars in work:
+                launch(arrays, meta, scalars)
+
+        return each
+
     @abstractmethod
     def call(self, op: Any, arrays: Sequence[Array], attrs: dict[str, Any], like: Any) -> Any:
         """Runs one primitive by a vendor library or, without one, by its NumPy-style reference.

@@ -118,4 +118,4 @@ def pack(builder: KernelBuilder, loops: Loops, stages: tuple[form.Stage, ...]) -
         stages=stages,
         name=f"fused_{items[builder.root].op.name}",  # never the name of a C function
     )
-    return Lowered(kernel, tuple(inputs), builder.root, tuple(meta), tuple(builder.scalars))
+    return Lowered(kernel, tuple(inputs), (builder.root,), tuple(meta), tuple(builder.scalars))

@@ -61,11 +61,15 @@ class Program:
 
 
 class NeedBoundary(Exception):
-    """Raised by lowering: ``item`` must be stored in memory before its reader can be lowered."""
+    """Raised by lowering: ``item`` must be stored in memory before its reader can be lowered.
 
-    def __init__(self, item: int) -> None:
-        super().__init__(item)
+    ``root`` is the output whose lowering found this.
+    """
+
+    def __init__(self, item: int, root: int = -1) -> None:
+        super().__init__(item, root)
         self.item = item
+        self.root = root
 
 
 class StridedView(NamedTuple):
@@ -83,16 +87,15 @@ class Lowered:
 
     Attributes:
         kernel: the lowered loop form (``codegen.form.Kernel``).
-        inputs: items read, in the order of the kernel's first buffers; the last buffer is the
-            output.
-        output: the item stored.
+        inputs: items read, in the order of the kernel's first buffers; the outputs follow.
+        outputs: the items stored.
         meta: packed integers.
         scalars: constant items whose numbers are passed at launch.
     """
 
     kernel: Any
     inputs: tuple[int, ...]
-    output: int
+    outputs: tuple[int, ...]
     meta: tuple[int, ...]
     scalars: tuple[int, ...]
 
@@ -101,10 +104,10 @@ class Lowered:
 class Plan:
     """What the engine runs: steps in order.
 
-    A step is ``("kernel", Lowered)``, ``("call", item)``, ``("view", item, StridedView)``,
-    ``("fill", item)``,
-    ``("contiguous", item)`` (a given array has to be copied into row-major order) or ``("free",
-    items)``.
+    A step is ``("kernel", Lowered)``, ``("kernels", (Lowered, ...))`` (independent, of one kernel:
+    one launch over many arrays), ``("call", item)``, ``("view", item, StridedView)``, ``("fill",
+    item)``, ``("contiguous", item)`` (a given array has to be copied into row-major order) or
+    ``("free", items)``.
     """
 
     program: Program
