@@ -75,3 +75,7 @@ class Backend(ABC):
     def synchronize(self, index: int = 0) -> None:
         """Waits until all work on the device has ended."""
         return None
+
+    def forget(self, keys: Sequence[Any]) -> None:
+        """Drops what library calls have kept for weights under these keys."""
+        return None

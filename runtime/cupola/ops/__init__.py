@@ -1,5 +1,16 @@
 """The primitives: one declaration each, a file per family."""
 
-from cupola.ops import conv, custom, elementwise, index, matmul, movement, reduce, scan, sort
+from cupola.ops import conv, custom, elementwise, fused, index, matmul, movement, reduce, scan, sort
 
-__all__ = ["conv", "custom", "elementwise", "index", "matmul", "movement", "reduce", "scan", "sort"]
+__all__ = [
+    "conv",
+    "custom",
+    "elementwise",
+    "fused",
+    "index",
+    "matmul",
+    "movement",
+    "reduce",
+    "scan",
+    "sort",
+]

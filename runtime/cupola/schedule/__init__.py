@@ -1,6 +1,7 @@
 """From a program to a plan: simplify, decide what is stored, order the steps."""
 
 from cupola.schedule.partition import Lowering, plan
+from cupola.schedule.prologue import Prologue, split
 from cupola.schedule.simplify import simplify
 
-__all__ = ["Lowering", "plan", "simplify"]
+__all__ = ["Lowering", "Prologue", "plan", "simplify", "split"]

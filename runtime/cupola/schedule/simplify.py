@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cupola.ir.program import Item, Program
+from cupola.schedule.epilogue import fuse_epilogues
+from cupola.schedule.layout import channels_last
 
 
 def resolve_aliases(program: Program) -> tuple[Program, list[int]]:
@@ -74,7 +78,7 @@ def _shortcut(item: Item, items: list[Item]) -> int | None:
     return None
 
 
-def transpose_products(program: Program, place: list[int]) -> tuple[Program, list[int]]:
+def transpose_products(program: Program) -> tuple[Program, list[int]]:
     """A transposed product with one reader becomes the product of the transposes.
 
     The gradient of a linear layer's weight is such a product; read as it is, every optimizer step
@@ -100,10 +104,10 @@ def transpose_products(program: Program, place: list[int]) -> tuple[Program, lis
         items.append(item)
         new.append(len(items) - 1)
     wanted = frozenset(new[i] for i in program.wanted)
-    return Program(items, wanted, program.device_type), [new[p] for p in place]
+    return Program(items, wanted, program.device_type), new
 
 
-def remove_dead(program: Program, place: list[int]) -> tuple[Program, list[int]]:
+def remove_dead(program: Program) -> tuple[Program, list[int]]:
     """Keeps what the wanted items need."""
     alive = [False] * len(program.items)
     for i in program.wanted:
@@ -119,15 +123,27 @@ def remove_dead(program: Program, place: list[int]) -> tuple[Program, list[int]]
             new[i] = len(items)
             items.append(item._replace(srcs=tuple(new[s] for s in item.srcs)))
     wanted = frozenset(new[i] for i in program.wanted)
-    return Program(items, wanted, program.device_type), [new[p] for p in place]
+    return Program(items, wanted, program.device_type), new
 
 
-def simplify(program: Program) -> tuple[Program, list[int]]:
+def simplify(program: Program, libraries: bool = True) -> tuple[Program, list[int]]:
     """All passes in order; returns the program and the new position of each original item (-1: not
     needed).
+
+    Args:
+        libraries: whether to rearrange the program for the libraries' fused and channels-last
+            kernels.
     """
-    program, place = resolve_aliases(program)
-    program, place = transpose_products(program, place)
-    program, again = resolve_aliases(program)  # the transpose of a transpose is gone
-    place = [again[p] for p in place]
-    return remove_dead(program, place)
+    passes: list[Callable[[Program], tuple[Program, list[int]]]] = [
+        resolve_aliases,
+        transpose_products,
+        resolve_aliases,  # the transpose of a transpose is gone
+    ]
+    if libraries:
+        passes += [remove_dead, fuse_epilogues, remove_dead, channels_last, resolve_aliases]
+    passes.append(remove_dead)
+    place = list(range(len(program.items)))
+    for each in passes:
+        program, new = each(program)
+        place = [new[p] if p >= 0 else -1 for p in place]
+    return program, place

@@ -88,6 +88,12 @@ class CPUBackend(Backend):
         # NumPy gives scalars for arrays without dimensions; a kernel reads memory by its address.
         return np.asarray(result) if isinstance(result, np.generic) else result
 
+    def forget(self, keys: Sequence[Any]) -> None:
+        from cupola.backends.cpu.heavy import heavy_ops
+
+        for key in keys:
+            heavy_ops().forget(key)
+
 
 def _negative_zeros(kernel: Kernel) -> tuple[int, ...]:
     """Which constants are -0.0, which compares equal to 0.0 and is another kernel."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from cupola.backends.cpu.heavy import heavy_ops
 
 
@@ -13,23 +15,106 @@ def calls() -> dict[str, Callable[..., Any]]:
     heavy = heavy_ops()
 
     def convolution(
-        x: Any, w: Any, *, stride: Any, padding: Any, dilation: Any, groups: int
+        x: Any,
+        w: Any,
+        *,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: int,
+        weight_key: Any = None,
     ) -> Any:
-        return heavy.convolution(x, w, None, stride, padding, dilation, groups)
+        return heavy.convolution(
+            x, w, None, stride, padding, dilation, groups, weight_key=weight_key
+        )
+
+    def fused(
+        x: Any,
+        w: Any,
+        *extra: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: int,
+        bias: bool,
+        residual: bool,
+        activation: str | None,
+        last: bool,
+        weight_key: Any = None,
+    ) -> Any:
+        if last:
+            x, w = _first(x), _first(w)
+        added = extra[-1] if residual else None
+        y = heavy.convolution(
+            x,
+            w,
+            extra[0] if bias else None,
+            stride,
+            padding,
+            dilation,
+            groups,
+            activation=activation,
+            residual=_first(added) if residual and last else added,
+            channels_last=last,
+            weight_key=weight_key,
+        )
+        return _last(y) if last else y
 
     def input_grad(
-        g: Any, w: Any, *, x_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
+        g: Any,
+        w: Any,
+        *,
+        x_shape: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: int,
+        weight_key: Any = None,
     ) -> Any:
-        return heavy.convolution_input_grad(g, w, x_shape, stride, padding, dilation, groups)
+        return heavy.convolution_input_grad(
+            g, w, x_shape, stride, padding, dilation, groups, weight_key=weight_key
+        )
+
+    def input_grad_last(g: Any, w: Any, *, x_shape: Any, weight_key: Any = None, **at: Any) -> Any:
+        shape = (x_shape[0], x_shape[-1], *x_shape[1:-1])
+        y = heavy.convolution_input_grad(
+            _first(g), _first(w), shape, **at, channels_last=True, weight_key=weight_key
+        )
+        return _last(y)
 
     def weight_grad(
         g: Any, x: Any, *, w_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
     ) -> Any:
         return heavy.convolution_weight_grad(g, x, w_shape, stride, padding, dilation, groups)
 
+    def weight_grad_last(g: Any, x: Any, **at: Any) -> Any:
+        return weight_grad(_first(g), _first(x), **at)
+
+    def matmul(a: Any, b: Any, *, weight_key: Any = None) -> Any:
+        return heavy.matmul(a, b, weight_key=weight_key)
+
+    def matmul_fused(
+        a: Any, b: Any, bias: Any, *, activation: str | None, weight_key: Any = None
+    ) -> Any:
+        return heavy.matmul(a, b, bias, activation=activation, weight_key=weight_key)
+
     return {
-        "matmul": heavy.matmul,
+        "matmul": matmul,
+        "matmul_fused": matmul_fused,
         "convolution": convolution,
+        "convolution_fused": fused,
         "convolution_input_grad": input_grad,
+        "convolution_input_grad_last": input_grad_last,
         "convolution_weight_grad": weight_grad,
+        "convolution_weight_grad_last": weight_grad_last,
     }
+
+
+def _first(x: Any) -> Any:
+    """A view with the channels, innermost so far, as dimension 1."""
+    return np.moveaxis(x, -1, 1)
+
+
+def _last(x: Any) -> Any:
+    """A view with the channels, dimension 1 so far, innermost."""
+    return np.moveaxis(x, 1, -1)

@@ -108,8 +108,11 @@ def _solve(
     bias: Any = None,
     residual: Any = None,
     activation: str = "",
+    channels_last: bool = False,
 ) -> Any:
     """The result by cuDNN, in the operands' memory format, or by way of channels-last.
+
+    ``channels_last`` asks for that format where the operands' strides fit both.
 
     Raises:
         NoPlan: neither works.
@@ -120,14 +123,16 @@ def _solve(
     arrays = (a, b) if residual is None else (a, b, residual)
     key = (
         kind, shape, window, a.dtype.num, *(x.shape for x in arrays), *(x.strides for x in arrays),
-        bias is None, activation, flags.cudnn_tf32, flags.deterministic, current(),
+        bias is None, activation, channels_last, flags.cudnn_tf32, flags.deterministic, current(),
     )  # fmt: skip
     try:
         solved = _solved[key]
     except KeyError:
         if len(_solved) >= 4096:
             _solved.clear()
-        solved = _solved[key] = _find(kind, arrays, shape, window, bias is not None, activation)
+        solved = _solved[key] = _find(
+            kind, arrays, shape, window, bias is not None, activation, channels_last
+        )
     if solved is None:
         raise NoPlan
     last = solved.solved_last
@@ -149,8 +154,9 @@ def _find(
     window: tuple[Dims, Dims, Dims],
     bias: bool,
     activation: str,
+    channels_last: bool,
 ) -> _Solved | None:
-    seen = any(_is_last(x) for x in arrays)
+    seen = channels_last or any(_is_last(x) for x in arrays)
     for last in (seen,) if seen else (False, True):
         layouts = [Layout(x.shape, _packed(x.shape, last)) for x in arrays]
         residual = layouts[2] if len(arrays) > 2 else None
@@ -180,10 +186,12 @@ def convolution(
     bias: Any = None,
     residual: Any = None,
     activation: str | None = None,
+    channels_last: bool = False,
 ) -> Any:
     """activation(conv(x, w) + bias + residual), fused with the convolution where cuDNN can.
 
-    bias (O,), residual of the result's shape; activation as in ``cudnn_graph.Problem``.
+    bias (O,), residual of the result's shape; activation as in ``cudnn_graph.Problem``;
+    ``channels_last`` as in ``_solve``, here and below.
     """
     if x.ndim == 3:
         x, w, residual = _raised(x, w, residual)
@@ -203,11 +211,13 @@ def convolution(
     window = (tuple(stride), rest, tuple(dilation))
     if bias is not None or residual is not None or activation:
         try:
-            return _solve("fprop", (x, w), shape, window, bias, residual, activation)
+            return _solve(
+                "fprop", (x, w), shape, window, bias, residual, activation, channels_last
+            )
         except NoPlan:
             pass
     try:
-        y = _solve("fprop", (x, w), shape, window)
+        y = _solve("fprop", (x, w), shape, window, channels_last=channels_last)
     except NoPlan:
         whole = _pad(x, [(r, r) for r in rest])
         y = im2col.convolution(whole, w, space, window[0], window[2], groups)
@@ -215,7 +225,14 @@ def convolution(
 
 
 def input_grad(
-    g: Any, w: Any, x_shape: Dims, stride: Dims, padding: Pairs, dilation: Dims, groups: int
+    g: Any,
+    w: Any,
+    x_shape: Dims,
+    stride: Dims,
+    padding: Pairs,
+    dilation: Dims,
+    groups: int,
+    channels_last: bool = False,
 ) -> Any:
     """The gradient for x (N, C, *space) from that of the result."""
     if g.ndim == 3:
@@ -228,7 +245,8 @@ def input_grad(
     rest, extra = _common(padding)
     grown = (*x_shape[:2], *(n + lo + hi for n, (lo, hi) in zip(x_shape[2:], extra)))
     try:
-        out = _solve("dgrad", (g, w), grown, (tuple(stride), rest, tuple(dilation)))
+        window = (tuple(stride), rest, tuple(dilation))
+        out = _solve("dgrad", (g, w), grown, window, channels_last=channels_last)
     except NoPlan:
         whole = (*grown[:2], *(n + 2 * r for n, r in zip(grown[2:], rest)))
         out = im2col.input_grad(g, w, whole, tuple(stride), tuple(dilation), groups)
@@ -237,7 +255,14 @@ def input_grad(
 
 
 def weight_grad(
-    g: Any, x: Any, w_shape: Dims, stride: Dims, padding: Pairs, dilation: Dims, groups: int
+    g: Any,
+    x: Any,
+    w_shape: Dims,
+    stride: Dims,
+    padding: Pairs,
+    dilation: Dims,
+    groups: int,
+    channels_last: bool = False,
 ) -> Any:
     """The gradient for w (O, C / groups, *kernel) from that of the result."""
     if g.ndim == 3:
@@ -250,7 +275,8 @@ def weight_grad(
     rest, extra = _common(padding)
     x = _pad(x, extra)
     try:
-        return _solve("wgrad", (x, g), w_shape, (tuple(stride), rest, tuple(dilation)))
+        window = (tuple(stride), rest, tuple(dilation))
+        return _solve("wgrad", (x, g), w_shape, window, channels_last=channels_last)
     except NoPlan:
         whole = _pad(x, [(r, r) for r in rest])
         return im2col.weight_grad(g, whole, w_shape, tuple(stride), tuple(dilation), groups)

@@ -12,12 +12,54 @@ from cupola.backends.cuda.device import require
 
 Function = Callable[..., Any]
 
+
+
+def _first(x: Any) -> Any:
+    """A view with the channels, innermost so far, as dimension 1."""
+    return x.transpose((0, x.ndim - 1, *range(1, x.ndim - 1)))
+
+
+def _last(x: Any) -> Any:
+    """A view with the channels, dimension 1 so far, innermost."""
+    return x.transpose((0, *range(2, x.ndim), 1))
+
+
+def _fused(
+    x: Any, w: Any, *extra: Any, bias: bool, residual: bool, last: bool, **attrs: Any
+) -> Any:
+    added = extra[-1] if residual else None
+    if last:
+        x, w = _first(x), _first(w)
+        added = None if added is None else _first(added)
+    y = convolution.convolution(
+        x, w, bias=extra[0] if bias else None, residual=added, channels_last=last, **attrs
+    )
+    return _last(y) if last else y
+
+
+def _input_grad_last(g: Any, w: Any, *, x_shape: Any, **attrs: Any) -> Any:
+    shape = (x_shape[0], x_shape[-1], *x_shape[1:-1])
+    return _last(convolution.input_grad(_first(g), _first(w), shape, channels_last=True, **attrs))
+
+
+def _weight_grad_last(g: Any, x: Any, **attrs: Any) -> Any:
+    return convolution.weight_grad(_first(g), _first(x), channels_last=True, **attrs)
+
+
+def _product(a: Any, b: Any, bias: Any, *, activation: str | None) -> Any:
+    return matmul.matmul(a, b, bias, activation or "")
+
+
 # Each takes the arrays, then the primitive's attributes by keyword.
 TABLE: dict[str, Function] = {
     "matmul": matmul.matmul,
+    "matmul_fused": _product,
     "convolution": convolution.convolution,
+    "convolution_fused": _fused,
     "convolution_input_grad": convolution.input_grad,
+    "convolution_input_grad_last": _input_grad_last,
     "convolution_weight_grad": convolution.weight_grad,
+    "convolution_weight_grad_last": _weight_grad_last,
     "index_rows": indexing.index_rows,
     "gather": indexing.gather,
     "scatter_rows": indexing.scatter_rows,

@@ -1,0 +1,26 @@
+"""The one room that knows the whole chain: record -> program -> plan -> launches."""
+
+from cupola.engine.devices import _backends, backend
+from cupola.engine.realize import (
+    PENDING_LIMIT,
+    array_of,
+    eager,
+    from_numpy,
+    realize,
+    to_numpy,
+    use_backend,
+)
+from cupola.engine.run import stats
+
+__all__ = [
+    "PENDING_LIMIT",
+    "_backends",
+    "array_of",
+    "backend",
+    "eager",
+    "from_numpy",
+    "realize",
+    "stats",
+    "to_numpy",
+    "use_backend",
+]

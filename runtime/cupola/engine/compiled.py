@@ -1,0 +1,67 @@
+"""A program made ready to run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cupola.backends.base import Backend
+from cupola.codegen import lower as lowering
+from cupola.engine.run import run
+from cupola.engine.weights import Weights, gather
+from cupola.ir.device import device as Device
+from cupola.ir.node import Node
+from cupola.ir.program import Plan, Program
+from cupola.schedule import Lowering, plan, simplify, split
+
+_LOWERING = Lowering(lowering.lower, lowering.view)
+
+
+class Compiled:
+    """A program made ready to run.
+
+    Attributes:
+        plan: its steps.
+        place: for each node of the program, the position of its value in the plan (-1: none).
+        weights: what is derived from weights alone, or None.
+    """
+
+    __slots__ = ("place", "plan", "sources", "weights")
+
+    def __init__(self, program: Program, engine: Backend) -> None:
+        short, place = simplify(program, libraries=engine.generates)
+        self.weights: Weights | None = None
+        if engine.generates:
+            rest, where, prologue = split(short)
+            if prologue is not None:
+                before = [prologue.place[p] if p >= 0 else -1 for p in place]
+                self.weights = Weights(plan(prologue.program, _LOWERING), before, prologue.roots)
+            place = [where[p] if p >= 0 else -1 for p in place]
+            self.plan = plan(rest, _LOWERING)
+            if self.weights is not None:
+                self.weights.mark(self.plan)
+        else:
+            self.plan = _interpreted(short)
+        self.place = place
+        self.sources = [(i, p) for i, p in enumerate(place) if p >= 0]
+
+    def __call__(self, order: list[Node], engine: Backend, device: Device) -> list[Any]:
+        """Runs on the values of the program's nodes; gives the values of the plan's items."""
+        values: list[Any] = [None] * len(self.plan.program.items)
+        numbers: dict[int, Any] = {}
+        packed: dict[int, Any] = {}
+        if self.weights is not None:
+            packed = self.weights.fill(values, order, engine, device)
+        gather(self.sources, order, values, numbers)
+        run(self.plan, values, numbers, engine, device, packed)
+        return values
+
+
+def _interpreted(program: Program) -> Plan:
+    """A plan that runs every item by its reference: for backends that generate no kernels."""
+    out = Plan(program)
+    for i, item in enumerate(program.items):
+        if item.op.name == "const":
+            out.steps.append(("fill", i))
+        elif item.op.name != "buffer":
+            out.steps.append(("call", i))
+    return out

@@ -1,0 +1,112 @@
+"""What is derived from weights alone is kept while the nodes behind it are the same.
+
+Nodes are immutable, so the same nodes mean the same values. A derived weight is kept from the
+second run on in which its nodes are met again: in training they never are, and nothing is held.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+from cupola.backends.base import Backend
+from cupola.engine.run import run
+from cupola.ir.device import device as Device
+from cupola.ir.node import Node
+from cupola.ir.program import Plan
+from cupola.ir.source import BUFFER, CONST
+
+_serial = itertools.count(1)
+
+Sources = list[tuple[int, int]]
+
+
+def gather(
+    sources: list[tuple[int, int]], order: list[Node], values: list[Any], numbers: dict[int, Any]
+) -> None:
+    """Puts given arrays and numbers where a plan expects them."""
+    for i, p in sources:
+        node = order[i]
+        if node.value is not None:
+            values[p] = node.value
+        elif node.op is CONST:
+            numbers[p] = node.attrs["value"]
+
+
+class Weights:
+    """The derived weights of one program.
+
+    Attributes:
+        plan: computes them.
+        sources: (node of the program, item of the plan) of what they are computed from.
+        roots: (item of the plan, item of the program's main plan) of each.
+        calls: (library call in the main plan, root's number) where a packed weight can be kept.
+    """
+
+    def __init__(self, plan: Plan, place: list[int], roots: tuple[tuple[int, int], ...]) -> None:
+        self.plan = plan
+        self.roots = roots
+        self.sources = [
+            (i, p)
+            for i, p in enumerate(place)
+            if p >= 0 and plan.program.items[p].op in (BUFFER, CONST)
+        ]
+        self.calls: list[tuple[int, int]] = []
+        self._seen: list[weakref.ref[Node]] = []
+        self._numbers: dict[int, Any] = {}
+        self._kept: list[Any] | None = None
+        self._key = 0
+
+    def mark(self, main: Plan) -> None:
+        """Notes which library calls of the main plan read a derived weight."""
+        number = {position: k for k, (_, position) in enumerate(self.roots)}
+        for i, item in enumerate(main.program.items):
+            if item.op.kind == "library" and len(item.srcs) > 1 and item.srcs[1] in number:
+                self.calls.append((i, number[item.srcs[1]]))
+
+    def fill(
+        self, values: list[Any], order: list[Node], engine: Backend, device: Device
+    ) -> dict[int, Any]:
+        """Puts the derived weights where the main plan reads them.
+
+        Gives keys for packed weights: for a library call's item, what stands for its contents.
+        """
+        given: list[Any] = [None] * len(self.plan.program.items)
+        numbers: dict[int, Any] = {}
+        gather(self.sources, order, given, numbers)
+        same = self._same(order, numbers)
+        derived = self._kept if same else None
+        if derived is None:
+            self._forget(engine)
+            run(self.plan, given, numbers, engine, device)
+            derived = [given[p] for p, _ in self.roots]
+            if same:
+                self._kept = derived
+                self._key = next(_serial)
+            else:
+                self._remember(order, numbers)
+        for (_, position), value in zip(self.roots, derived, strict=True):
+            values[position] = value
+        if self._kept is None:
+            return {}
+        return {i: (self._key, k) for i, k in self.calls}
+
+    def _same(self, order: list[Node], numbers: dict[int, Any]) -> bool:
+        nodes = [order[i] for i, _ in self.sources if order[i].value is not None]
+        return (
+            len(nodes) == len(self._seen)
+            and all(ref() is node for ref, node in zip(self._seen, nodes, strict=True))
+            and numbers == self._numbers
+        )
+
+    def _remember(self, order: list[Node], numbers: dict[int, Any]) -> None:
+        self._seen = [
+            weakref.ref(order[i]) for i, _ in self.sources if order[i].value is not None
+        ]
+        self._numbers = numbers
+
+    def _forget(self, engine: Backend) -> None:
+        if self._kept is not None:
+            engine.forget([(self._key, k) for k in range(len(self.roots))])
+            self._kept = None

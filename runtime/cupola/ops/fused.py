@@ -1,0 +1,95 @@
+"""Primitives that only the scheduler makes: library calls with their epilogue, channels innermost.
+
+They appear after differentiation, so that they have no gradient rules; their references are the
+compositions that they stand for. With ``last``, images are (N, *space, C) and weights
+(O, *kernel, C / groups); else (N, C, *space) and (O, C / groups, *kernel).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cupola.ir.op import Primitive
+from cupola.ops import conv
+from cupola.ops.matmul import matmul
+
+ACTIVATIONS = ("relu",)
+"""Activations that an epilogue may end with, beside None."""
+
+
+def first(xp: Any, x: Any) -> Any:
+    """A view with the channels, innermost so far, as dimension 1."""
+    return xp.moveaxis(x, -1, 1)
+
+
+def last(xp: Any, x: Any) -> Any:
+    """A view with the channels, dimension 1 so far, innermost."""
+    return xp.moveaxis(x, 1, -1)
+
+
+def _never(*srcs: Any, **attrs: Any) -> Any:
+    raise TypeError("this primitive is made by the scheduler, which knows the result's shape")
+
+
+def _activated(xp: Any, y: Any, activation: str | None) -> Any:
+    if activation is None:
+        return y
+    if activation == "relu":
+        return xp.where(y <= 0, xp.zeros((), y.dtype), y)
+    raise ValueError(f"unknown activation {activation!r}")
+
+
+def _convolution(
+    xp: Any,
+    x: Any,
+    w: Any,
+    *extra: Any,
+    bias: bool,
+    residual: bool,
+    activation: str | None,
+    last: bool,
+    **window: Any,
+) -> Any:
+    if last:
+        x, w = first(xp, x), first(xp, w)
+    assert conv.convolution.reference is not None
+    y = conv.convolution.reference(xp, x, w, **window)
+    if last:
+        y = xp.moveaxis(y, 1, -1)
+    if bias:
+        y = y + (extra[0] if last else extra[0].reshape((-1,) + (1,) * (y.ndim - 2)))
+    if residual:
+        y = y + extra[-1]
+    return _activated(xp, y, activation)
+
+
+convolution = Primitive("convolution_fused", "library", _never, _convolution).register()
+"""activation(conv(x, w) + bias + residual); the operands x, w, then bias (O,) and residual if any.
+
+Attributes: those of ``ops.conv.convolution``, and ``bias``, ``residual``, ``activation``, ``last``.
+"""
+
+
+def _input_grad(xp: Any, g: Any, w: Any, x_shape: Any, **window: Any) -> Any:
+    assert conv.convolution_input_grad.reference is not None
+    shape = (x_shape[0], x_shape[-1], *x_shape[1:-1])
+    g, w = first(xp, g), first(xp, w)
+    return last(xp, conv.convolution_input_grad.reference(xp, g, w, x_shape=shape, **window))
+
+
+def _weight_grad(xp: Any, g: Any, x: Any, **window: Any) -> Any:
+    assert conv.convolution_weight_grad.reference is not None
+    return conv.convolution_weight_grad.reference(xp, first(xp, g), first(xp, x), **window)
+
+
+weight_grad = Primitive("convolution_weight_grad_last", "library", _never, _weight_grad).register()
+"""``ops.conv.convolution_weight_grad`` of channels-last operands; the result (O, C / g, *kernel)."""
+
+
+def _product(xp: Any, a: Any, b: Any, bias: Any, activation: str | None) -> Any:
+    assert matmul.reference is not None
+    return _activated(xp, matmul.reference(xp, a, b) + bias, activation)
+
+
+product = Primitive("matmul_fused", "library", _never, _product).register()
+"""activation(a (..., M, K) @ b (..., K, N) + bias (N,)), equal leading dimensions."""

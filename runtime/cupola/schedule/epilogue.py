@@ -1,0 +1,177 @@
+"""Library calls take over the pointwise work that follows them: scale, bias, residual, activation.
+
+A normalisation with fixed statistics behind a convolution is a scale and a bias a channel: the
+scale goes into the weight. An item is taken over only if nothing else reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cupola.ir.program import Item, Program
+from cupola.schedule.rewrite import Rewrite, vector_along
+
+
+@dataclass
+class Epilogue:
+    """What one library call takes over.
+
+    Attributes:
+        root, end: the call, and the last item taken over.
+        vectors: ("mul" | "add" | "sub", item) in program order; items hold one number a channel.
+        residual: an item of the result's shape, added after the vectors, or None.
+        activation: applied last, or None.
+    """
+
+    root: int
+    end: int
+    vectors: list[tuple[str, int]] = field(default_factory=list)
+    residual: int | None = None
+    activation: str | None = None
+
+
+def _is_zero(item: Item) -> bool:
+    return item.op.name == "const" and item.attr("value") == 0 and item.attr("value") is not None
+
+
+def relu_of(program: Program, readers: list[list[int]], x: int) -> int | None:
+    """The item that is max(x, 0), written ``where(x <= 0, 0, x)``, if ``x`` is read by it alone."""
+    items = program.items
+    if len(readers[x]) != 2:
+        return None
+    for test, select in (readers[x], reversed(readers[x])):
+        t, s = items[test], items[select]
+        if (
+            t.op.name == "le"
+            and t.srcs[0] == x
+            and _is_zero(items[t.srcs[1]])
+            and s.op.name == "where"
+            and s.srcs[0] == test
+            and s.srcs[2] == x
+            and _is_zero(items[s.srcs[1]])
+            and readers[test] == [select]
+            and test not in program.wanted
+        ):
+            return select
+    return None
+
+
+def _epilogue(program: Program, readers: list[list[int]], root: int, axis: int) -> Epilogue:
+    items = program.items
+    found = Epilogue(root, root)
+    scales = items[root].op.name == "convolution" and items[root].dtype.itemsize >= 4
+    while found.end not in program.wanted:
+        at = found.end
+        active = relu_of(program, readers, at)
+        if active is not None:
+            found.activation, found.end = "relu", active
+            break
+        if len(readers[at]) != 1:
+            break
+        item = items[readers[at][0]]
+        if item.op.name not in ("add", "sub", "mul") or item.dtype is not items[root].dtype:
+            break
+        left = item.srcs[0] == at
+        other = item.srcs[1 if left else 0]
+        if item.op.name == "sub" and not left:
+            break
+        vector = None if items[other].op.name == "const" else vector_along(items, other, axis)
+        if found.residual is None and vector is not None and (scales or item.op.name != "mul"):
+            found.vectors.append((item.op.name, vector))
+        elif (
+            found.residual is None
+            and item.op.name == "add"
+            and items[root].op.name == "convolution"
+            and items[other].op.name not in ("const", "expand")
+        ):
+            found.residual = other
+        else:
+            break
+        found.end = readers[at][0]
+    return found
+
+
+def fuse_epilogues(program: Program) -> tuple[Program, list[int]]:
+    """Convolutions and products with what follows them; returns the new place of each item.
+
+    Raises nothing: what does not fit stays as it is.
+    """
+    readers = program.consumers()
+    ends: dict[int, Epilogue] = {}
+    for i, item in enumerate(program.items):
+        if item.op.name not in ("convolution", "matmul") or not item.dtype.is_floating_point:
+            continue
+        axis = 1 if item.op.name == "convolution" else len(item.shape) - 1
+        found = _epilogue(program, readers, i, axis)
+        if found.end != i:
+            if item.op.name == "matmul" and not found.vectors:
+                continue  # the product's epilogue starts with a bias
+            ends[found.end] = found
+    if not ends:
+        return program, list(range(len(program.items)))
+    out = Rewrite(program)
+    for i in range(len(program.items)):
+        found_here = ends.get(i)
+        if found_here is None:
+            out.keep(i)
+        elif program.items[found_here.root].op.name == "matmul":
+            out.place[i] = _product(out, found_here)
+        else:
+            out.place[i] = _convolution(out, found_here)
+    return out.done()
+
+
+def _bias(out: Rewrite, vectors: list[tuple[str, int]], size: int) -> tuple[int | None, int | None]:
+    """(product of the scales, sum of the scaled biases) as vectors of the new program, or None."""
+    scale: int | None = None
+    bias: int | None = None
+    for name, old in vectors:
+        v = out.reshaped(out.place[old], (size,))
+        dtype = out.items[v].dtype
+        if name == "mul":
+            scale = v if scale is None else out.add("mul", (scale, v), (size,), dtype)
+            bias = None if bias is None else out.add("mul", (bias, v), (size,), dtype)
+        elif bias is not None:
+            bias = out.add(name, (bias, v), (size,), dtype)
+        elif name == "add":
+            bias = v
+        else:
+            bias = out.add("neg", (v,), (size,), dtype)
+    return scale, bias
+
+
+def _convolution(out: Rewrite, e: Epilogue) -> int:
+    item = out.old.items[e.root]
+    x, w = (out.place[s] for s in item.srcs)
+    scale, bias = _bias(out, e.vectors, item.shape[1])
+    if scale is not None:
+        shape = out.items[w].shape
+        column = out.reshaped(scale, (shape[0],) + (1,) * (len(shape) - 1))
+        wide = out.add("expand", (column,), shape, item.dtype, shape=shape)
+        w = out.add("mul", (w, wide), shape, item.dtype)
+    srcs = [x, w]
+    if bias is not None:
+        srcs.append(bias)
+    if e.residual is not None:
+        srcs.append(out.place[e.residual])
+    return out.add(
+        "convolution_fused",
+        tuple(srcs),
+        item.shape,
+        item.dtype,
+        **dict(item.attrs),
+        bias=bias is not None,
+        residual=e.residual is not None,
+        activation=e.activation,
+        last=False,
+    )
+
+
+def _product(out: Rewrite, e: Epilogue) -> int:
+    item = out.old.items[e.root]
+    a, b = (out.place[s] for s in item.srcs)
+    _, bias = _bias(out, e.vectors, item.shape[-1])
+    assert bias is not None
+    return out.add(
+        "matmul_fused", (a, b, bias), item.shape, item.dtype, activation=e.activation
+    )
