@@ -77,6 +77,10 @@ def _input_grad(xp: Any, g: Any, w: Any, x_shape: Any, **window: Any) -> Any:
     return last(xp, conv.convolution_input_grad.reference(xp, g, w, x_shape=shape, **window))
 
 
+input_grad = Primitive("convolution_input_grad_last", "library", _never, _input_grad).register()
+"""``ops.conv.convolution_input_grad`` with channels innermost; ``x_shape`` (N, *space, C)."""
+
+
 def _weight_grad(xp: Any, g: Any, x: Any, **window: Any) -> Any:
     assert conv.convolution_weight_grad.reference is not None
     return conv.convolution_weight_grad.reference(xp, first(xp, g), first(xp, x), **window)
