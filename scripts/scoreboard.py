@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Runs PyTorch's operator database against cupola and writes docs/operators.md.
+"""Runs PyTorch's operator, module and optimizer databases against cupola; writes docs/operators.md.
 
-usage: scoreboard.py [--dtypes float32,int64] [--samples N] [--only PATTERN] [--jobs N]
-                     [--limit SECONDS] [--no-page]
+usage: scoreboard.py [--dtypes float32,int64 | all] [--samples N] [--only PATTERN] [--jobs N]
+                     [--kinds forward,gradient,...] [--limit SECONDS] [--budget SECONDS]
+                     [--device cuda] [--output PAGE] [--no-page] [--every N] [--failing FILE]
 
-With --only (a regular expression of entry names) the page is not written and the reasons of
-failures are printed. The results of every run are kept in build/scoreboard.json.
+With --only (a regular expression of entry names) no page is written unless --output names one, and
+the reasons of failures are printed. The results stand beside the page, in a file that ends in
+`.json`. torch runs on the CPU whatever the device; with --device cuda it does not even see the GPU.
 """
 
 from __future__ import annotations
@@ -17,74 +19,98 @@ import os
 import pathlib
 import re
 import sys
+import time
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / room) for room in ("tests", "runtime", "compat", "transpiler")]
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+EVERY_DTYPE = "float32,float64,int64,bool,complex64,bfloat16,float16"
+
 
 def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options of a run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--dtypes", default="float32", help="dtypes to sample, separated by commas")
-    parser.add_argument("--samples", type=int, default=0, help="at most N an entry; 0: all")
+    parser.add_argument("--dtypes", default="float32", help="dtypes to sample, or all")
+    parser.add_argument("--samples", type=int, default=0, help="at most N of each kind; 0: all")
     parser.add_argument("--only", help="run the entries whose names match this")
+    parser.add_argument("--kinds", help="columns to compare, separated by commas; all by default")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--limit", type=float, default=300.0, help="seconds an entry may take")
-    parser.add_argument("--no-page", action="store_true", help="do not write docs/operators.md")
-    return parser.parse_args(arguments)
+    parser.add_argument("--budget", type=float, default=0.0, help="seconds for everything; 0: any")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--every", type=int, default=1, help="run every N-th entry only")
+    parser.add_argument(
+        "--output", type=pathlib.Path, help="the page; docs/operators.md by default"
+    )
+    parser.add_argument("--no-page", action="store_true", help="write no page and no JSON")
+    options = parser.parse_args(arguments)
+    options.dtypes = EVERY_DTYPE if options.dtypes == "all" else options.dtypes
+    if options.output is None and not (options.only or options.no_page or options.every > 1):
+        options.output = ROOT / "docs/operators.md"
+    return options
 
 
-def broken(op: Any, how: str) -> dict[str, Any]:
-    """The row of an entry whose process crashed or was stopped."""
-    kinds = ["gradient"] * bool(op.supports_autograd)
-    kinds += ["errors"] * (op.error_inputs_func is not None)
-    return {"name": "", "broken": how, "kinds": kinds}
+def hide_gpus() -> str | None:
+    """Keeps torch off the GPUs, so that processes may be forked; returns the setting to restore."""
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    old = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    return old
 
 
-def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each entry, in the database's order."""
-    from torch.testing._internal.common_methods_invocations import op_db
+def measure(options: argparse.Namespace, begin: Any) -> list[dict[str, Any]]:
+    """A row for each entry, in the databases' order."""
+    from scoreboard import databases, workers
+    from scoreboard.tally import Options
 
-    from scoreboard import entry, exclusions, workers
-
-    names = [entry.title(op) for op in op_db]
+    everything = databases.entries(options.only)[:: options.every]
+    kinds = tuple(options.kinds.split(",")) if options.kinds else ()
+    asked = Options(tuple(options.dtypes.split(",")), options.samples, kinds)
     rows: dict[int, dict[str, Any]] = {}
-    for k, op in enumerate(op_db):
-        if options.only and not re.fullmatch(options.only, names[k]):
-            continue
-        reason = exclusions.excluded(op.name)
-        rows[k] = {"name": names[k], "excluded": reason} if reason else {}
+    for k, e in enumerate(everything):
+        rows[k] = {"excluded": e.excluded} if e.excluded else {}
     wanted = [k for k, row in rows.items() if not row]
-    asked = entry.Options(tuple(options.dtypes.split(",")), options.samples)
 
     def work(k: int) -> dict[str, Any]:
-        return entry.run(op_db[k], asked)
+        started = time.monotonic()
+        row = everything[k].run(asked)
+        return {**row, "seconds": round(time.monotonic() - started, 2)}
 
-    for done, (k, result) in enumerate(workers.each(wanted, work, options.jobs, options.limit), 1):
-        rows[k] = broken(op_db[k], result) if isinstance(result, str) else result
-        rows[k]["name"] = names[k]
+    results = workers.each(
+        wanted, work, jobs=options.jobs, limit=options.limit, budget=options.budget, begin=begin
+    )
+    for done, (k, result) in enumerate(results, 1):
+        broken = isinstance(result, str)
+        rows[k] = {"broken": result, "kinds": everything[k].kinds} if broken else result
         if done % 50 == 0:
             print(f"[{done}/{len(wanted)}]", flush=True)
+    for k, e in enumerate(everything):
+        rows[k] = {"database": e.database, **rows[k], "name": e.name}
     return [rows[k] for k in sorted(rows)]
 
 
 def reasons(rows: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
     """(samples, kind and entry, reason) of all failures."""
+    from scoreboard.page import COLUMNS
+
     found = []
     for row in rows:
         if "broken" in row:
             found.append((1, f"all {row['name']}", row["broken"]))
-        tallies = [(kind, t) for kind in ("forward", "gradient") for t in row.get(kind, {}).items()]
-        listed = [(f"{kind} {d}", t) for kind, (d, t) in tallies]
-        listed += [("errors", row["errors"])] if "errors" in row else []
-        for kind, tally in listed:
-            found += [(n, f"{kind} {row['name']}", why) for why, n in tally["reasons"].items()]
+            continue
+        for kind in COLUMNS[row["database"]]:
+            given = row.get(kind, {})
+            listed = {"": given} if "run" in given else given
+            for dtype, tally in listed.items():
+                where = f"{kind} {dtype} {row['name']}".replace("  ", " ")
+                found += [(n, where, why) for why, n in tally["reasons"].items()]
     return found
 
 
-def kinds(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
+def kinds_of(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
     """The most common kinds of failure, by entries."""
     seen: dict[str, set[str]] = collections.defaultdict(set)
     for _, where, why in reasons(rows):
@@ -92,33 +118,62 @@ def kinds(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
     return sorted(((k, len(v)) for k, v in seen.items()), key=lambda x: -x[1])
 
 
+def to_json(result: dict[str, Any]) -> str:
+    """The results as text, one row a line."""
+    rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in result["rows"])
+    rest = {k: v for k, v in result.items() if k != "rows"}
+    return json.dumps(rest, ensure_ascii=False)[:-1] + f', "rows": [\n{rows}\n]}}\n'
+
+
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
+    visible = hide_gpus()
     import torch
 
-    from scoreboard import page
+    from scoreboard import page, workers
+    from scoreboard.translate import set_target
 
-    rows = measure(options)
-    backend = os.environ.get("CUPOLA_BACKEND") or "cpu"
+    torch.set_num_threads(1)
+
+    def begin() -> None:
+        if visible is None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible
+        set_target(options.device)
+
+    def name(_: int) -> str | None:
+        import harness
+
+        return harness.gpu()
+
+    device = "CPU"
+    if options.device == "cuda":
+        (_, device), *_ = workers.each([0], name, jobs=1, limit=120.0, begin=begin)
+        if device is None:
+            print("make scoreboard: FAILED: there is no GPU that CuPy can use")
+            return 1
+    started = time.monotonic()
+    rows = measure(options, begin)
     said = {
         "dtypes": options.dtypes.split(","),
         "samples": options.samples,
         "limit": options.limit,
+        "jobs": options.jobs,
+        "seconds": time.monotonic() - started,
         "torch": torch.__version__.partition("+")[0],
-        "backend": backend,
-        "device": "cpu",
+        "backend": os.environ.get("CUPOLA_BACKEND") or options.device,
+        "device": device,
     }
-    folder = ROOT / "build"
-    folder.mkdir(exist_ok=True)
-    result = {"options": said, "summary": page.summary(rows), "rows": rows}
-    (folder / "scoreboard.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if options.output is not None and not options.no_page:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(page.page(rows, said), encoding="utf-8")
+        result = {"options": said, "summary": page.summaries(rows), "rows": rows}
+        options.output.with_suffix(".json").write_text(to_json(result), encoding="utf-8")
     if options.only:
         for count, where, why in reasons(rows):
             print(f"{where}: {count} × {why}")
-    elif not options.no_page:
-        text = page.page(rows, said)
-        (ROOT / "docs/operators.md").write_text(text, encoding="utf-8")
-    for kind, count in kinds(rows)[:15]:
+    for kind, count in kinds_of(rows)[:15]:
         print(f"{count:5}  {kind}")
     print(f"make scoreboard: {page.summary(rows)}")
     return 0

@@ -40,7 +40,7 @@ def tolerance(op: Any, dtype: torch.dtype) -> tuple[float, float] | None:
 
 def to_torch(x: Any) -> torch.Tensor:
     """A cupola tensor as torch's."""
-    x = x.detach()
+    x = x.detach().cpu()
     if x.dtype is cupola.bfloat16:
         return torch.from_numpy(np.array(x.float().numpy())).to(torch.bfloat16)
     return torch.from_numpy(np.array(x.resolve_conj().numpy(), copy=True))

@@ -1,22 +1,49 @@
-"""The generated page: a summary line, the options of the run, one row an entry."""
+"""The generated page: a summary, the options of the run, one row an entry."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from scoreboard.exclusions import ENTRIES, LAYOUTS, UNDEFINED
+from scoreboard.tally import KINDS, MODULE_KINDS, OPTIMIZER_KINDS
+
+COLUMNS = {"operators": KINDS, "modules": MODULE_KINDS, "optimizers": OPTIMIZER_KINDS}
+WORDS = {
+    "forward": "forward",
+    "gradient": "gradient",
+    "second": "second gradient",
+    "forward_ad": "forward mode",
+    "method": "method",
+    "inplace": "in place",
+    "out": "`out=`",
+    "errors": "error inputs",
+    "initial": "initial values",
+    "state": "state_dict",
+    "repr": "repr",
+    "steps": "20 steps",
+    "groups": "parameter groups",
+    "resumed": "reloaded state",
+}
+
+
+def tallies(row: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """The counts of one kind, one for each dtype."""
+    found = row.get(kind)
+    if found is None:
+        return []
+    return [found] if "run" in found else list(found.values())
+
 
 def failures(row: dict[str, Any], kind: str) -> tuple[int, int]:
-    """(samples that failed, samples that ran) of forward, gradient or errors."""
-    tallies = [row["errors"]] if kind == "errors" else list(row[kind].values())
-    return sum(t["failed"] for t in tallies), sum(t["run"] for t in tallies)
+    """(samples that failed, samples that ran)."""
+    found = tallies(row, kind)
+    return sum(t["failed"] for t in found), sum(t["run"] for t in found)
 
 
 def passed(row: dict[str, Any], kind: str) -> bool | None:
     """Whether all samples passed; None: there is nothing of this kind to run."""
     if "broken" in row:
-        return None if kind != "forward" and kind not in row["kinds"] else False
-    if kind not in row:
-        return None
+        return False if kind in row["kinds"] else None
     failed, run = failures(row, kind)
     return None if not run else not failed
 
@@ -27,13 +54,24 @@ def counts(rows: list[dict[str, Any]], kind: str) -> tuple[int, int]:
     return sum(marks), len(marks)
 
 
+def summaries(rows: list[dict[str, Any]]) -> dict[str, dict[str, tuple[int, int]]]:
+    """For each database and kind: (entries that pass, entries that have something to pass)."""
+    return {
+        database: {
+            kind: counts([r for r in rows if r["database"] == database], kind) for kind in kinds
+        }
+        for database, kinds in COLUMNS.items()
+    }
+
+
 def summary(rows: list[dict[str, Any]]) -> str:
     """One line: entries that pass, out of those that were run."""
-    f, g, e = (counts(rows, kind) for kind in ("forward", "gradient", "errors"))
-    return (
-        f"{f[0]} of {f[1]} entries pass forward, {g[0]} of {g[1]} gradient, "
-        f"{e[0]} of {e[1]} error inputs"
-    )
+    parts = []
+    for database, kinds in summaries(rows).items():
+        said = [f"{WORDS[k]} {a} of {b}" for k, (a, b) in kinds.items() if b]
+        if said:
+            parts.append(f"{database}: {', '.join(said)}")
+    return "; ".join(parts)
 
 
 def _cell(row: dict[str, Any], kind: str) -> str:
@@ -49,7 +87,29 @@ def _cell(row: dict[str, Any], kind: str) -> str:
 
 
 def _dtypes(row: dict[str, Any]) -> str:
-    return " ".join(d for d, t in row.get("forward", {}).items() if t["run"] and not t["failed"])
+    found = row.get("forward", {})
+    return " ".join(d if not t["failed"] else f"~~{d}~~" for d, t in found.items() if t["run"])
+
+
+def _table(rows: list[dict[str, Any]], database: str) -> list[str]:
+    kinds = [k for k in COLUMNS[database] if counts(rows, k)[1]]
+    heads = ["entry", *(WORDS[k] for k in kinds)]
+    heads += ["dtypes"] * (database == "operators")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for r in rows:
+        cells = [f"`{r['name']}`", *(_cell(r, kind) for kind in kinds)]
+        cells += [_dtypes(r)] * (database == "operators")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _totals(rows: list[dict[str, Any]]) -> list[str]:
+    lines = ["| database | what | entries that pass | of |", "|---|---|---|---|"]
+    for database, kinds in summaries(rows).items():
+        for kind, (passing, all_of_them) in kinds.items():
+            if all_of_them:
+                lines.append(f"| {database} | {WORDS[kind]} | {passing} | {all_of_them} |")
+    return lines
 
 
 def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
@@ -60,24 +120,45 @@ def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
     lines = [
         "# Operators",
         "",
-        f"{summary(rows)} ({options['backend']} backend; {len(left_out)} of {len(rows)} entries "
-        "are excluded, see the end).",
+        f"PyTorch's own test databases run against cupola on {options['device']} "
+        f"({options['backend']} backend), compared with torch {options['torch']} on the CPU.",
+        "",
+        *_totals(run),
         "",
         "Generated by `make scoreboard`; do not edit. Each row is an entry of "
-        f"`torch.testing._internal`'s `op_db` (torch {options['torch']}). An entry passes when all "
-        "its samples give torch's value, shape and dtype within torch's own tolerance, when all "
-        "first gradients do, and when each error input raises torch's type of error.",
+        "`torch.testing._internal`'s `op_db`, `module_db` or `optim_db`. A cell says yes when all "
+        "samples give torch's value, shape and dtype within torch's own tolerance, and torch's "
+        "type of error where torch raises one; a dash means that the database has nothing to "
+        "compare. Second gradients and forward mode are compared in float64. A dtype that is "
+        "struck out has failing samples.",
         "",
         f"Options of this run: dtypes {' '.join(options['dtypes'])} (an entry that has none of "
-        f"them is sampled with another), samples for each entry and dtype: {samples}, time-out "
-        f"{options['limit']:.0f} s, device {options['device']}.",
-        "",
-        "| entry | forward | gradient | error inputs | dtypes that pass |",
-        "|---|---|---|---|---|",
+        f"them is sampled with another), samples for each entry, dtype and column: {samples}, "
+        f"time-out {options['limit']:.0f} s an entry; the run took {options['seconds']:.0f} s with "
+        f"{options['jobs']} processes.",
     ]
-    for r in run:
-        cells = [_cell(r, kind) for kind in ("forward", "gradient", "errors")]
-        lines.append(f"| `{r['name']}` | {' | '.join(cells)} | {_dtypes(r)} |")
+    for database in COLUMNS:
+        own = [r for r in run if r["database"] == database]
+        if own:
+            lines += ["", f"## {database.capitalize()}", "", *_table(own, database)]
     lines += ["", "## Excluded", "", "| entry | why |", "|---|---|"]
     lines += [f"| `{r['name']}` | {r['excluded']} |" for r in left_out]
+    lines += [
+        "",
+        f"{len(left_out)} entries of {len(rows)}. The patterns behind them, and what is skipped "
+        "within entries:",
+        "",
+    ]
+    lines += [f"- `{pattern}`: {why}." for pattern, why in ENTRIES.items()]
+    lines += [
+        f"- values of `{pattern}` are not compared: {why}." for pattern, why in UNDEFINED.items()
+    ]
+    lines += [
+        f"- samples that hold {kind} tensors are skipped: {why}." for kind, why in LAYOUTS.items()
+    ]
+    if options["device"] != "CPU":
+        lines.append(
+            "- values of entries that draw random numbers are not compared on this device: "
+            "torch's generator there has another stream."
+        )
     return "\n".join(lines) + "\n"

@@ -28,6 +28,7 @@ _NAMESPACES = (
     "random",
     "autograd",
     "nn",
+    "optim",
 )
 
 
@@ -45,6 +46,22 @@ _HELPERS = {
     common_utils.freeze_rng_state: _freeze_rng_state,
     _utils.freeze_rng_state: _freeze_rng_state,
 }
+
+
+# Where cupola's tensors live while torch's stay on the CPU; set once, before the first sample.
+_place = {"device": "cpu"}
+
+
+def target() -> str:
+    """The device on which cupola runs the samples."""
+    return _place["device"]
+
+
+def set_target(device: str) -> None:
+    """Chooses the device on which cupola runs the samples."""
+    _place["device"] = device
+    if device != "cpu":
+        cupola.set_default_device(device)
 
 
 class Missing(Exception):
@@ -121,15 +138,19 @@ def to_cupola(t: torch.Tensor) -> Any:
         if found:
             raise Skipped(kind)
     if t.is_contiguous():
-        out = _values(t)
+        out = _placed(_values(t))
     else:
         lowest, extent = (
             t.storage_offset(),
             sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)),
         )
         flat = t.as_strided((extent + 1 if t.numel() else 0,), (1,), lowest)
-        out = _values(flat).as_strided(tuple(t.shape), t.stride(), 0).detach()
+        out = _placed(_values(flat)).as_strided(tuple(t.shape), t.stride(), 0).detach()
     return out.requires_grad_() if leaf.requires_grad else out
+
+
+def _placed(x: Any) -> Any:
+    return x if target() == "cpu" else x.to(target())
 
 
 def _values(t: torch.Tensor) -> Any:
@@ -148,22 +169,28 @@ def translate(x: Any, memo: dict[int, Any] | None = None) -> Any:
     memo = {} if memo is None else memo
     if id(x) in memo:
         return memo[id(x)]
+    if isinstance(x, torch.nn.Parameter):
+        memo[id(x)] = made = cupola.nn.Parameter(to_cupola(x.detach()), x.requires_grad)
+        return made
     if isinstance(x, torch.Tensor):
         memo[id(x)] = made = to_cupola(x)
         return made
     if isinstance(x, (torch.dtype, torch.layout, torch.memory_format)):
         return by_path(str(x).removeprefix("torch."))
     if isinstance(x, torch.device):
-        return cupola.device(str(x))
+        return cupola.device(target() if x.type == "cpu" else str(x))
     if isinstance(x, torch.Generator):
-        return cupola.Generator().manual_seed(x.initial_seed())
+        return cupola.Generator(target()).manual_seed(x.initial_seed())
     if isinstance(x, torch.Size):
         return cupola.Size(x)
     if isinstance(x, (tuple, list)):
         parts = [translate(v, memo) for v in x]
         return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
     if isinstance(x, dict):
-        return {k: translate(v, memo) for k, v in x.items()}
+        return {
+            k: target() if k == "device" and v == "cpu" else translate(v, memo)
+            for k, v in x.items()
+        }
     if isinstance(x, slice):
         return slice(translate(x.start), translate(x.stop), translate(x.step))
     if isinstance(x, functools.partial):

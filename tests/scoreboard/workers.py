@@ -6,12 +6,16 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import wait
 from typing import Any
 
+NOT_RUN = "not run: the time for the whole was used up"
 
-def _serve(work: Callable[[int], Any], pipe: Any) -> None:
+
+def _serve(work: Callable[[int], Any], begin: Callable[[], None], pipe: Any) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # what a crashing library prints says nothing about the others
+    begin()
     while True:
         number = pipe.recv()
         if number is None:
@@ -22,14 +26,14 @@ def _serve(work: Callable[[int], Any], pipe: Any) -> None:
 class _Worker:
     """A forked process that holds one entry at a time."""
 
-    def __init__(self, work: Callable[[int], Any]) -> None:
+    def __init__(self, work: Callable[[int], Any], begin: Callable[[], None]) -> None:
         self.context = multiprocessing.get_context("fork")
-        self.work = work
+        self.tasks = (work, begin)
         self.start()
 
     def start(self) -> None:
         self.pipe, other = self.context.Pipe()
-        self.process = self.context.Process(target=_serve, args=(self.work, other), daemon=True)
+        self.process = self.context.Process(target=_serve, args=(*self.tasks, other), daemon=True)
         self.process.start()
         other.close()
 
@@ -46,9 +50,9 @@ class _Worker:
     def poll(self) -> tuple[bool, Any]:
         """(whether the entry has ended, its result; a text says how it went wrong)."""
         try:
-            if self.pipe.poll(0.05):
+            if self.pipe.poll():
                 return True, self.pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self.process.join()
             code = self.process.exitcode
             self.restart()
@@ -60,24 +64,43 @@ class _Worker:
 
 
 def each(
-    numbers: list[int], work: Callable[[int], Any], jobs: int, limit: float
+    numbers: list[int],
+    work: Callable[[int], Any],
+    *,
+    jobs: int,
+    limit: float,
+    budget: float = 0.0,
+    begin: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, Any]]:
-    """Yields (number, result) as entries end; the result of one that did not end is a text."""
+    """Yields (number, result) as entries end; the result of one that did not end is a text.
+
+    Args:
+        numbers: the entries, in the order in which they are begun.
+        work: makes an entry's result in a process of its own.
+        jobs: how many processes work at the same time.
+        limit: seconds after which an entry is stopped.
+        budget: seconds after which no entry is begun any more; 0: no such limit.
+        begin: what a process calls first.
+    """
+    end = time.monotonic() + budget if budget else float("inf")
     waiting = list(reversed(numbers))
-    workers = [_Worker(work) for _ in range(min(jobs, len(waiting)))]
+    workers = [_Worker(work, begin) for _ in range(min(jobs, len(waiting)))]
     busy = []
     for worker in workers:
         worker.begin(waiting.pop(), limit)
         busy.append(worker)
     while busy:
+        wait([worker.pipe for worker in busy], timeout=0.5)
         for worker in list(busy):
             ended, result = worker.poll()
             if not ended:
                 continue
             yield worker.number, result
-            if waiting:
+            if waiting and time.monotonic() < end:
                 worker.begin(waiting.pop(), limit)
             else:
                 busy.remove(worker)
     for worker in workers:
         worker.pipe.send(None)
+    for number in reversed(waiting):
+        yield number, NOT_RUN

@@ -1,0 +1,146 @@
+"""First and second gradients and forward-mode derivatives, for random directions of all results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+import cupola
+from scoreboard.compare import difference, flatten
+from scoreboard.samples import Parts, call, leaves, parts_of, random_like, start
+from scoreboard.tally import guarded, torch_only
+from scoreboard.translate import Skipped, translate
+
+
+def _results(function: Callable[..., Any], parts: Parts, process: Any, kind: type) -> list[Any]:
+    result = process(call(function, parts))
+    return [o for o in flatten(result) if isinstance(o, kind) and o.requires_grad]
+
+
+def gradient(op: Any, sample: Any, within: Any) -> str | None:
+    """Compares the gradients of all inputs for random cotangents of all results."""
+    return _gradients(op, sample, within, order=1)
+
+
+def second(op: Any, sample: Any, within: Any) -> str | None:
+    """Compares the gradients of the gradients, with respect to the inputs and the cotangents."""
+    return _gradients(op, sample, within, order=2)
+
+
+def _gradients(op: Any, sample: Any, within: Any, order: int) -> str | None:
+    parts, process = parts_of(sample), sample.output_process_fn_grad
+    inputs = leaves(parts, torch.Tensor)
+    start()
+    outputs = torch_only(lambda: _results(op.op, parts, process, torch.Tensor))
+    if not outputs or not inputs:
+        raise Skipped("nothing to differentiate")
+    cotangents = [c.requires_grad_(order == 2) for c in random_like(outputs, 7)]
+    want, directions = torch_only(lambda: _walked(torch, outputs, inputs, cotangents, order, None))
+
+    def compare() -> str | None:
+        start()
+        ours = translate(parts)
+        made = _results(translate(op.op), ours, translate(process), cupola.Tensor)
+        if len(made) != len(outputs):
+            return f"structure: {len(made)} differentiable results, {len(outputs)} expected"
+        given = [translate(c) for c in cotangents]
+        got, _ = _walked(cupola, made, leaves(ours, cupola.Tensor), given, order, directions)
+        if order == 1:
+            return difference(got, want, within)
+        return difference(*_without_zeros(got, want), within)
+
+    return guarded(compare)
+
+
+def _walked(
+    side: Any, outputs: list[Any], inputs: list[Any], cotangents: list[Any], order: int, given: Any
+) -> tuple[list[Any], list[Any]]:
+    """(gradients of the asked order, the directions of the second walk)."""
+    grad = side.autograd.grad
+    first = grad(outputs, inputs, cotangents, create_graph=order == 2, allow_unused=True)
+    if order == 1:
+        return list(first), []
+    live = [(k, g) for k, g in enumerate(first) if g is not None and g.requires_grad]
+    if given is None:
+        if not live:
+            raise Skipped("the gradient is constant")
+        drawn = random_like([g for _, g in live], 11)
+        given = {k: d for (k, _), d in zip(live, drawn, strict=True)}
+    # A gradient that only one side records is a constant: the other side's derivative is zero.
+    live = [(k, g) for k, g in live if k in given]
+    seeds = [given[k] if side is torch else translate(given[k]) for k, _ in live]
+    targets = inputs + cotangents
+    if not live:
+        return [None] * len(targets), given
+    return list(grad([g for _, g in live], targets, seeds, allow_unused=True)), given
+
+
+def _without_zeros(got: list[Any], want: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Pairs where a missing derivative faces zeros, or nothing, are equal: both mean zero."""
+    kept = []
+    for g, w in zip(got, want, strict=True):
+        g_zero = g is None or not bool(g.detach().cpu().numpy().any())
+        w_zero = w is None or not bool(w.detach().resolve_conj().any())
+        if not ((g is None or w is None) and g_zero and w_zero):
+            kept.append((g, w))
+    return [g for g, _ in kept], [w for _, w in kept]
+
+
+def forward_mode(op: Any, sample: Any, within: Any) -> str | None:
+    """Compares derivatives along random tangents of all inputs, computed with the values."""
+    parts, process = parts_of(sample), sample.output_process_fn_grad
+    inputs = leaves(parts, torch.Tensor)
+    if not inputs:
+        raise Skipped("nothing to differentiate")
+    tangents = random_like(inputs, 13)
+
+    def theirs() -> list[Any]:
+        with forward_ad.dual_level():
+            duals = {
+                id(x): forward_ad.make_dual(x.detach(), t)
+                for x, t in zip(inputs, tangents, strict=True)
+            }
+            result = process(call(op.op, _replaced(parts, duals)))
+            found = [o for o in flatten(result) if isinstance(o, torch.Tensor)]
+            pairs = [forward_ad.unpack_dual(o) for o in found]
+            return [(p.primal, p.tangent) for p in pairs if _continuous(p.primal)]
+
+    start()
+    want = torch_only(theirs)
+    if not any(t is not None for _, t in want):
+        raise Skipped("nothing to differentiate")
+
+    def compare() -> str | None:
+        start()
+        memo: dict[int, Any] = {}
+        ours = translate(parts, memo)
+        places = [memo[id(x)] for x in inputs]
+
+        def function(*given: Any) -> Any:
+            swapped = {id(p): g for p, g in zip(places, given, strict=True)}
+            result = translate(process)(call(translate(op.op), _replaced(ours, swapped)))
+            found = [o for o in flatten(result) if isinstance(o, cupola.Tensor)]
+            return tuple(o for o in found if o.dtype.is_floating_point or o.dtype.is_complex)
+
+        primals = tuple(p.detach() for p in places)
+        _, got = cupola.func.jvp(function, primals, tuple(translate(t) for t in tangents))
+        theirs = [torch.zeros_like(p) if t is None else t for p, t in want]
+        return difference(list(got), theirs, within)
+
+    return guarded(compare)
+
+
+def _continuous(t: torch.Tensor) -> bool:
+    return t.is_floating_point() or t.is_complex()
+
+
+def _replaced(x: Any, by_id: dict[int, Any]) -> Any:
+    """The same nest with some of its tensors replaced."""
+    if id(x) in by_id:
+        return by_id[id(x)]
+    if type(x) in (tuple, list):
+        return type(x)(_replaced(v, by_id) for v in x)
+    return {k: _replaced(v, by_id) for k, v in x.items()} if isinstance(x, dict) else x
