@@ -41,3 +41,25 @@ def host_function(
 ) -> Primitive:
     """A library primitive whose reference is any NumPy-style function (linear algebra, FFT)."""
     return Primitive(name, "library", infer, function, vjp, multi=multi).register()
+
+
+def _code_infer(*inputs: Node, operator: Any, shapes: Any, numbers: Any) -> Any:
+    return shapes, operator.dtypes
+
+
+def _code_reference(
+    xp: Any, *arrays: Any, operator: Any, shapes: Any, numbers: Any
+) -> tuple[Any, ...]:
+    """Runs the operator's source for the arrays' device; NumPy's terms have none."""
+    found: tuple[Any, ...] = operator.run(xp, arrays, shapes, numbers)
+    return found
+
+
+def _code_rule(gs: Any, node: Node, *srcs: Node, operator: Any, shapes: Any, numbers: Any) -> Any:
+    return operator.gradients(gs, node, srcs, shapes, numbers)
+
+
+# ``cupola.code``: an operator whose source the user wrote. ``operator`` compares by identity, so
+# that plans are found again; it knows how to run itself and how gradients pass through it.
+# It is not in the table of primitives: without an operator it means nothing.
+code = Primitive("code", "library", _code_infer, _code_reference, _code_rule, multi=True)
