@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import cupola
 from cupola import engine
+from cupola.nn import functional as F
 
 
 def counted(function):
@@ -32,9 +34,52 @@ def test_an_epilogue_joins_its_reduction():
     assert counted(lambda: (x * x).mean(1).sqrt() + 1) == (1, 0)
 
 
-def test_softmax_takes_three_kernels():
+ROWS = {
+    "softmax": lambda x: F.softmax(x, 1),
+    "softmax over the first dimension": lambda x: F.softmax(x, 0),
+    "log_softmax": lambda x: F.log_softmax(x, 1),
+    "layer_norm": lambda x: F.layer_norm(x, (32,), cupola.ones(32), cupola.zeros(32)),
+    "rms_norm": lambda x: F.rms_norm(x, (32,), cupola.ones(32)),
+    "group_norm": lambda x: F.group_norm(x.view(8, 8, 4, 8), 2, cupola.ones(8)),
+    "batch_norm": lambda x: F.batch_norm(x.view(8, 8, 4, 8), None, None, training=True),
+    "logsumexp": lambda x: cupola.logsumexp(x, 1),
+    "var_mean": lambda x: cupola.var_mean(x, 1),
+    "normalize": lambda x: F.normalize(x, dim=1),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_are_one_kernel(name):
     x = cupola.randn(64, 32)
-    assert counted(lambda: cupola.softmax(x, 1))[0] <= 3
+    assert counted(lambda: ROWS[name](x)) == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "rms_norm", "batch_norm"])
+def test_the_gradient_of_a_row_is_one_kernel(name):
+    x = cupola.randn(64, 32)
+    weight = cupola.randn(64, 32)
+
+    def run():
+        leaf = x.detach().requires_grad_()
+        out = ROWS[name](leaf)
+        out.backward(weight.view(out.shape))
+        return [leaf.grad, out]
+
+    assert counted(run) == (1, 0)
+
+
+def test_layer_norm_with_its_gradients():
+    """Forward and the input's gradient share the row; weight and bias are sums over columns."""
+    x, w, b = cupola.randn(64, 32), cupola.ones(32), cupola.zeros(32)
+    grad = cupola.randn(64, 32)
+
+    def run():
+        leaves = [t.detach().requires_grad_() for t in (x, w, b)]
+        out = F.layer_norm(leaves[0], (32,), *leaves[1:])
+        out.backward(grad)
+        return [leaf.grad for leaf in leaves] + [out]
+
+    assert counted(run) == (2, 0)
 
 
 def test_gelu_layer_is_one_product_and_few_kernels():

@@ -1,5 +1,9 @@
-"""Lowering: one item of a program, with everything fused into it, becomes a kernel in the lowered
-loop form.
+"""Lowering: items of a program that are computed together become a kernel in the lowered loop form.
+
+The *members* of a kernel are the items whose values it gives: its roots, which it stores, and
+others that only it reads. They lie over one space: rows, and the loops inside a row that its
+reductions fold. A member has either one element a row or one for each step of the inner loops.
+Reductions run in as many stages as they depend on each other.
 """
 
 from __future__ import annotations
@@ -8,11 +12,15 @@ from typing import Any
 
 from cupola import dtypes
 from cupola.codegen import form
+from cupola.codegen.loops import Loops
 from cupola.codegen.pack import pack
+from cupola.codegen.view import array_strides, view
 from cupola.dtypes import dtype as DType
-from cupola.ir.affine import Affine, Coords, NotAffine, Split, zero
+from cupola.ir.affine import Affine, Coords, NotAffine, Split, flatten, reshape
 from cupola.ir.movement import Guard, pull
-from cupola.ir.program import Item, Lowered, NeedBoundary, Program, StridedView, strides_of
+from cupola.ir.program import Item, Lowered, NeedBoundary, Program, strides_of
+
+__all__ = ["lower", "view"]
 
 _BOOL_MACHINE = {"mul": "and", "add": "or", "max": "or", "min": "and"}
 _HALF = (dtypes.float16, dtypes.bfloat16)
@@ -21,48 +29,6 @@ _HALF = (dtypes.float16, dtypes.bfloat16)
 def computed(dtype: DType) -> DType:
     """The type in which values of ``dtype`` are computed: half types in float32."""
     return dtypes.float32 if dtype in _HALF else dtype
-
-
-class Loops:
-    """The loop nest: which loops make up each dimension of the root (outer) and of the reduced
-    space (inner).
-    """
-
-    def __init__(self, outer: tuple[int, ...], inner: tuple[int, ...]) -> None:
-        self.dims = [[n] for n in outer] + [[n] for n in inner]
-        self.split_at = len(outer)
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        return tuple(n for parts in self.dims for n in parts)
-
-    @property
-    def outer_count(self) -> int:
-        return sum(len(parts) for parts in self.dims[: self.split_at])
-
-    def split(self, loop: int, minor: int) -> None:
-        """Replaces a loop by a major and a minor one."""
-        for parts in self.dims:
-            if loop < len(parts):
-                parts[loop : loop + 1] = [parts[loop] // minor, minor]
-                return
-            loop -= len(parts)
-        raise IndexError(loop)
-
-    def coords(self) -> list[Affine]:
-        """The index of every dimension as an affine function of the loops."""
-        total = len(self.sizes)
-        out = []
-        position = 0
-        for parts in self.dims:
-            coefs = [0] * total
-            step = 1
-            for k in range(len(parts) - 1, -1, -1):
-                coefs[position + k] = step if parts[k] != 1 else 0
-                step *= parts[k]
-            position += len(parts)
-            out.append(Affine(tuple(coefs), 0))
-        return out
 
 
 class Access:
@@ -84,10 +50,13 @@ class Access:
 class Build:
     """What an elementwise primitive's ``lower`` writes machine operations with."""
 
-    def __init__(self, kernel: KernelBuilder, code: list[form.Inst]) -> None:
-        self.kernel = kernel
-        self.code = code
+    def __init__(self, level: int) -> None:
+        self.level = level  # reductions of lower levels are finished when this code runs
+        self.code: list[form.Inst] = []
         self.known: dict[form.Inst, int] = {}
+        self.values: dict[Any, int] = {}  # instructions by item and coordinates
+        self.reduces: list[form.Reduce] = []
+        self.stores: list[form.Store] = []
 
     def __call__(self, op: str, dtype: DType, *args: int, extra: Any = None) -> int:
         if dtype is dtypes.bool:
@@ -103,37 +72,51 @@ class Build:
         return self("const", dtype, extra=value)
 
 
+_LEVEL = 1 << 16  # carries that one stage may have
+_LAST = 1 << 30  # level of the code that runs after all reductions
+
+
 class KernelBuilder:
     """One attempt at lowering with a given loop nest."""
 
     def __init__(
-        self, program: Program, root: int, stored: frozenset[int], inlined: frozenset[int]
+        self,
+        program: Program,
+        roots: tuple[int, ...],
+        members: frozenset[int],
+        stored: frozenset[int],
+        inlined: frozenset[int],
     ) -> None:
         self.program = program
-        self.root = root
+        self.roots = roots
+        self.members = members
         self.stored = stored
         self.inlined = inlined
         self.accesses: list[Access] = []
         self.access_keys: dict[Any, int] = {}
         self.scalars: list[int] = []
-        self.integers: list[int | tuple[str, Affine]] = []
-        self.carries: dict[Any, tuple[int, DType]] = {}
+        self.integers: list[int] = []
+        self.carries: dict[Any, tuple[int, int]] = {}  # level and place in its stage
+        self.levels: dict[int, int] = {}
+        self.stages: dict[int, Build] = {}
+        self.root = roots[0]  # the one that is being lowered
 
-    # --- expressions ---
+    # --- expressions
 
     def value(self, build: Build, i: int, coords: Coords) -> int:
         """The instruction that yields item ``i`` at ``coords`` (computed type)."""
         key = (i, coords)
-        memo = self.memo[id(build)]
-        found = memo.get(key)
+        found = build.values.get(key)
         if found is None:
-            found = memo[key] = self.expand(build, i, coords)
+            found = build.values[key] = self.expand(build, i, coords)
         return found
 
     def expand(self, build: Build, i: int, coords: Coords) -> int:
         item = self.program.items[i]
         kind = item.op.kind
-        if i in self.stored and i != self.root:
+        if i in self.members:
+            return self.member(build, i, item, coords)
+        if self.loadable(i):
             return self.load(build, i, coords, (), 0)
         if item.op.name == "const":
             return self.constant(build, i, item)
@@ -144,6 +127,32 @@ class KernelBuilder:
         if item.op.name == "iota":
             return self.position(build, coords[item.attr("dim")], item.dtype)
         return self.elementwise(build, item, coords)
+
+    def member(self, build: Build, i: int, item: Item, coords: Coords) -> int:
+        """A value that this kernel computes in one place of its space, and nowhere else."""
+        if len(self.members) > 1 and coords != self.place(i):
+            raise NeedBoundary(i, self.root)
+        kind = item.op.kind
+        if kind == "movement":
+            value = self.moved(build, i, coords)
+        elif kind == "reduce":
+            value = self.carry(build, i, coords)
+        elif item.op.name == "iota":
+            value = self.position(build, coords[item.attr("dim")], item.dtype)
+        else:
+            value = self.elementwise(build, item, coords)
+        if item.dtype in _HALF and len(self.members) > 1 and i in self.roots:
+            return build("cast", dtypes.float32, build("cast", item.dtype, value))
+        return value
+
+    def loadable(self, i: int) -> bool:
+        """Whether an item lies in memory when the kernel starts."""
+        if i not in self.stored or i in self.members:
+            return False
+        if self.program.items[i].op.kind != "movement" or len(self.members) == 1:
+            return True
+        seen = view(self.program, i, self.stored)
+        return seen is None or seen.base not in self.members
 
     def elementwise(self, build: Build, item: Item, coords: Coords) -> int:
         args = [self.value(build, s, coords) for s in item.srcs]
@@ -175,10 +184,8 @@ class KernelBuilder:
     ) -> int:
         item = self.program.items[i]
         seen = view(self.program, i, self.stored) if item.op.kind == "movement" else None
-        strides = _array_strides(item) if seen is None else seen.strides
-        address = zero(len(self.sizes))
-        for c, s in zip(coords, strides, strict=True):
-            address = address.plus(c.scaled(s))
+        strides = array_strides(item) if seen is None else seen.strides
+        address = _combined(coords, strides, len(self.sizes))
         if seen is not None:  # read the array that the stored view looks at
             i, address = seen.base, address.scaled(1, seen.offset)
         number = self.access(Access(i, address, guards, fill))
@@ -192,14 +199,17 @@ class KernelBuilder:
             found = self.access_keys[access.key] = len(self.accesses) - 1
         return found
 
-    def moved(self, build: Build, i: int, coords: Coords) -> int:
+    def moved(self, build: Build, start: int, coords: Coords) -> int:
         """Follows movement operators down to a stored array, or to the expression they move."""
         items = self.program.items
         guards: tuple[Guard, ...] = ()
         fill: Any = 0
+        i = start
         while True:
             item = items[i]
-            if i in self.stored and i != self.root:
+            if i != start and i in self.members:
+                break
+            if self.loadable(i):
                 return self.load(build, i, coords, guards, fill)
             if item.op.kind != "movement":
                 break
@@ -207,8 +217,6 @@ class KernelBuilder:
             if item.op.name == "reshape":
                 contiguous = self.flat_source(src)
                 if contiguous is not None and not (len(items[contiguous].shape) == 0):
-                    from cupola.ir.affine import flatten
-
                     flat = flatten(coords, item.shape, len(self.sizes))
                     return self.load_flat(build, contiguous, flat, guards, fill)
             try:
@@ -216,23 +224,25 @@ class KernelBuilder:
                     item.op.name, dict(item.attrs), coords, item.shape, items[src].shape, self.sizes
                 )
             except NotAffine:
-                raise NeedBoundary(src) from None
+                raise NeedBoundary(src, self.root) from None
             if item.op.name == "pad":
                 value = item.attr("value")
                 if guards and repr(value) != repr(fill):
-                    raise NeedBoundary(i)
+                    raise NeedBoundary(i, self.root)
                 fill = value
             guards += more
             i = src
         if guards:
-            raise NeedBoundary(i)
+            raise NeedBoundary(i, self.root)
         return self.value(build, i, coords)
 
     def flat_source(self, i: int) -> int | None:
         """The C-contiguous stored array that ``i`` only reshapes, if it does."""
         while True:
             item = self.program.items[i]
-            if i in self.stored and i != self.root:
+            if i in self.members:
+                return None
+            if self.loadable(i):
                 if item.op.kind == "movement" and view(self.program, i, self.stored) is not None:
                     return None
                 whole = item.op.name != "buffer" or item.attr("strides") is None
@@ -264,175 +274,217 @@ class KernelBuilder:
         self.integers.append(value)
         return len(self.integers) - 1
 
-    # --- reductions ---
+    # --- reductions
+
+    def level(self, i: int) -> int:
+        """How many stages of reductions have to be over before item ``i`` can be computed."""
+        found = self.levels.get(i)
+        if found is None:
+            item = self.program.items[i]
+            found = 0
+            if not self.loadable(i):
+                found = max((self.level(s) for s in item.srcs), default=0)
+                found += item.op.kind == "reduce"
+            self.levels[i] = found
+        return found
 
     def carry(self, build: Build, i: int, coords: Coords) -> int:
-        """A reduction fused into this kernel: its result is a carry of the reduce stage."""
-        if i not in self.inlined and i != self.root:
-            raise NeedBoundary(i)
-        key = (i, coords)
+        """A reduction fused into this kernel: its result is a carry of its stage."""
+        if i not in self.inlined and i not in self.members:
+            raise NeedBoundary(i, self.root)
         dtype = computed(self.program.items[i].dtype)
+        key = (i, coords)
         if key not in self.carries:
-            if self.reduce_build is None or build is self.reduce_build:
-                raise NeedBoundary(i)
-            self.reduce(i, coords)
-        return build("carry", dtype, extra=self.carries[key][0])
+            level = self.level(i) - 1
+            if level >= build.level or any(any(c.coefs[self.rows :]) for c in coords):
+                raise NeedBoundary(i, self.root)
+            stage = self.stages.get(level)
+            if stage is None:
+                stage = self.stages[level] = Build(level)
+            self.reduce(stage, i, coords)
+            self.carries[key] = (level, len(stage.reduces) - 1)
+        level, place = self.carries[key]
+        return build("carry", dtype, extra=level * _LEVEL + place)
 
-    def reduce(self, i: int, coords: Coords) -> None:
+    def reduce(self, build: Build, i: int, coords: Coords) -> None:
         item = self.program.items[i]
         src = item.srcs[0]
         dims = item.attr("dims")
-        assert self.reduce_build is not None
         space = list(coords)
-        inner = self.inner_coords
-        if tuple(self.program.items[src].shape[d] for d in dims) != self.inner_shape:
-            raise NeedBoundary(i)
+        folded = tuple(self.program.items[src].shape[d] for d in dims)
+        inner = tuple(self.inner_coords)
+        if folded != self.inner_shape:
+            inner = self.reshaped(i, inner, self.inner_shape, folded)
         for d, c in zip(dims, inner, strict=True):
             space[d] = c
-        value = self.value(self.reduce_build, src, tuple(space))
+        value = self.value(build, src, tuple(space))
         op = item.op.name
         if op.startswith("arg"):
-            shape = tuple(self.program.items[src].shape[d] for d in dims)
-            from cupola.ir.affine import flatten
-
-            where = self.position(
-                self.reduce_build, flatten(tuple(inner), shape, len(self.sizes)), dtypes.int64
-            )
-            reduce = form.Reduce(op, value, where)
+            index = flatten(inner, folded, len(self.sizes))
+            where = self.position(build, index, dtypes.int64)
+            build.reduces.append(form.Reduce(op, value, where))
         else:
-            reduce = form.Reduce({"amax": "max", "amin": "min"}.get(op, op), value)
-        self.reduces.append(reduce)
-        self.carries[(i, coords)] = (len(self.reduces) - 1, item.dtype)
+            build.reduces.append(form.Reduce({"amax": "max", "amin": "min"}.get(op, op), value))
 
-    # --- the whole kernel ---
+    def reshaped(
+        self, i: int, coords: Coords, old: tuple[int, ...], new: tuple[int, ...]
+    ) -> Coords:
+        """Coordinates over ``old`` as coordinates over ``new``, which has as many elements."""
+        try:
+            if _count(old) != _count(new):
+                raise NotAffine
+            return reshape(coords, old, new, self.sizes)
+        except NotAffine:
+            raise NeedBoundary(i, self.root) from None
 
-    def run(self, loops: Loops, inner_shape: tuple[int, ...]) -> Lowered:
+    # --- the whole kernel
+
+    def full(self, i: int) -> bool:
+        """Whether a member has an element for each step of the inner loops."""
+        return self.count > 1 and _count(self.program.items[i].shape) == self.elements
+
+    def place(self, i: int) -> Coords:
+        """Where in its own shape a member lies at each point of the kernel's space."""
+        found = self.places.get(i)
+        if found is None:
+            shape = self.program.items[i].shape
+            if self.full(i):
+                coords, space = self.space, self.space_shape
+            else:
+                coords, space = self.row_coords, self.row_shape
+            found = coords if space == shape else self.reshaped(i, coords, space, shape)
+            self.places[i] = found
+        return found
+
+    def run(self, loops: Loops, rows: tuple[int, ...], anchor: Item | None) -> Lowered:
+        """The kernel over ``rows`` and, where there is one, the reduced space of ``anchor``."""
         self.sizes = loops.sizes
-        self.memo: dict[int, dict[Any, int]] = {}
-        self.inner_shape = inner_shape
+        self.rows = loops.outer_count
         every = loops.coords()
+        self.row_shape, self.row_coords = rows, tuple(every[: loops.split_at])
         self.inner_coords = every[loops.split_at :]
-        root = self.program.items[self.root]
-        reduce_code: list[form.Inst] = []
-        point_code: list[form.Inst] = []
-        self.reduces: list[form.Reduce] = []
-        self.reduce_build = Build(self, reduce_code) if inner_shape else None
-        point = Build(self, point_code)
-        for b in (self.reduce_build, point):
-            self.memo[id(b)] = {}
-        coords = tuple(every[: loops.split_at])
-        value = self.value_of_root(point, root, coords)
-        if root.dtype in _HALF:
-            value = point("cast", root.dtype, value)
-        address = zero(len(self.sizes))
-        for c, s in zip(coords, strides_of(root.shape), strict=True):
-            address = address.plus(c.scaled(s))
-        store = self.access(Access(-1, address, (), 0))
-        stages = []
-        if self.reduces:
-            stages.append(form.Stage("reduce", tuple(reduce_code), tuple(self.reduces)))
-        stages.append(form.Stage("point", tuple(point_code), (), (form.Store(store, value),)))
-        return pack(self, loops, tuple(stages))
+        self.places: dict[int, Coords] = {}
+        self.inner_shape: tuple[int, ...] = ()
+        if anchor is not None:
+            source = self.program.items[anchor.srcs[0]].shape
+            dims = anchor.attr("dims")
+            self.inner_shape = tuple(source[d] for d in dims)
+            if rows == anchor.shape:
+                space = list(self.row_coords)
+                for d, c in zip(dims, self.inner_coords, strict=True):
+                    space[d] = c
+                self.space, self.space_shape = tuple(space), source
+        self.count = _count(self.inner_shape)
+        self.elements = _count(rows) * self.count
+        point, whole = Build(_LAST), Build(_LAST)
+        if len(self.members) > 1:  # operands first: expressions are walked recursively
+            for i in sorted(self.members):
+                self.root = i
+                if self.program.items[i].op.kind == "reduce":
+                    self.value(point, i, self.place(i))
+        for number, i in enumerate(self.roots):
+            self.root = i
+            coords, item = self.place(i), self.program.items[i]
+            build = whole if self.full(i) else point
+            value = self.value(build, i, coords)
+            if item.dtype in _HALF:
+                value = build("cast", item.dtype, value)
+            address = _combined(coords, strides_of(item.shape), len(self.sizes))
+            access = self.access(Access(-1 - number, address, (), 0))
+            build.stores.append(form.Store(access, value))
+        return pack(self, loops, self.finished(point, whole))
 
-    def value_of_root(self, build: Build, root: Item, coords: Coords) -> int:
-        if root.op.kind == "movement":
-            return self.moved(build, self.root, coords)
-        return self.expand(build, self.root, coords)
+    def finished(self, point: Build, whole: Build) -> tuple[form.Stage, ...]:
+        """The stages in order, with carries numbered through."""
+        first: dict[int, int] = {}
+        count = 0
+        for level in sorted(self.stages):
+            first[level] = count
+            count += len(self.stages[level].reduces)
+        stages = []
+        for build in [self.stages[level] for level in sorted(self.stages)] + [point, whole]:
+            if not build.reduces and not build.stores:
+                continue
+            kind = "reduce" if build.reduces else "point" if build is point else "map"
+            code = []
+            for c in build.code:
+                if c.op == "carry":
+                    level, place = divmod(int(c.extra or 0), _LEVEL)
+                    c = form.Inst(c.op, c.dtype, c.args, first[level] + place)
+                code.append(c)
+            stages.append(form.Stage(kind, tuple(code), tuple(build.reduces), tuple(build.stores)))
+        return tuple(stages)
+
+
+def _combined(coords: Coords, strides: tuple[int, ...], loops: int) -> Affine:
+    """The address of ``coords`` in an array with these strides."""
+    coefs, const = [0] * loops, 0
+    for (terms, offset), stride in zip(coords, strides, strict=True):
+        const += offset * stride
+        for k, c in enumerate(terms):
+            if c:
+                coefs[k] += c * stride
+    return Affine(tuple(coefs), const)
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    n = 1
+    for s in shape:
+        n *= s
+    return n
 
 
 def lower(
-    program: Program, root: int, stored: frozenset[int], inlined: frozenset[int] = frozenset()
+    program: Program,
+    roots: tuple[int, ...],
+    hidden: tuple[int, ...],
+    stored: frozenset[int],
+    inlined: frozenset[int] = frozenset(),
 ) -> Lowered:
-    """The kernel that computes item ``root``, reading the items in ``stored``.
+    """The kernel that computes the items ``roots``, reading the items in ``stored``.
 
-    ``inlined`` names reductions that are computed inside this kernel.
+    Args:
+        hidden: further members (see the module's title), which only this kernel reads.
+        stored: everything that has memory of its own, the roots too.
+        inlined: reductions that are computed inside the kernel of their reader.
 
     Raises:
         NeedBoundary: another item has to be stored first.
     """
-    item = program.items[root]
-    reduces = _fused_reductions(program, root, stored, inlined)
-    inner: tuple[int, ...] = ()
+    members = frozenset((*roots, *hidden))
+    reduces = _fused_reductions(program, members, stored, inlined)
+    rows, inner, anchor = program.items[roots[0]].shape, (), None
     if reduces:
-        first = program.items[reduces[0]]
-        source = program.items[first.srcs[0]]
-        inner = tuple(source.shape[d] for d in first.attr("dims"))
-    loops = Loops(item.shape, inner)
+        anchor = program.items[min(reduces)]
+        source = program.items[anchor.srcs[0]]
+        inner = tuple(source.shape[d] for d in anchor.attr("dims"))
+        if len(members) > 1:
+            rows = anchor.shape
+    loops = Loops(rows, inner)
     for _ in range(64):
         try:
-            return KernelBuilder(program, root, stored, inlined).run(loops, inner)
+            return KernelBuilder(program, roots, members, stored, inlined).run(loops, rows, anchor)
         except Split as split:
             loops.split(split.loop, split.minor)
-    raise NeedBoundary(item.srcs[0])
+    raise NeedBoundary(program.items[roots[0]].srcs[0], roots[0])
 
 
 def _fused_reductions(
-    program: Program, root: int, stored: frozenset[int], inlined: frozenset[int]
+    program: Program, members: frozenset[int], stored: frozenset[int], inlined: frozenset[int]
 ) -> list[int]:
     found: list[int] = []
     seen = set()
-    stack = [root]
+    stack = list(members)
     while stack:
         i = stack.pop()
-        if i in seen or (i in stored and i != root):
+        if i in seen or (i in stored and i not in members):
             continue
         seen.add(i)
         item = program.items[i]
         if item.op.kind == "reduce":
-            if i == root or i in inlined:
+            if i in members or i in inlined:
                 found.append(i)
-            continue
+            if len(members) == 1:
+                continue
         stack.extend(item.srcs)
     return found
-
-
-def view(program: Program, i: int, stored: frozenset[int]) -> StridedView | None:
-    """Item ``i`` as strides over a stored array, if movement alone leads there; None if it has to
-    be copied.
-    """
-    if i in program.copied:
-        return None
-    key = (i, stored)
-    if key not in program.views:
-        program.views[key] = _view(program, i, stored)
-    found: StridedView | None = program.views[key]
-    return found
-
-
-def _view(program: Program, i: int, stored: frozenset[int]) -> StridedView | None:
-    items = program.items
-    loops = Loops(items[i].shape, ())
-    coords: Coords = tuple(loops.coords())
-    j = i
-    offset = 0
-    strides: tuple[int, ...] = ()
-    try:
-        while True:
-            item = items[j]
-            if item.op.kind != "movement":
-                return None
-            src = item.srcs[0]
-            coords, guards = pull(
-                item.op.name, dict(item.attrs), coords, item.shape, items[src].shape, loops.sizes
-            )
-            if guards:
-                return None
-            j = src
-            if j in stored:
-                through = view(program, j, stored) if items[j].op.kind == "movement" else None
-                if through is not None:
-                    j, offset, strides = through
-                else:
-                    strides = _array_strides(items[j])
-                break
-    except (Split, NotAffine):
-        return None
-    address = zero(len(loops.sizes))
-    for c, s in zip(coords, strides, strict=True):
-        address = address.plus(c.scaled(s))
-    return StridedView(j, address.const + offset, address.coefs)
-
-
-def _array_strides(item: Item) -> tuple[int, ...]:
-    strides = item.attr("strides") if item.op.name == "buffer" else None
-    return strides_of(item.shape) if strides is None else strides

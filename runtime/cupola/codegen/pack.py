@@ -9,7 +9,8 @@ from cupola.ir.affine import Affine
 from cupola.ir.program import Lowered
 
 if TYPE_CHECKING:
-    from cupola.codegen.lower import KernelBuilder, Loops
+    from cupola.codegen.loops import Loops
+    from cupola.codegen.lower import KernelBuilder
 
 
 def _merge(
@@ -89,11 +90,11 @@ def pack(builder: KernelBuilder, loops: Loops, stages: tuple[form.Stage, ...]) -
     for access in builder.accesses:
         if access.item >= 0 and access.item not in inputs:
             inputs.append(access.item)
-    buffers = tuple(items[i].dtype for i in inputs) + (items[builder.root].dtype,)
+    buffers = tuple(items[i].dtype for i in (*inputs, *builder.roots))
     meta: list[int] = [merged(g) for g in groups]
     accesses = []
     for access in builder.accesses:
-        number = len(inputs) if access.item < 0 else inputs.index(access.item)
+        number = len(inputs) - 1 - access.item if access.item < 0 else inputs.index(access.item)
         steps = reduced(access.address)
         meta.append(access.address.const)
         meta.extend(s for s in steps if _class(s) is None)
@@ -116,6 +117,6 @@ def pack(builder: KernelBuilder, loops: Loops, stages: tuple[form.Stage, ...]) -
         integers=len(integers),
         accesses=tuple(accesses),
         stages=stages,
-        name=f"fused_{items[builder.root].op.name}",  # never the name of a C function
+        name=f"fused_{items[builder.roots[-1]].op.name}",  # never the name of a C function
     )
-    return Lowered(kernel, tuple(inputs), (builder.root,), tuple(meta), tuple(builder.scalars))
+    return Lowered(kernel, tuple(inputs), builder.roots, tuple(meta), tuple(builder.scalars))

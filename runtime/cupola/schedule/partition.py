@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cupola.ir.program import Item, Lowered, NeedBoundary, Plan, Program, StridedView, is_generated
+from cupola.schedule.grouping import Group, Grouping
+from cupola.schedule.order import ordered
 from cupola.schedule.verify import verify
 
 # Recomputing an expression in several kernels is cheaper than storing it up to this many machine
@@ -27,9 +29,15 @@ _INTEGER_DIVISION = ("floor_divide", "remainder", "fmod")
 
 
 class Lowering(NamedTuple):
-    """What partitioning asks of code generation."""
+    """What partitioning asks of code generation.
 
-    kernel: Callable[[Program, int, frozenset[int], frozenset[int]], Lowered]
+    ``kernel`` takes the program, a group's roots and hidden members, everything stored, and the
+    reductions that are computed inside their readers' kernels.
+    """
+
+    kernel: Callable[
+        [Program, tuple[int, ...], tuple[int, ...], frozenset[int], frozenset[int]], Lowered
+    ]
     view: Callable[[Program, int, frozenset[int]], StridedView | None]
 
 
@@ -193,96 +201,80 @@ def plan(program: Program, lowering: Lowering) -> Plan:
     """The steps that compute a program's wanted items."""
     verify(program)
     partition = Partition(program)
-    lowered: dict[int, Lowered] = {}
-    covers: dict[int, set[int]] = {}
+    alone: set[int] = set()  # items that lowering could not place in a group
+    done: dict[Group, Lowered] = {}
     while True:
-        missing = _lower_all(partition, lowering, lowered, covers)
+        stored = frozenset(partition.stored)
+        groups = Grouping(partition, _kernels(partition, lowering, stored), alone).groups()
+        hidden = frozenset(i for g in groups for i in g.hidden)
+        missing = _lower_all(partition, lowering, groups, stored - hidden, alone, done)
+        if missing is None:
+            continue
         if not missing:
             break
         for i in missing:
             partition.require(i)
         # Kernels that computed a newly stored item inside themselves read it from now on.
-        for i in [i for i in lowered if not missing.isdisjoint(covers[i])]:
-            del lowered[i]
-    return _steps(partition, lowering, lowered)
+        for g in [g for g in done if not missing.isdisjoint(_covered(partition, g.members))]:
+            del done[g]
+    return ordered(partition, lowering, [done[g] for g in groups], stored - hidden)
 
 
-def _lower_all(
-    partition: Partition, lowering: Lowering, done: dict[int, Lowered], covers: dict[int, set[int]]
-) -> set[int]:
-    """Lowers what is not lowered yet; returns the items that have to be stored first."""
-    stored = frozenset(partition.stored)
-    inlined = frozenset(partition.inlined)
-    missing: set[int] = set()
+def _kernels(partition: Partition, lowering: Lowering, stored: frozenset[int]) -> list[int]:
+    """The stored items that generated code computes."""
+    found = []
     for i in sorted(stored):
         item = partition.items[i]
-        if i in done or not partition.generated[i] or item.op.kind == "source":
+        if not partition.generated[i] or item.op.kind == "source":
             continue
         if item.op.kind == "movement" and lowering.view(partition.program, i, stored) is not None:
             continue
-        try:
-            done[i] = lowering.kernel(partition.program, i, stored, inlined)
-        except NeedBoundary as need:
-            missing.add(need.item)
+        found.append(i)
+    return found
+
+
+def _lower_all(
+    partition: Partition,
+    lowering: Lowering,
+    groups: list[Group],
+    stored: frozenset[int],
+    alone: set[int],
+    done: dict[Group, Lowered],
+) -> set[int] | None:
+    """Lowers what is not lowered yet; returns the items that have to be stored first.
+
+    None: a member had to leave its group, so that groups have to be formed again.
+    """
+    inlined = frozenset(partition.inlined)
+    missing: set[int] = set()
+    left = False
+    for group in groups:
+        if group in done:
             continue
-        covers[i] = _covered(partition, i)
-    return missing
+        try:
+            done[group] = lowering.kernel(
+                partition.program, group.roots, group.hidden, stored, inlined
+            )
+        except NeedBoundary as need:
+            if len(group.members) == 1:
+                missing.add(need.item)
+            else:
+                alone.add(need.root if need.root in group.members else max(group.members))
+                left = True
+    return None if left else missing
 
 
-def _covered(partition: Partition, root: int) -> set[int]:
+def _covered(partition: Partition, members: tuple[int, ...]) -> set[int]:
     """Everything a kernel looks at: what it computes and what it reads, through stored views
     too.
     """
     seen: set[int] = set()
-    stack = [root]
+    stack = list(members)
     while stack:
         i = stack.pop()
         if i in seen:
             continue
         seen.add(i)
-        if i == root or i not in partition.stored or partition.items[i].op.kind == "movement":
+        if i in members or i not in partition.stored or partition.items[i].op.kind == "movement":
             stack.extend(partition.items[i].srcs)
     return seen
-
-
-def _steps(partition: Partition, lowering: Lowering, lowered: dict[int, Lowered]) -> Plan:
-    program = partition.program
-    stored = frozenset(partition.stored)
-    out = Plan(program)
-    reads: list[tuple[int, ...]] = []
-    steps: list[tuple[object, ...]] = [("contiguous", i) for i in partition.reordered]
-    reads.extend(() for _ in steps)
-    for i in sorted(stored):
-        item = program.items[i]
-        if item.op.name == "buffer":
-            continue
-        if item.op.name == "const":
-            steps.append(("fill", i))
-            reads.append(())
-        elif i in lowered:
-            steps.append(("kernel", lowered[i]))
-            reads.append(lowered[i].inputs)
-        elif item.op.kind == "movement":
-            view = lowering.view(program, i, stored)
-            if view is None:
-                steps.append(("call", i))
-                reads.append(item.srcs)
-            else:
-                steps.append(("view", i, view))
-                reads.append((view.base,))
-        else:
-            steps.append(("call", i))
-            reads.append(item.srcs)
-    last: dict[int, int] = {}
-    for k, inputs in enumerate(reads):
-        for s in inputs:
-            last[s] = k
-    dying: dict[int, list[int]] = {}
-    for s, k in last.items():
-        if s not in program.wanted:
-            dying.setdefault(k, []).append(s)
-    for k, step in enumerate(steps):
-        out.steps.append(step)
-        if k in dying:
-            out.steps.append(("free", tuple(dying[k])))
-    return out
