@@ -5,6 +5,7 @@ arrays.
 from __future__ import annotations
 
 import multiprocessing as _standard
+import os
 from multiprocessing import *  # noqa: F403
 from typing import Any
 
@@ -33,9 +34,13 @@ def spawn(
 ) -> Any:
     """Runs ``fn(i, *args)`` in ``nprocs`` processes (torch.multiprocessing.spawn).
 
+    Under mpirun the processes are there already: this one runs ``fn`` with its number on its host.
+
     Raises:
         RuntimeError: a process failed.
     """
+    if os.environ.get("CUPOLA_MPI_PROCESS") == str(os.getpid()):
+        return fn(int(os.environ["LOCAL_RANK"]), *args)
     context = _standard.get_context(start_method)
     processes = [context.Process(target=fn, args=(i, *args), daemon=daemon) for i in range(nprocs)]
     for p in processes:

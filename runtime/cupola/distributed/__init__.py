@@ -1,99 +1,94 @@
-"""Several processes (torch.distributed): this process is the only one, and asking for more says
-so.
+"""Several processes (torch.distributed), started by mpirun.
+
+``import cupola`` loads this file only. The rest is loaded where a launcher started the process as
+one of several, or where a program asks for it.
 """
 
 from __future__ import annotations
 
-import enum
+import importlib
 from typing import Any
 
 from cupola.unsupported import placeholder
 
-
-class ReduceOp(enum.Enum):
-    """How values of several processes are combined."""
-
-    SUM = 0
-    AVG = 1
-    PRODUCT = 2
-    MIN = 3
-    MAX = 4
-    BAND = 5
-    BOR = 6
-    BXOR = 7
+_started = False
 
 
-class ProcessGroup:
-    """Exists for annotations; nothing is one."""
+def _prepare() -> None:
+    """Under mpirun: sets this rank's GPU and threads, before libraries that read them load."""
+    from cupola.distributed import launch
+
+    place = launch.found()
+    if place is not None and place.size > 1:
+        launch.prepare(place)
+        if launch.visible_gpus():
+            from cupola.ir import device
+
+            device.one_gpu = True
 
 
-def is_available() -> bool:
-    """Whether process groups can be opened: not in this release."""
-    return False
+def start() -> None:
+    """Under mpirun: opens MPI, and makes plain programs data-parallel; nothing otherwise."""
+    global _started
+    from cupola.distributed import launch
+
+    place = launch.found()
+    if _started or place is None or place.size < 2:
+        return
+    import atexit
+
+    from cupola.distributed import faults, parallel, watch, world
+
+    state = world.world()
+    faults.install(state.rank, state.size, state.transport.abort)
+    parallel.install()
+    _started = True
+    atexit.register(watch.Watch(state).close)
 
 
-def is_initialized() -> bool:
-    """Whether a process group is open."""
-    return False
+def processes(group: Any = None) -> int:
+    """Number of processes in a group, without opening one."""
+    if group is None and not _started:
+        return 1
+    return importlib.import_module("cupola.distributed.world").current(group).size
 
 
-def is_nccl_available() -> bool:
-    """Whether NCCL can be used for process groups."""
-    return False
+def share_of(loader: Any) -> Any:
+    """This rank's share of a pass over a data loader; None without mpirun."""
+    if not _started:
+        return None
+    from cupola.distributed import sharding
+
+    return sharding.of(loader)
 
 
-is_mpi_available = is_gloo_available = is_torchelastic_launched = is_nccl_available
-
-
-def get_rank(group: Any = None) -> int:
-    """This process's number: 0."""
-    return 0
-
-
-def get_world_size(group: Any = None) -> int:
-    """Number of processes: 1."""
-    return 1
-
-
-_NAMES = (
-    "all_gather",
-    "all_gather_into_tensor",
-    "all_gather_object",
-    "all_reduce",
-    "all_to_all",
-    "barrier",
-    "broadcast",
-    "broadcast_object_list",
-    "destroy_process_group",
-    "gather",
-    "gather_object",
-    "get_backend",
-    "init_process_group",
-    "irecv",
-    "isend",
-    "monitored_barrier",
-    "new_group",
-    "recv",
-    "reduce",
-    "reduce_scatter",
-    "reduce_scatter_tensor",
-    "scatter",
-    "scatter_object_list",
-    "send",
-    "Store",
-    "TCPStore",
-    "FileStore",
-    "HashStore",
-    "DeviceMesh",
-    "init_device_mesh",
-    "group",
-    "GroupMember",
-    "Work",
-    "Backend",
+# PyTorch's names, which c10d.py has.
+_NAMES = frozenset(
+    """
+    Backend GroupMember P2POp ProcessGroup ReduceOp Work all_gather all_gather_into_tensor
+    all_gather_object all_reduce all_to_all all_to_all_single barrier batch_isend_irecv
+    broadcast broadcast_object_list destroy_process_group gather gather_object get_backend
+    get_global_rank get_group_rank get_node_local_rank get_process_group_ranks get_rank
+    get_world_size group init_process_group irecv isend is_available is_backend_available
+    is_gloo_available is_initialized is_mpi_available is_nccl_available
+    is_torchelastic_launched is_ucc_available monitored_barrier new_group recv reduce
+    reduce_scatter reduce_scatter_tensor scatter scatter_object_list send
+    """.split()
 )
+# Names that exist and raise UnsupportedError where they are called.
+_MISSING = ("Store", "TCPStore", "FileStore", "HashStore", "DeviceMesh", "init_device_mesh")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MISSING:
+        return placeholder(f"distributed.{name}", "processes meet through MPI here, without stores")
     if name in _NAMES:
-        return placeholder(f"distributed.{name}", "process groups are not part of this release")
+        return getattr(importlib.import_module("cupola.distributed.c10d"), name)
     raise AttributeError(f"module 'cupola.distributed' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_NAMES, *_MISSING]
+
+
+_prepare()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 _TYPES = ("cpu", "cuda", "meta")
+# One of several processes sees one GPU, its own: whatever number a program writes, it is meant.
+one_gpu = False
 
 
 class device:
@@ -38,6 +40,8 @@ class device:
                     f"{spec}"
                 )
             number = int(tail) if tail else index  # type: ignore[assignment]
+        if one_gpu and kind == "cuda" and number:
+            number = 0
         key = (kind, number)
         found = _interned.get(key)
         if found is None:

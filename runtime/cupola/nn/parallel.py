@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-from cupola.errors import UnsupportedError
 from cupola.nn.modules.module import Module
 
-__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel"]
+__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel"]  # noqa: F822
 
 
 class DataParallel(Module):
@@ -39,11 +39,7 @@ def data_parallel(
     return module(*inputs, **(module_kwargs or {}))
 
 
-class DistributedDataParallel(Module):
-    """Training in several processes, which raises UnsupportedError when constructed."""
-
-    def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
-        raise UnsupportedError(
-            "nn.parallel.DistributedDataParallel",
-            "gradients are not exchanged between processes yet; train the module itself",
-        )
+def __getattr__(name: str) -> Any:
+    if name == "DistributedDataParallel":  # loaded on demand: most programs have one process
+        return importlib.import_module("cupola.distributed.ddp").DistributedDataParallel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cupola import autodiff
@@ -13,6 +13,11 @@ from cupola.ops import elementwise
 from cupola.tensor.core import Tensor, wrap
 
 Tensors = Tensor | Sequence[Tensor]
+
+# Called with the leaves whose ``grad`` a backward pass has changed; data parallelism hooks in here.
+finished: list[Callable[[list[Tensor]], None]] = []
+# What the seeds of ``backward`` are multiplied by: this process's share of a batch.
+weight: Callable[[], float] = lambda: 1.0
 
 
 def _listed(x: Any) -> list[Any]:
@@ -78,6 +83,11 @@ def backward(
     roots = _listed(tensors)
     nodes = [t.node for t in roots]
     seeds = _seeds(roots, grad_tensors)
+    share = weight()
+    if share != 1.0:
+        seeds = [
+            elementwise.mul(s, source.const(share, s.shape, s.dtype, s.device)) for s in seeds
+        ]
     retain = create_graph if retain_graph is None else retain_graph
     targets = None if inputs is None else _listed(inputs)
     if targets is not None and not targets:
@@ -98,6 +108,8 @@ def backward(
                 owner.accumulate_grad(found[key])
     finally:
         mode.grad = saved
+    for hook in finished:
+        hook([owner for key, owner in order.items() if owner is not None and key in found])
 
 
 def grad(

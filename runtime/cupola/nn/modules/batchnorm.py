@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import cupola.dtypes as dtypes
+from cupola.distributed import processes
 from cupola.functional.creation import empty, ones, zeros
 from cupola.nn import functional as F
 from cupola.nn import init
@@ -172,7 +173,11 @@ class BatchNorm3d(_BatchNorm):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch normalization; within one process the same as ``BatchNorm``."""
+    """Batch normalization by the statistics of all processes' batches.
+
+    One message each way; within one process the same as ``BatchNorm``. Every process calls it with
+    the same shape but for the batch's size.
+    """
 
     def __init__(
         self,
@@ -195,6 +200,25 @@ class SyncBatchNorm(_BatchNorm):
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
             raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
+
+    def forward(self, input: Tensor) -> Tensor:
+        synchronised = self.training or self.running_mean is None
+        if not synchronised or processes(self.process_group) == 1:
+            return super().forward(input)
+        self._check_input_dim(input)
+        # Loaded on demand: most programs have one process.
+        from cupola.distributed import normalization
+
+        momentum = 0.0 if self.momentum is None else self.momentum
+        keep = self.training and self.track_running_stats
+        if keep and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:  # cumulative average
+                momentum = 1.0 / float(self.num_batches_tracked)
+        running = (self.running_mean, self.running_var) if keep else (None, None)
+        return normalization.batch_norm(
+            input, *running, self.weight, self.bias, momentum, self.eps, self.process_group
+        )
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:

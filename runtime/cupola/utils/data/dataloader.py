@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
+from cupola import distributed
 from cupola.utils.data import _utils
 from cupola.utils.data._streams import Worker
 from cupola.utils.data.dataset import Dataset, IterableDataset
@@ -163,9 +164,12 @@ class _Pass:
 
     def __init__(self, loader: DataLoader) -> None:
         self._loader = loader
+        self._share = distributed.share_of(loader)
         # Drawn even where unused: it keeps the generator in step with PyTorch's.
         self._base_seed = draw_seed(loader.generator)
         self._indices = iter(loader._index_sampler)
+        if self._share is not None:
+            self._indices = self._share.follow(self._indices, self._base_seed)
         self._num_yielded = 0
         self._turn = 0
         self._workers = [
@@ -223,7 +227,7 @@ class _Pass:
         rows = list(itertools.islice(samples, len(index)))
         if not rows or (loader.drop_last and len(rows) < len(index)):
             raise StopIteration
-        return loader.collate_fn(rows)
+        return loader.collate_fn(rows if self._share is None else self._share.part(rows))
 
 
 def _gpu_present() -> bool:

@@ -1,0 +1,288 @@
+"""Collectives on tensors: differentiable, and run where they are recorded.
+
+A collective computes its operands and communicates at the line that calls it, never when a value is
+read: so every rank communicates in the order of its program, and reading a value on one rank only
+concerns nobody else. Gradient rules are collectives as well, run during ``backward``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cupola import engine
+from cupola.distributed import transport, watch
+from cupola.distributed.world import Group, current, debug, world
+from cupola.ir.mode import mode
+from cupola.ir.node import Node
+from cupola.ir.op import Primitive, pending
+from cupola.ops import elementwise, movement
+from cupola.tensor import Tensor
+from cupola.tensor.core import wrap
+
+Route = str  # "mpi": host memory; "nccl": GPUs; "auto": NCCL where there is one
+
+
+def _nccl_of(group: Group, node: Node, route: Route, op: str = "add") -> Any:
+    """The communicator that carries this value, or None: host memory does."""
+    if route == "mpi" or node.device.type != "cuda" or group.size == 1:
+        if route == "nccl" and group.size > 1 and node.device.type != "cuda":
+            _say_once("nccl operators on CPU tensors travel by MPI")
+        return None
+    found = group.nccl()
+    if found is None:
+        return None
+    from cupola.backends.cuda import nccl
+
+    return found if nccl.takes(node.dtype, op) else None
+
+
+_said: set[str] = set()
+
+
+def _say_once(text: str) -> None:
+    if text not in _said and world().rank == 0:
+        _said.add(text)
+        import warnings
+
+        warnings.warn(text, stacklevel=4)
+
+
+def run(kind: str, node: Node, group: Group, route: Route, **attrs: Any) -> Any:
+    """Computes ``node`` and communicates: the array that results, on the node's device."""
+    if group.rank < 0:
+        raise ValueError(f"this process is not in {group}: only its members call {kind}")
+    array = engine.array_of(node)
+    fast = _nccl_of(group, node, route, attrs.get("op", "add"))
+    with watch.collective(kind, group, node.shape, node.dtype, attrs):
+        if debug():
+            compare(kind, group, node, attrs)
+        if fast is not None:
+            backend = engine.backend("cuda")
+            array = backend.xp.ascontiguousarray(array)
+            return getattr(fast, kind)(array, **attrs)
+        if node.device.type != "cuda":
+            return getattr(group.transport, kind)(array, **attrs)
+        backend = engine.backend("cuda")
+        out = getattr(group.transport, kind)(backend.to_numpy(array), **attrs)
+        return None if out is None else backend.from_numpy(out, node.device.index or 0)
+
+
+def compare(kind: str, group: Group, node: Node | None, attrs: dict[str, Any]) -> None:
+    """Raises RuntimeError at every rank if the ranks are not at the same collective."""
+    what = () if node is None else (tuple(node.shape), str(node.dtype))
+    own = (group.sequence, kind, *what, tuple(sorted(attrs.items())))
+    every = group.transport.gather_objects(own)
+    if any(other != every[0] for other in every):
+        lines = [f"  rank {r}: {_words(c)}" for r, c in zip(group.ranks, every, strict=True)]
+        raise RuntimeError(
+            "the ranks disagree about the collective that comes next:\n" + "\n".join(lines)
+        )
+
+
+def _words(call: tuple[Any, ...]) -> str:
+    number, kind, *what = call
+    shape = f" of {what[1]} {list(what[0])}" if len(what) > 1 else ""
+    attrs = ", ".join(f"{k}={v}" for k, v in what[-1])
+    return f"number {number}: {kind}{shape}{' (' + attrs + ')' if attrs else ''}"
+
+
+def _no_infer(*_: Any, **__: Any) -> Any:
+    raise TypeError("collectives are recorded with their value")
+
+
+def _collective(kind: str, vjp: Any) -> Primitive:
+    # Not in the table of primitives: no plan holds one, since each has its value from the start.
+    return Primitive(f"distributed_{kind}", "library", _no_infer, None, vjp)
+
+
+def _record(
+    rule: Primitive, kind: str, node: Node, group: Group, route: Route, **attrs: Any
+) -> Node:
+    value = run(kind, node, group, route, **attrs)
+    grad = node.requires_grad and mode.grad and node.dtype.category >= 2
+    keep = {**attrs, "group": group, "route": route}
+    out = Node(rule, (node,), keep, tuple(value.shape), node.dtype, node.device, value, grad)
+    pending.count += 1
+    out.serial = pending.count
+    if not grad:
+        out.srcs = ()
+    return out
+
+
+def _scaled(g: Node, group: Group, op: str) -> Node:
+    return g * (1.0 / group.size) if op == "mean" else g
+
+
+def _selected(
+    g: Node, out: Node, x: Node, group: Group, route: Route, total: Node | None = None
+) -> Node:
+    """The gradient of max and min: shared by the ranks that hold the extreme value."""
+    mask = elementwise.cast(elementwise.eq(x, out), dtype=x.dtype)
+    ties = all_reduce_node(mask, "add", group, route)
+    return mask * (g / ties)
+
+
+def _all_reduce_vjp(g: Node, out: Node, x: Node, op: str, group: Group, route: Route) -> Node:
+    whole = all_reduce_node(g, "mean" if op == "mean" else "add", group, route)
+    if op in ("add", "mean"):
+        return whole
+    if op in ("max", "min"):
+        return _selected(whole, out, x, group, route)
+    raise RuntimeError(f"all_reduce with op={op!r} has no gradient; use add, mean, max or min")
+
+
+ALL_REDUCE = _collective("all_reduce", (_all_reduce_vjp,))
+
+
+def all_reduce_node(x: Node, op: str, group: Group, route: Route) -> Node:
+    transport.check(op, x.dtype)
+    return _record(ALL_REDUCE, "all_reduce", x, group, route, op=op)
+
+
+def _reduce_vjp(g: Node, out: Node, x: Node, op: str, root: int, group: Group, route: str) -> Node:
+    given = _record(BROADCAST, "broadcast", g, group, route, root=root)
+    if op in ("add", "mean"):
+        return _scaled(given, group, op)
+    if op in ("max", "min"):
+        extreme = _record(BROADCAST, "broadcast", out, group, route, root=root)
+        return _selected(given, extreme, x, group, route)
+    raise RuntimeError(f"reduce with op={op!r} has no gradient; use add, mean, max or min")
+
+
+def _broadcast_vjp(g: Node, out: Node, x: Node, root: int, group: Group, route: Route) -> Node:
+    return _record(REDUCE, "reduce", g, group, route, op="add", root=root)
+
+
+def _all_gather_vjp(g: Node, out: Node, x: Node, group: Group, route: Route) -> Node:
+    return _record(REDUCE_SCATTER, "reduce_scatter", g, group, route, op="add")
+
+
+def _reduce_scatter_vjp(g: Node, out: Node, x: Node, op: str, group: Group, route: Route) -> Node:
+    if op not in ("add", "mean"):
+        raise RuntimeError(f"reduce_scatter with op={op!r} has no gradient; use add or mean")
+    return _scaled(_record(ALL_GATHER, "all_gather", g, group, route), group, op)
+
+
+REDUCE = _collective("reduce", (_reduce_vjp,))
+BROADCAST = _collective("broadcast", (_broadcast_vjp,))
+ALL_GATHER = _collective("all_gather", (_all_gather_vjp,))
+REDUCE_SCATTER = _collective("reduce_scatter", (_reduce_scatter_vjp,))
+
+
+def all_reduce(x: Tensor, op: str, group: Any, route: Route) -> Tensor:
+    return wrap(all_reduce_node(x.node, op, current(group), route))
+
+
+def reduce(x: Tensor, op: str, root: int, group: Any, route: Route) -> Tensor:
+    transport.check(op, x.dtype)
+    chosen = current(group)
+    root = chosen.number_of(root)
+    return wrap(_record(REDUCE, "reduce", x.node, chosen, route, op=op, root=root))
+
+
+def broadcast(x: Tensor, root: int, group: Any, route: Route) -> Tensor:
+    chosen = current(group)
+    root = chosen.number_of(root)
+    return wrap(_record(BROADCAST, "broadcast", x.node, chosen, route, root=root))
+
+
+def all_gather(x: Tensor, group: Any, route: Route) -> Tensor:
+    """Every rank's tensor, stacked along a new first dimension; the shapes must agree."""
+    return wrap(_record(ALL_GATHER, "all_gather", x.node, current(group), route))
+
+
+def reduce_scatter(x: Tensor, op: str, group: Any, route: Route) -> Tensor:
+    """Row ``i`` of the reduced (size, ...) tensor at rank ``i``."""
+    transport.check(op, x.dtype)
+    chosen = current(group)
+    if not x.shape or x.shape[0] != chosen.size:
+        raise ValueError(
+            f"reduce_scatter takes one row a rank: expected a first dimension of {chosen.size}, "
+            f"got shape {list(x.shape)}"
+        )
+    return wrap(_record(REDUCE_SCATTER, "reduce_scatter", x.node, chosen, route, op=op))
+
+
+# --- from one rank to another
+
+
+def _token_vjp(g: Node, out: Node, x: Node, to: int, tag: int, group: Group, route: Route) -> Node:
+    value = run("receive", x, group, route, source=to, **_tagged(group, x, route, tag))
+    return _with_value(value, x)
+
+
+def _received_vjp(
+    g: Node, out: Node, x: Node, source: int, tag: int, group: Group, route: Route
+) -> Node:
+    run("send", g, group, route, to=source, **_tagged(group, g, route, tag))
+    return g * 0.0
+
+
+def _with_value(value: Any, like: Node) -> Node:
+    from cupola.ir.source import buffer
+
+    return buffer(value, like.dtype, like.device)
+
+
+def _tagged(group: Group, node: Node, route: Route, tag: int) -> dict[str, int]:
+    """NCCL's messages have no tags: they are matched in order."""
+    return {} if _nccl_of(group, node, route) is not None else {"tag": tag}
+
+
+SEND = _collective("send", (_token_vjp,))
+RECEIVE = _collective("receive", (_received_vjp,))
+
+
+def send(x: Tensor, to: int, tag: int, group: Any, route: Route) -> Tensor:
+    """Sends a tensor; the result is a zero through which its gradient comes back."""
+    chosen = current(group)
+    to = chosen.number_of(to)
+    node = x.node
+    run("send", node, chosen, route, to=to, **_tagged(chosen, node, route, tag))
+    zero = engine.backend(node.device.type).empty((), node.dtype, node.device.index or 0)
+    zero[...] = 0
+    return _endpoint(SEND, node, zero, {"to": to, "tag": tag, "group": chosen, "route": route})
+
+
+def receive(like: Tensor, source: int, tag: int, group: Any, route: Route) -> Tensor:
+    """A tensor of the shape and dtype of ``like``, which a gradient passes on to the sender."""
+    chosen = current(group)
+    source = chosen.number_of(source)
+    node = like.node
+    value = run("receive", node, chosen, route, source=source, **_tagged(chosen, node, route, tag))
+    attrs = {"source": source, "tag": tag, "group": chosen, "route": route}
+    return _endpoint(RECEIVE, node, value, attrs)
+
+
+def _endpoint(op: Primitive, node: Node, value: Any, attrs: dict[str, Any]) -> Tensor:
+    grad = node.requires_grad and mode.grad
+    srcs = (node,) if grad else ()
+    out = Node(op, srcs, attrs, tuple(value.shape), node.dtype, node.device, value, grad)
+    pending.count += 1
+    out.serial = pending.count
+    return wrap(out)
+
+
+def barrier(group: Any = None) -> None:
+    """Waits until every rank of the group has come here."""
+    chosen = current(group)
+    if chosen.rank < 0:
+        return
+    with watch.collective("barrier", chosen, (), None, {}):
+        if debug():
+            compare("barrier", chosen, None, {})
+        chosen.transport.barrier()
+
+
+__all__ = [
+    "all_gather",
+    "all_reduce",
+    "barrier",
+    "broadcast",
+    "movement",
+    "receive",
+    "reduce",
+    "reduce_scatter",
+    "run",
+    "send",
+]

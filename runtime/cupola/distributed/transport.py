@@ -1,0 +1,224 @@
+"""Collectives on arrays in host memory: MPI's, and those of a process that is alone.
+
+Arrays are NumPy arrays; each method returns a new array. ``op`` is a name of ``OPS``. Half types,
+which MPI does not know, travel as float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+OPS = ("add", "mean", "max", "min", "prod", "band", "bor", "bxor")
+
+
+def check(op: str, dtype: Any) -> None:
+    """Raises what is wrong about reducing this dtype with ``op``.
+
+    Raises:
+        ValueError: there is no such operator.
+        TypeError: it is not defined for the dtype.
+    """
+    if op not in OPS:
+        raise ValueError(f"op={op!r} is not a reduction; choose one of {', '.join(OPS)}")
+    whole, is_complex = dtype.category < 2, dtype.category > 2
+    if op == "mean" and whole:
+        raise TypeError(f"op='mean' needs floating-point values, not {dtype}; cast them first")
+    if op in ("max", "min") and is_complex:
+        raise TypeError(f"op={op!r} is not defined for complex values")
+    if op[0] == "b" and not whole:
+        raise TypeError(f"op={op!r} needs integers or bool, not {dtype}")
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """A C-contiguous array of a type that MPI knows."""
+    if array.dtype.kind == "V" or array.dtype.name in ("bfloat16", "float16"):
+        array = array.astype(np.float32)
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+class Solo:
+    """A group of one: nothing travels."""
+
+    def reduce_in_place(self, buffer: np.ndarray, op: str) -> None:
+        """Reduces ``buffer`` over the group, in place."""
+
+    def all_reduce(self, array: np.ndarray, op: str) -> np.ndarray:
+        return array.copy()
+
+    def reduce(self, array: np.ndarray, op: str, root: int) -> np.ndarray:
+        return array.copy()
+
+    def broadcast(self, array: np.ndarray, root: int) -> np.ndarray:
+        return array.copy()
+
+    def all_gather(self, array: np.ndarray) -> np.ndarray:
+        return array[None].copy()
+
+    def gather(self, array: np.ndarray, root: int) -> np.ndarray | None:
+        return array[None].copy()
+
+    def scatter(self, array: np.ndarray | None, like: np.ndarray, root: int) -> np.ndarray:
+        assert array is not None
+        return array[0].copy()
+
+    def reduce_scatter(self, array: np.ndarray, op: str) -> np.ndarray:
+        return array[0].copy()
+
+    def all_to_all(self, array: np.ndarray) -> np.ndarray:
+        return array.copy()
+
+    def send(self, array: np.ndarray, to: int, tag: int = 0) -> None:
+        raise ValueError("send needs another process: start the program with mpirun -np 2")
+
+    def receive(self, like: np.ndarray, source: int, tag: int = 0) -> np.ndarray:
+        raise ValueError("recv needs another process: start the program with mpirun -np 2")
+
+    def barrier(self) -> None:
+        pass
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        return [value]
+
+    def broadcast_object(self, value: Any, root: int) -> Any:
+        return value
+
+    def scatter_objects(self, values: Any, root: int) -> Any:
+        return values[0]
+
+    def split(self, ranks: Sequence[int], own: int, tag: int) -> Any:
+        return self
+
+
+class MPITransport:
+    """MPI through mpi4py's buffer interface."""
+
+    def __init__(self, mpi: Any, comm: Any) -> None:
+        self.mpi = mpi
+        self.comm = comm
+        names = {"add": "SUM", "mean": "SUM", "max": "MAX", "min": "MIN", "prod": "PROD"}
+        names |= {"band": "BAND", "bor": "BOR", "bxor": "BXOR"}
+        self._ops = {op: getattr(mpi, name) for op, name in names.items()}
+        self._logical = {"add": mpi.LOR, "prod": mpi.LAND, "max": mpi.LOR, "min": mpi.LAND}
+        self._logical |= {"band": mpi.LAND, "bor": mpi.LOR, "bxor": mpi.LXOR}
+
+    def _op(self, op: str, array: np.ndarray) -> Any:
+        return (self._logical if array.dtype == np.bool_ else self._ops)[op]
+
+    def _finish(self, out: np.ndarray, op: str, dtype: Any) -> np.ndarray:
+        if op == "mean":
+            out /= self.comm.size
+        return out if out.dtype == dtype else out.astype(dtype)
+
+    def reduce_in_place(self, buffer: np.ndarray, op: str) -> None:
+        """Reduces a contiguous ``buffer`` of a type that MPI knows, in place."""
+        self.comm.Allreduce(self.mpi.IN_PLACE, buffer, self._op(op, buffer))
+        if op == "mean":
+            buffer /= self.comm.size
+
+    def all_reduce(self, array: np.ndarray, op: str) -> np.ndarray:
+        sent = _wide(array)
+        out = np.empty_like(sent)
+        self.comm.Allreduce(sent, out, self._op(op, sent))
+        return self._finish(out, op, array.dtype)
+
+    def reduce(self, array: np.ndarray, op: str, root: int) -> np.ndarray:
+        """The result at ``root``, zeros elsewhere."""
+        sent = _wide(array)
+        here = self.comm.rank == root
+        out = np.empty_like(sent) if here else np.zeros_like(sent)
+        self.comm.Reduce(sent, out if here else None, self._op(op, sent), root)
+        return self._finish(out, op, array.dtype)
+
+    def broadcast(self, array: np.ndarray, root: int) -> np.ndarray:
+        out = np.ascontiguousarray(array).reshape(array.shape).copy()
+        self.comm.Bcast([out.reshape(-1).view(np.uint8), self.mpi.BYTE], root)
+        return out
+
+    def all_gather(self, array: np.ndarray) -> np.ndarray:
+        """Every rank's array, stacked along a new first dimension."""
+        sent = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        out = np.empty((self.comm.size, *array.shape), array.dtype)
+        self.comm.Allgather([sent, self.mpi.BYTE], [out.reshape(-1).view(np.uint8), self.mpi.BYTE])
+        return out
+
+    def gather(self, array: np.ndarray, root: int) -> np.ndarray | None:
+        sent = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        out = None
+        if self.comm.rank == root:
+            out = np.empty((self.comm.size, *array.shape), array.dtype)
+        space = None if out is None else [out.reshape(-1).view(np.uint8), self.mpi.BYTE]
+        self.comm.Gather([sent, self.mpi.BYTE], space, root)
+        return out
+
+    def scatter(self, array: np.ndarray | None, like: np.ndarray, root: int) -> np.ndarray:
+        """Row ``i`` of the root's array at rank ``i``."""
+        out = np.empty(like.shape, like.dtype)
+        sent = None
+        if array is not None:
+            sent = [np.ascontiguousarray(array).reshape(-1).view(np.uint8), self.mpi.BYTE]
+        self.comm.Scatter(sent, [out.reshape(-1).view(np.uint8), self.mpi.BYTE], root)
+        return out
+
+    def reduce_scatter(self, array: np.ndarray, op: str) -> np.ndarray:
+        """Row ``i`` of the reduced array at rank ``i``."""
+        sent = _wide(array)
+        out = np.empty(sent.shape[1:], sent.dtype)
+        self.comm.Reduce_scatter_block(sent, out, self._op(op, sent))
+        return self._finish(out, op, array.dtype)
+
+    def all_to_all(self, array: np.ndarray) -> np.ndarray:
+        """Row ``j`` of rank ``i`` becomes row ``i`` of rank ``j``."""
+        sent = np.ascontiguousarray(array)
+        out = np.empty_like(sent)
+        pair = [[a.reshape(-1).view(np.uint8), self.mpi.BYTE] for a in (sent, out)]
+        self.comm.Alltoall(*pair)
+        return out
+
+    def send(self, array: np.ndarray, to: int, tag: int = 0) -> None:
+        self.comm.Send([self._bytes(array), self.mpi.BYTE], to, tag)
+
+    def receive(self, like: np.ndarray, source: int, tag: int = 0) -> np.ndarray:
+        out = np.empty(like.shape, like.dtype)
+        self.comm.Recv([self._bytes(out), self.mpi.BYTE], self._source(source), tag)
+        return out
+
+    def start_send(self, array: np.ndarray, to: int, tag: int = 0) -> Any:
+        """A request; the array must stay unchanged until it is complete."""
+        return self.comm.Isend([self._bytes(array), self.mpi.BYTE], to, tag)
+
+    def start_receive(self, out: np.ndarray, source: int, tag: int = 0) -> Any:
+        """A request that fills ``out``."""
+        return self.comm.Irecv([self._bytes(out), self.mpi.BYTE], self._source(source), tag)
+
+    def _source(self, source: int) -> int:
+        return self.mpi.ANY_SOURCE if source < 0 else source
+
+    @staticmethod
+    def _bytes(array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+    def barrier(self) -> None:
+        self.comm.Barrier()
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        return self.comm.allgather(value)
+
+    def broadcast_object(self, value: Any, root: int) -> Any:
+        return self.comm.bcast(value, root)
+
+    def scatter_objects(self, values: Any, root: int) -> Any:
+        return self.comm.scatter(values, root)
+
+    def abort(self, code: int) -> None:
+        """Ends all processes of the job."""
+        self.mpi.COMM_WORLD.Abort(code)
+
+    def split(self, ranks: Sequence[int], own: int, tag: int) -> Any:
+        """The transport of a subgroup; None for processes outside of it."""
+        if own not in ranks:
+            return None
+        group = self.comm.Get_group().Incl(list(ranks))
+        return MPITransport(self.mpi, self.comm.Create_group(group, tag))
