@@ -7,6 +7,7 @@ from typing import Any
 
 from cupola.io.safetensors import load, load_file, save, save_file
 from cupola.nn import Module
+from cupola.tensor import Tensor
 
 
 def save_model(
@@ -53,4 +54,25 @@ def load_model(
     return missing, list(result.unexpected_keys)
 
 
-__all__ = ["load", "load_file", "load_model", "save", "save_file", "save_model"]
+def storage_ptr(tensor: Tensor) -> int:
+    """The address of the memory that a tensor and its views share."""
+    root = tensor if tensor._base is None else tensor._base
+    return int(root.data_ptr())
+
+
+def storage_size(tensor: Tensor) -> int:
+    """The size of that memory, in bytes."""
+    root = tensor if tensor._base is None else tensor._base
+    return int(root.numel() * root.element_size())
+
+
+__all__ = [
+    "load",
+    "load_file",
+    "load_model",
+    "save",
+    "save_file",
+    "save_model",
+    "storage_ptr",
+    "storage_size",
+]

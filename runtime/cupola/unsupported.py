@@ -4,10 +4,14 @@ and raise when called.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
 import importlib.abc
 import importlib.machinery
 import sys
 import types
+from importlib import resources
 from typing import Any
 
 from cupola.errors import UnsupportedError
@@ -83,10 +87,16 @@ def lookup(namespace: str, name: str) -> Any:
     """
     if name in _WHY:
         return placeholder(f"{namespace}.{name}", _WHY[name])
-    raise AttributeError(f"module '{namespace}' has no attribute '{name}'")
+    if name.startswith("__"):
+        raise AttributeError(f"module '{namespace}' has no attribute '{name}'")
+    return _listed(namespace, name)
 
 
-# Modules that import, and whose names raise when they are called.
+_COMPILER = "graphs of Python code belong to PyTorch's compiler; call the module itself"
+_SHARDING = "cupola distributes data-parallel training only; use DistributedDataParallel"
+_TOOL = "a tool for PyTorch's own developers and formats"
+
+# Trees of modules in which every name imports, and raises when it is called.
 MODULES = {
     name: _WHY[name]
     for name in (
@@ -101,32 +111,158 @@ MODULES = {
         "package",
         "nested",
     )
-} | {"_C": "PyTorch's compiled core has no counterpart"}
+} | {
+    "_C": "PyTorch's compiled core has no counterpart",
+    "_export": _COMPILER,
+    "_functorch": _COMPILER,
+    "_higher_order_ops": _COMPILER,
+    "_subclasses": _COMPILER,
+    "_refs": _COMPILER,
+    "_prims": _COMPILER,
+    "_decomp": _COMPILER,
+    "_lazy": _COMPILER,
+    "_numpy": _TOOL,
+    "utils._sympy": _COMPILER,
+    "distributed.tensor": _SHARDING,
+    "distributed._tensor": _SHARDING,
+    "distributed.fsdp": _SHARDING,
+    "distributed.checkpoint": _SHARDING,
+    "distributed.pipelining": _SHARDING,
+    "distributed.elastic": _SHARDING,
+    "distributed.rpc": _SHARDING,
+    "distributed._composable": _SHARDING,
+    "distributed._shard": _SHARDING,
+    "testing._internal": _TOOL,
+    "utils.benchmark": _TOOL,
+    "utils.bottleneck": _TOOL,
+    "utils.viz": _TOOL,
+    "utils.hipify": _TOOL,
+}
+NOT_YET = "not implemented yet"
+# Devices that cupola does not run on: asking whether they are there is no error.
+ABSENT = {"xpu", "mps", "mtia"}
+ANSWERS = {"is_available": False, "is_built": False, "is_initialized": False, "device_count": 0}
+
+
+@functools.cache
+def _torch_names() -> dict[str, dict[str, str]]:
+    """The names of each of torch's modules, each with the module that shows it to the public."""
+    text = resources.files("cupola").joinpath("torch_names.txt").read_text(encoding="utf-8")
+    found: dict[str, dict[str, str]] = {}
+    names: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith(" "):
+            names.update(word.partition("=")[::2] for word in line.split())
+        elif not line.startswith("#"):
+            names = found.setdefault(line, {})
+    return found
+
+
+@functools.cache
+def _packages() -> frozenset[str]:
+    """Torch's modules that have modules inside."""
+    return frozenset(name.rpartition(".")[0] for name in _torch_names())
+
+
+def _open(fullname: str) -> str | None:
+    """Why a module of an unsupported tree is not there; None if it belongs to no such tree."""
+    rest = fullname.removeprefix("cupola.")
+    while rest:
+        if rest in MODULES:
+            return MODULES[rest]
+        rest = rest.rpartition(".")[0]
+    return None
 
 
 class _Module(types.ModuleType):
-    """A module of an unsupported namespace."""
+    """A module that PyTorch has and cupola has not."""
 
     reason: str
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        absent = self.__name__.removeprefix("cupola.") in ABSENT
+        if absent and name in ANSWERS:
+            return lambda *args, **kwargs: ANSWERS[name]
+        if _open(self.__name__) is None:
+            return _listed(self.__name__, name)
         return placeholder(f"{self.__name__}.{name}", self.reason)
 
 
+def _listed(module: str, name: str) -> Any:
+    """A name that torch's module of this name has: a module of its own, or a placeholder.
+
+    Raises:
+        AttributeError: torch's module has no such name either.
+    """
+    theirs = "torch" + module.removeprefix("cupola")
+    if f"{theirs}.{name}" in _torch_names() or _open(f"{module}.{name}") is not None:
+        with contextlib.suppress(ModuleNotFoundError):  # its parent may be a plain module here
+            return importlib.import_module(f"{module}.{name}")
+    home = _torch_names().get(theirs, {}).get(name)
+    if home is None:
+        raise AttributeError(f"module '{module}' has no attribute '{name}'")
+    if home:
+        return getattr(importlib.import_module("cupola" + home.removeprefix("torch")), name)
+    return placeholder(f"{module}.{name}", NOT_YET)
+
+
+class _Loader(importlib.abc.Loader):
+    """Runs a module of cupola, then gives it the names that its original has besides."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+
+    def create_module(self, spec: Any) -> Any:
+        return self.real.create_module(spec)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        self.real.exec_module(module)
+        module.__spec__.loader = module.__loader__ = self.real  # type: ignore[union-attr]
+        _complete(module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+def _complete(module: types.ModuleType) -> None:
+    """Lets a module answer for the names that torch's has and it has not."""
+    own = vars(module).get("__getattr__")
+
+    def __getattr__(name: str) -> Any:
+        if own is not None:
+            try:
+                return own(name)
+            except AttributeError:
+                pass
+        if name.startswith("__"):
+            raise AttributeError(f"module '{module.__name__}' has no attribute '{name}'")
+        return _listed(module.__name__, name)
+
+    module.__getattr__ = __getattr__  # type: ignore[method-assign]
+
+
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Makes unsupported modules importable, sub-modules included."""
+    """Finds cupola's modules, and stands in for those that only torch has."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        parts = fullname.split(".")
-        if len(parts) < 2 or parts[0] != "cupola" or parts[1] not in MODULES:
+        if not fullname.startswith("cupola."):
+            return None
+        real = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if real is not None:
+            if real.loader is not None:
+                real.loader = _Loader(real.loader)
+            if real.submodule_search_locations is None and "torch" + fullname[6:] in _packages():
+                real.submodule_search_locations = []  # a package there, one file here
+            return real
+        if _open(fullname) is None and "torch" + fullname[6:] not in _torch_names():
             return None
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: Any) -> types.ModuleType:
         module = _Module(spec.name)
-        module.reason = MODULES[spec.name.split(".")[1]]
+        module.reason = _open(spec.name) or NOT_YET
         return module
 
     def exec_module(self, module: types.ModuleType) -> None:
@@ -134,6 +270,12 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def install() -> None:
-    """Puts the finder behind Python's own, once."""
-    if not any(isinstance(f, _Finder) for f in sys.meta_path):
-        sys.meta_path.append(_Finder())
+    """Puts the finder before Python's own, once, and completes what is loaded already."""
+    if any(isinstance(f, _Finder) for f in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Finder())
+    for name, module in list(sys.modules.items()):
+        if name.startswith("cupola.") and not isinstance(module, _Module):
+            _complete(module)
+            if not hasattr(module, "__path__") and "torch" + name[6:] in _packages():
+                module.__path__ = []

@@ -48,14 +48,15 @@ def parser() -> argparse.ArgumentParser:
 def _convert(commands) -> None:
     command = commands.add_parser(
         "convert",
-        help="rewrite Python sources that use torch",
+        help="rewrite a repository that uses torch",
         description=(
-            "Rewrites every Python file below PATH that uses torch. Nothing is written before"
+            "Rewrites every Python file, notebook and list of requirements below PATH that uses"
+            " torch. Nothing is written before"
             " all of it has been planned and checked; the originals are kept in PATH/.cupola,"
             " and `cupola revert PATH` restores them."
         ),
     )
-    command.add_argument("paths", nargs="+", metavar="PATH", help="a folder or a Python file")
+    command.add_argument("paths", nargs="+", metavar="PATH", help="a folder or a file")
     mode = command.add_argument_group("modes")
     mode.add_argument("--diff", action="store_true", help="print the changes; write nothing")
     mode.add_argument(
@@ -80,6 +81,9 @@ def _convert(commands) -> None:
         default=[],
         metavar="GLOB",
         help="leave these as they are (repeatable)",
+    )
+    what.add_argument(
+        "--docs", action="store_true", help="convert the examples in Markdown files too"
     )
     report = command.add_argument_group("report")
     report.add_argument(

@@ -74,7 +74,7 @@ def _trees(args: argparse.Namespace) -> list[Tree]:
     top = [p for p in real if not any(o != p and o.is_dir() and p.is_relative_to(o) for o in real)]
     trees: dict[Path, Tree] = {}
     for path in top:
-        tree = discover(path, args.only, args.exclude, args.force)
+        tree = discover(path, args.only, args.exclude, args.force, args.docs)
         known = trees.setdefault(tree.root, tree)
         if known is not tree:
             known.files += [f for f in tree.files if f not in known.files]

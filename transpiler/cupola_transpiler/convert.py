@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import libcst as cst
 
@@ -71,8 +72,57 @@ def resolve(path: str, text: str, link: Link) -> Module:
     return Module(path, text, parse(text), load(), link)
 
 
+class Piece(NamedTuple):
+    """Characters start:end of the text become `text`, by a rule."""
+
+    start: int
+    end: int
+    text: str
+    rule: str
+
+
+class Remark(NamedTuple):
+    """A finding of a rule, at a character of the text."""
+
+    start: int
+    rule: str
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """What the rules say about one file, before anything is done about it."""
+
+    pieces: tuple[Piece, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    facts: Facts = field(default_factory=Facts)
+    needs: frozenset[Local] = frozenset()
+
+
 def convert(path: str, text: str, link: Link) -> Result:
     """Applies every rule to one file. Raises ConvertError if it has to be left alone."""
+    result = finish(text, rewrite(path, text, link))
+    if result.text != text:
+        check_parses(path, text, result.text)
+    return result
+
+
+def finish(text: str, found: Rewrite) -> Result:
+    """The text with its pieces replaced, and the report of it."""
+    pieces = sorted(found.pieces)
+    changes = tuple(
+        Change(*_line(text, p.start), p.rule, text[p.start : p.end], p.text) for p in pieces
+    )
+    notes = tuple(
+        Note(*_line(text, start), rule, f.level, f.name, f.reason, f.suggestion)
+        for start, rule, f in sorted(found.remarks, key=lambda remark: remark.start)
+    )
+    changed = splice(text, [piece[:3] for piece in pieces]) if pieces else text
+    return Result(changed, changes, notes, found.facts, found.needs)
+
+
+def rewrite(path: str, text: str, link: Link) -> Rewrite:
+    """Asks every rule about one Python source. Raises ConvertError if that cannot be done."""
     module = resolve(path, text, link)
     edits: list[tuple[Edit, str]] = []
     findings: list[tuple[Finding, str]] = []
@@ -94,23 +144,13 @@ def convert(path: str, text: str, link: Link) -> Result:
         f for f in findings if f[0].level != "note" or id(f[0].anchor.node) not in rewritten
     ]
     if not edits and not findings and not imports:
-        return Result(text, facts=facts, needs=needs)
+        return Rewrite((), (), facts, needs)
     places = _places(module, edits, findings)
-    pieces = sorted({(*_at(e.anchor, places), e.text, code) for e, code in edits})
+    pieces = {Piece(*_at(e.anchor, places), e.text, code) for e, code in edits}
     if edits:
-        pieces += [_import_piece(module, statement, code) for statement, code in imports.items()]
-    pieces.sort()
-    notes = tuple(
-        Note(*_line(text, _at(f.anchor, places)[0]), code, f.level, f.name, f.reason, f.suggestion)
-        for f, code in sorted(findings, key=lambda item: _at(item[0].anchor, places))
-    )
-    changed = splice(text, [piece[:3] for piece in pieces])
-    changes = tuple(
-        Change(*_line(text, start), code, text[start:end], new) for start, end, new, code in pieces
-    )
-    if changed != text:
-        check_parses(path, text, changed)
-    return Result(changed, changes, notes, facts, needs)
+        pieces |= {_import_piece(module, statement, code) for statement, code in imports.items()}
+    remarks = [Remark(_at(f.anchor, places)[0], code, f) for f, code in findings]
+    return Rewrite(tuple(sorted(pieces)), tuple(remarks), facts, needs)
 
 
 def _kept(edit: Edit, text: str) -> Finding:
@@ -157,7 +197,7 @@ def splice(text: str, pieces: list[tuple[int, int, str]]) -> str:
     return "".join((*parts, text[last:]))
 
 
-def _import_piece(module: Module, statement: str, code: str) -> tuple[int, int, str, str]:
+def _import_piece(module: Module, statement: str, code: str) -> Piece:
     """A new import, after the docstring and `__future__` and before any other statement."""
     tree = module.tree
     at = sum(len(tree.code_for_node(line)) for line in tree.header)
@@ -166,7 +206,7 @@ def _import_piece(module: Module, statement: str, code: str) -> tuple[int, int, 
             at += sum(len(tree.code_for_node(above)) for above in line.leading_lines)
             break
         at += len(tree.code_for_node(line))
-    return at, at, statement + tree.default_newline, code
+    return Piece(at, at, statement + tree.default_newline, code)
 
 
 def _stays_first(node: cst.CSTNode, index: int) -> bool:

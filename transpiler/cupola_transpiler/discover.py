@@ -1,4 +1,4 @@
-"""Finds the Python files below a path, and those that must not be touched, with the reason."""
+"""Finds the files below a path that can be converted, and those that must stay, with the reason."""
 
 import fnmatch
 import os
@@ -6,6 +6,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from cupola_transpiler import formats
 
 SUFFIXES = (".py", ".pyi")
 SKIPPED_FOLDERS = frozenset(
@@ -18,9 +20,10 @@ READ_ONLY = "is read-only"
 
 @dataclass
 class Tree:
-    """The Python files of a tree: paths relative to its root, with `/`.
+    """The files of a tree: paths relative to its root, with `/`.
 
-    files: all of them. chosen: those to convert. refused: those that must stay, with the reason.
+    files: its Python sources. chosen: what is to be converted, files of other formats (notebooks,
+    requirements, ...) among it. refused: what must stay, with the reason.
     """
 
     root: Path
@@ -30,21 +33,26 @@ class Tree:
 
 
 def discover(
-    path: Path, only: Sequence[str] = (), exclude: Sequence[str] = (), force: bool = False
+    path: Path,
+    only: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    force: bool = False,
+    docs: bool = False,
 ) -> Tree:
     """The tree at a folder, or the one file at `path` with its folder as the root.
 
     only, exclude: glob patterns on relative paths or on their last part.
     force: a file is read-only only if it cannot be written, whatever its mode says.
+    docs: documentation is converted too.
     """
     path = Path(os.path.realpath(path))
     if path.is_file():
-        tree = Tree(path.parent, [path.name])
         names = [path.name]
+        tree = Tree(path.parent, [n for n in names if formats.find(n) is None])
     else:
         tree = Tree(path)
-        names = sorted(_names(tree))
-        tree.files = [n for n in names if n not in tree.refused]
+        names = sorted(_names(tree, docs))
+        tree.files = [n for n in names if n not in tree.refused and formats.find(n) is None]
     for name in names:
         if (only and not _matches(name, only)) or _matches(name, exclude):
             tree.refused.pop(name, None)
@@ -64,7 +72,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     )
 
 
-def _names(tree: Tree) -> Iterator[str]:
+def _names(tree: Tree, docs: bool) -> Iterator[str]:
     for folder, folders, files in os.walk(tree.root):
         here = Path(folder)
         keep = []
@@ -82,9 +90,10 @@ def _names(tree: Tree) -> Iterator[str]:
         folders[:] = keep
         for name in files:
             file = here / name
-            if not name.endswith(SUFFIXES) and not _is_script(file):
-                continue
             relative = file.relative_to(tree.root).as_posix()
+            known = name.endswith(SUFFIXES) or formats.find(relative, docs) is not None
+            if not known and not _is_script(file):
+                continue
             if file.is_symlink():
                 if not _within(file, tree.root):
                     tree.refused[relative] = OUTSIDE

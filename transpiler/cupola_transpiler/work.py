@@ -13,6 +13,7 @@ from pathlib import Path
 
 import libcst
 
+from cupola_transpiler import formats
 from cupola_transpiler.convert import Change, ConvertError, Note, convert, mentions
 from cupola_transpiler.deep import deep
 from cupola_transpiler.journal import digest
@@ -63,6 +64,11 @@ def _convert_file(root: Path, path: str, link: Link) -> FileResult:
         return result
     result.mentions, result.lines = mentions(data), data.count(b"\n")
     result.before = digest(data)
+    kind = formats.find(path)
+    if kind is not None:
+        if result.mentions:
+            _convert_document(result, kind, data, link)
+        return result
     try:
         if not result.mentions:
             if not data.isascii():
@@ -86,6 +92,26 @@ def _convert_file(root: Path, path: str, link: Link) -> FileResult:
         if os.environ.get("CUPOLA_DEBUG"):
             raise
     return result
+
+
+def _convert_document(result: FileResult, kind: formats.Format, data: bytes, link: Link) -> None:
+    """A notebook, a list of requirements, ...: always UTF-8."""
+    try:
+        text = data.decode("utf-8")
+        done = kind.convert(result.path, text, Link(link.layout))
+        result.changes, result.notes = done.changes, done.notes
+        if done.text != text:
+            result.after = done.text.encode("utf-8")
+    except UnicodeDecodeError as error:
+        result.problem = f"cannot be decoded: {error}"
+    except ConvertError as error:
+        result.problem = str(error)
+    except RecursionError:
+        result.problem = "is nested too deeply to be read"
+    except Exception as error:  # as for Python sources
+        result.problem = f"cupola failed on it ({type(error).__name__}: {error})"
+        if os.environ.get("CUPOLA_DEBUG"):
+            raise
 
 
 def _check_stable(result: FileResult, path: str, text: str, link: Link) -> None:

@@ -16,15 +16,84 @@ class NodeDef(NamedTuple):
 
     flatten: Callable[[Any], tuple[list[Any], Any]]
     unflatten: Callable[[list[Any], Any], Any]
+    flatten_with_keys: Callable[[Any], tuple[list[Any], Any]] | None = None
 
 
-def _dict(d: Any) -> tuple[list[Any], Any]:
+@dataclass(frozen=True)
+class MappingKey:
+    """The step into a mapping, on the path to a leaf."""
+
+    key: Any
+
+    def __str__(self) -> str:
+        return f"[{self.key!r}]"
+
+    def get(self, mapping: Any) -> Any:
+        """What lies there."""
+        return mapping[self.key]
+
+
+@dataclass(frozen=True)
+class SequenceKey:
+    """The step into a sequence, on the path to a leaf."""
+
+    idx: int
+
+    def __str__(self) -> str:
+        return f"[{self.idx!r}]"
+
+    def get(self, sequence: Any) -> Any:
+        """What lies there."""
+        return sequence[self.idx]
+
+
+@dataclass(frozen=True)
+class GetAttrKey:
+    """The step into an object by an attribute, on the path to a leaf."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f".{self.name}"
+
+    def get(self, obj: Any) -> Any:
+        """What lies there."""
+        return getattr(obj, self.name)
+
+
+def keystr(kp: tuple[Any, ...]) -> str:
+    """A path to a leaf as text."""
+    return "".join(map(str, kp))
+
+
+def _dict_flatten(d: Any) -> tuple[list[Any], Any]:
     return list(d.values()), list(d.keys())
 
 
+def _dict_flatten_with_keys(d: Any) -> tuple[list[tuple[Any, Any]], Any]:
+    values, context = _dict_flatten(d)
+    return [(MappingKey(k), v) for k, v in zip(context, values, strict=True)], context
+
+
+def _dict_unflatten(values: Any, context: Any) -> dict[Any, Any]:
+    return dict(zip(context, values, strict=True))
+
+
+def _list_flatten(d: list[Any]) -> tuple[list[Any], Any]:
+    return d, None
+
+
+def _list_flatten_with_keys(d: list[Any]) -> tuple[list[tuple[Any, Any]], Any]:
+    return [(SequenceKey(i), v) for i, v in enumerate(d)], None
+
+
+def _list_unflatten(values: Any, context: Any) -> list[Any]:
+    return list(values)
+
+
 SUPPORTED_NODES: dict[Any, NodeDef] = {
-    dict: NodeDef(_dict, lambda xs, keys: dict(zip(keys, xs, strict=True))),
-    OrderedDict: NodeDef(_dict, lambda xs, keys: OrderedDict(zip(keys, xs, strict=True))),
+    dict: NodeDef(_dict_flatten, lambda xs, keys: dict(zip(keys, xs, strict=True))),
+    OrderedDict: NodeDef(_dict_flatten, lambda xs, keys: OrderedDict(zip(keys, xs, strict=True))),
     defaultdict: NodeDef(
         lambda d: (list(d.values()), (d.default_factory, list(d))),
         lambda xs, c: defaultdict(c[0], zip(c[1], xs, strict=True)),
@@ -43,7 +112,7 @@ def register_pytree_node(
     cls: Any, flatten_fn: Callable[..., Any], unflatten_fn: Callable[..., Any], **kwargs: Any
 ) -> None:
     """Teaches the functions of this module a container type."""
-    SUPPORTED_NODES[cls] = NodeDef(flatten_fn, unflatten_fn)
+    SUPPORTED_NODES[cls] = NodeDef(flatten_fn, unflatten_fn, kwargs.get("flatten_with_keys_fn"))
 
 
 _register_pytree_node = register_pytree_node
@@ -164,6 +233,31 @@ def tree_all(pred: Callable[[Any], bool], tree: Any, is_leaf: Any = None) -> boo
     return all(map(pred, tree_leaves(tree, is_leaf)))
 
 
+def _keys(tree: Any, children: list[Any]) -> list[Any]:
+    """The steps from a container to its children."""
+    node = SUPPORTED_NODES.get(type(tree))
+    if node is not None and node.flatten_with_keys is not None:
+        return [key for key, _ in node.flatten_with_keys(tree)[0]]
+    if isinstance(tree, dict):
+        return [MappingKey(k) for k in tree]
+    if _named(tree):
+        return [GetAttrKey(name) for name in tree._fields]
+    return [SequenceKey(i) for i in range(len(children))]
+
+
+def tree_map_with_path(
+    func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Any = None
+) -> Any:
+    """Applies a function to the path and the value of every leaf."""
+    pairs, spec = tree_flatten_with_path(tree, is_leaf)
+    others = [tree_leaves(r, is_leaf) for r in rests]
+    return tree_unflatten([func(path, *xs) for (path, *xs) in _beside(pairs, others)], spec)
+
+
+def _beside(pairs: list[Any], others: list[list[Any]]) -> list[tuple[Any, ...]]:
+    return [(*pair, *more) for pair, *more in zip(pairs, *others, strict=True)]
+
+
 def tree_flatten_with_path(tree: Any, is_leaf: Any = None) -> Any:
     """Leaves with the keys that lead to them, and the structure."""
     pairs: list[Any] = []
@@ -173,8 +267,7 @@ def tree_flatten_with_path(tree: Any, is_leaf: Any = None) -> Any:
         if parts is None:
             pairs.append((path, x))
             return
-        keys = list(x) if isinstance(x, dict) else range(len(parts[1]))
-        for key, child in zip(keys, parts[1], strict=True):
+        for key, child in zip(_keys(x, parts[1]), parts[1], strict=True):
             visit((*path, key), child)
 
     visit((), tree)

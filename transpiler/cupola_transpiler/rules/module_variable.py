@@ -12,6 +12,7 @@ from cupola_transpiler.syntax import argument, string_value
 HOME = "cupola_compat.names"
 _FUNCTIONS = {
     "importlib.import_module": "import_module",
+    "__import__": "import_by_name",
     "importlib.util.find_spec": "find_spec",
     "importlib.metadata.version": "version",
     "importlib_metadata.version": "version",
@@ -50,6 +51,12 @@ class ModuleVariable(Rule):
             "from importlib import import_module\nm = import_module(f'torch.{part}')\n",
             "import cupola_compat.names\nfrom importlib import import_module\n"
             "m = cupola_compat.names.import_module(f'torch.{part}')\n",
+        ),
+        (
+            "def optional(name): return __import__(name)\noptional('torch')\n",
+            "import cupola_compat.names\n"
+            "def optional(name): return cupola_compat.names.import_by_name(name)\n"
+            "optional('torch')\n",
         ),
     ]
 

@@ -1,0 +1,114 @@
+"""The modules of an installed torch and the names in them that are its own.
+
+`python tests/transpiler/enumerate_modules.py` writes them to runtime/cupola/torch_names.txt. The
+runtime makes what it does not have importable by it, so that an import succeeds exactly where it
+would with torch.
+"""
+
+import importlib
+import pkgutil
+import sys
+import textwrap
+import types
+import warnings
+from pathlib import Path
+
+LIST = Path(__file__).parents[2] / "runtime" / "cupola" / "torch_names.txt"
+# Trees whose every name is a placeholder (cupola/unsupported.py), and those that only test torch.
+OPEN = (
+    "torch._C torch._dynamo torch._inductor torch._export torch._refs torch._prims torch._decomp"
+    " torch._functorch torch._higher_order_ops torch._subclasses torch._numpy torch._lazy"
+    " torch.ao torch.export torch.fx torch.onnx torch.package torch.quantization torch.testing"
+    " torch.nested torch.distributed.tensor torch.distributed.fsdp torch.distributed.checkpoint"
+    " torch.distributed.pipelining torch.distributed.elastic torch.distributed.rpc"
+    " torch.distributed._tensor torch.distributed._composable torch.distributed._shard"
+    " torch.distributed._spmd torch.utils.benchmark torch.utils.tensorboard torch.utils.viz"
+    " torch.utils._sympy torch.utils.bottleneck torch.utils.hipify torch.sparse._triton_ops"
+    " torch.contrib torch.mtia torch.backends._nnapi torch.nativert torch.masked.maskedtensor"
+    " torch.distributed.benchmarks torch.distributed.launcher torch.distributed.examples"
+).split()
+
+
+def is_open(name: str) -> bool:
+    """Whether a module belongs to a tree that is not listed."""
+    return any(name == top or name.startswith(top + ".") for top in OPEN)
+
+
+def modules() -> list[str]:
+    """Every module of torch that imports here, outside the open trees."""
+    import torch
+
+    found, stack = ["torch"], [torch]
+    while stack:
+        package = stack.pop()
+        for info in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+            if is_open(info.name) or info.name.endswith("__main__"):
+                continue
+            try:
+                module = importlib.import_module(info.name)
+            except Exception:  # needs what is not installed here
+                continue
+            found.append(info.name)
+            if info.ispkg and hasattr(module, "__path__"):
+                stack.append(module)
+    return sorted(found)
+
+
+def homes(names: list[str]) -> dict[tuple[str, int], str]:
+    """The shortest public module that shows a function or class, by its name there and identity."""
+    found: dict[tuple[str, int], str] = {}
+    for module in sorted(names, key=lambda name: (name.count("."), name)):
+        if "._" in module:
+            continue
+        for name, value in vars(importlib.import_module(module)).items():
+            if isinstance(value, type) or callable(value):
+                found.setdefault((name, id(value)), module)
+    return found
+
+
+def own_names(name: str, public: dict[tuple[str, int], str]) -> list[str]:
+    """Names of a module that are torch's: not what it imports from the standard library.
+
+    A name that a shorter public module shows as well is followed by that module.
+    """
+    home = vars(importlib.import_module(name))
+    own = sorted(n for n, v in home.items() if not n.startswith("__") and _is_own(v))
+    found = []
+    for own_name in own:
+        shown = public.get((own_name, id(home[own_name])), name)
+        longer = shown.count(".") < name.count(".") or "._" in name
+        found.append(f"{own_name}={shown}" if shown != name and longer else own_name)
+    return found
+
+
+def _is_own(value: object) -> bool:
+    if isinstance(value, types.ModuleType):
+        return value.__name__.split(".")[0] == "torch" and not is_open(value.__name__)
+    if isinstance(value, type) or callable(value):
+        return str(getattr(value, "__module__", "")).split(".")[0] == "torch"
+    return type(value).__module__ not in ("__future__", "typing")
+
+
+def write_list() -> None:
+    """Writes the list again."""
+    lines = [
+        "# Modules of torch and their names, indented; `name=module` is the same thing as there."
+    ]
+    lines.append("# Written by tests/transpiler/enumerate_modules.py.")
+    names = modules()
+    public = homes(names)
+    for name in names:
+        lines.append(name)
+        text = " ".join(own_names(name, public))
+        lines += textwrap.wrap(
+            text, 98, initial_indent=" ", subsequent_indent=" ", break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
+    LIST.write_text("\n".join(lines) + "\n")
+    print(f"{len(lines):,} lines", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        write_list()
