@@ -119,6 +119,7 @@ __all__ = [name for name in globals() if not name.startswith("_")]
 _LATER = {
     "accelerator",
     "compiler",
+    "cpu",
     "distributions",
     "fft",
     "func",
