@@ -124,9 +124,11 @@ _LATER = {
     "fft",
     "func",
     "hub",
+    "masked",
     "multiprocessing",
     "profiler",
     "serialization",
+    "signal",
     "special",
     "testing",
 }

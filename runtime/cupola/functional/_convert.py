@@ -176,6 +176,12 @@ def operands(*xs: Any, dtype: DType | None = None) -> list[Node]:
     return [_node(x, found, shape, place) for x in xs]
 
 
+def float_operands(*xs: Any) -> list[Node]:
+    """As operands, integers and bools as the default dtype."""
+    found = result_type(*xs)
+    return operands(*xs, dtype=found if found.category >= 2 else dtypes.get_default_dtype())
+
+
 def to_float(x: Tensor) -> Node:
     """The node of a tensor, integers and bools as the default dtype."""
     node = x.node

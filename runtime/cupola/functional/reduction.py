@@ -437,11 +437,11 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     if input.dtype.category < 2:
         input = input.to(dtypes.get_default_dtype())
     dims = wrap_dims(dim, input.ndim)
-    if not dims:
+    if not dims and not input.dtype.is_complex:
         return input.clone()
     if input.numel() == 0:
         return sum(input.exp(), dim, keepdim).log()
-    top = amax(input, dims, True).detach()
+    top = amax(input.real if input.dtype.is_complex else input, dims, True).detach()
     top = where(top.abs().eq(math.inf), 0.0, top)
     out = sum(input.sub(top).exp(), dims, True).log().add(top)
     return (

@@ -440,7 +440,16 @@ lgamma = unary(
 
 
 def _digamma_reference(xp: Any, x: Any) -> Any:
-    out = _special_function(xp, "digamma")(x)
+    """Reflected at 0 in the operand's own precision, as PyTorch does: near the negative zeros the
+    digits that this loses are its digits.
+    """
+    digamma_of = _special_function(xp, "digamma")
+    below = x < 0
+    fraction = (x - xp.trunc(x)).astype(xp.float64)
+    cotangent = np.pi / xp.tan(np.pi * xp.where(below, fraction, 0.5))
+    out = digamma_of(xp.where(below, 1 - x, x))
+    out = xp.where(below, out.astype(xp.float64) - cotangent, out)
+    out = xp.where(below & (fraction == 0), xp.nan, out)
     return xp.where(x == 0, xp.copysign(xp.asarray(np.inf, x.dtype), -x), out).astype(x.dtype)
 
 
@@ -451,11 +460,22 @@ def _polygamma_infer(x: Node, n: int) -> Any:
     return x.shape, x.dtype
 
 
+def _polygamma_reference(xp: Any, x: Any, n: int) -> Any:
+    """Order 1 is reflected at one half in the operand's own precision: see digamma."""
+    polygamma_of = _special_function(xp, "polygamma")
+    if n != 1:
+        return polygamma_of(n, x).astype(x.dtype)
+    below = x < 0.5
+    sine = xp.sin(xp.asarray(np.pi, x.dtype) * xp.where(below, x, 0.5))
+    out = polygamma_of(1, xp.where(below, 1 - x, x))
+    return xp.where(below, np.pi**2 / (sine * sine) - out, out).astype(x.dtype)
+
+
 polygamma = Primitive(
     "polygamma",
     "elementwise",
     _polygamma_infer,
-    computed_in_float32(lambda xp, x, n: _special_function(xp, "polygamma")(n, x).astype(x.dtype)),
+    computed_in_float32(_polygamma_reference),
     (lambda g, y, x, n: g * polygamma(x, n=n + 1),),
 ).register()
 
