@@ -6,6 +6,9 @@ This file only re-exports. Functions come from ``functional`` (one declaration e
 
 from math import e, inf, nan, pi
 
+# First: under mpirun it sets what the libraries below read when they are loaded.
+import cupola.distributed as distributed  # isort: skip
+
 from cupola import autograd, backends, cuda, functional, jit, random, version
 from cupola import unsupported as _unsupported
 from cupola.autograd import (
@@ -15,6 +18,7 @@ from cupola.autograd import (
     no_grad,
     set_grad_enabled,
 )
+from cupola.code import CompileError, code
 from cupola.dtypes import (
     bfloat16,
     bool,
@@ -77,7 +81,6 @@ for _name, _type in _legacy.CUDA.items():
 
 from cupola import (  # noqa: E402
     amp,
-    distributed,
     interop,
     linalg,
     nn,
@@ -97,6 +100,14 @@ from cupola.amp.state import (  # noqa: E402
     set_autocast_cache_enabled,
     set_autocast_dtype,
     set_autocast_enabled,
+)
+from cupola.distributed.operators import (  # noqa: E402
+    mpi_all_reduce,
+    mpi_broadcast,
+    mpi_reduce,
+    nccl_all_reduce,
+    nccl_broadcast,
+    nccl_reduce,
 )
 from cupola.threads import (  # noqa: E402
     get_default_device,
@@ -125,6 +136,7 @@ _LATER = {
     "func",
     "hub",
     "masked",
+    "mpi",
     "multiprocessing",
     "profiler",
     "serialization",
@@ -145,3 +157,6 @@ def __getattr__(name: str):  # type: ignore[no-untyped-def]
 
         return importlib.import_module(f"cupola.{name}")
     return lookup("cupola", name)
+
+
+distributed.start()
