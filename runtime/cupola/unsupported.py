@@ -9,6 +9,7 @@ import functools
 import importlib
 import importlib.abc
 import importlib.machinery
+import inspect
 import sys
 import types
 from importlib import resources
@@ -64,14 +65,32 @@ class _Unsupported(type):
     """Metaclass: a class that nothing is an instance of, whose call is an error."""
 
     reason: str
+    is_result = False  # of a call, put off while a module is being imported
+
+    def __bool__(cls) -> bool:
+        # An object of a class is true; what a function would have said is not known.
+        if cls.is_result and not cls.__name__.rpartition(".")[2][:1].isupper():
+            raise UnsupportedError(cls.__name__, cls.reason)
+        return True
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if _is_being_imported(sys._getframe(1)):
+            # A decorator or a constant of a module: it fails when it is used.
+            return _Unsupported(cls.__name__, (), {"reason": cls.reason, "is_result": True})
         raise UnsupportedError(cls.__name__, cls.reason)
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         return placeholder(f"{cls.__name__}.{name}", cls.reason)
+
+
+def _is_being_imported(frame: types.FrameType) -> bool:
+    """Whether a frame runs code of a module, not of the program itself, that is not loaded yet."""
+    if getattr(frame.f_globals.get("__spec__"), "_initializing", False):
+        return True
+    in_function = frame.f_code.co_flags & inspect.CO_OPTIMIZED
+    return not in_function and frame.f_globals.get("__name__") != "__main__"
 
 
 def placeholder(name: str, reason: str) -> Any:

@@ -1,6 +1,7 @@
 """Names that are not supported import and pass isinstance as False; calling them is the error."""
 
 import importlib
+import types
 
 import pytest
 
@@ -28,3 +29,39 @@ def test_names_that_nobody_has_are_attribute_errors():
     assert not hasattr(cupola, "no_such_name")
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("cupola.no_such_module")
+
+
+def test_a_module_that_calls_one_in_its_body_still_imports():
+    """Decorators and constants of a module must not keep the rest of it from being imported."""
+    module = types.ModuleType("somebody")
+    text = """
+import cupola
+plan = cupola.distributed.tensor.Replicate()
+
+class A:
+    @cupola._dynamo.allow_in_graph
+    def f(self): return 1
+
+def g(): return cupola.distributed.tensor.Replicate()
+"""
+    exec(text, vars(module))
+    for use in (module.g, module.plan, module.A().f):
+        with pytest.raises(cupola.UnsupportedError):
+            use()
+
+
+def test_names_of_torchs_modules_import():
+    from cupola.nn.modules.activation import ReLU
+    from cupola.serialization import DEFAULT_PROTOCOL  # noqa: F401
+    from cupola.utils.data._utils.collate import default_collate
+
+    assert ReLU is cupola.nn.ReLU
+    assert default_collate is cupola.utils.data.default_collate
+    assert not hasattr(cupola.serialization, "no_such_name")
+    with pytest.raises(ImportError):
+        from cupola.nn.modules.activation import NoSuchLayer  # noqa: F401
+
+
+def test_devices_that_are_not_there():
+    assert not cupola.xpu.is_available() and cupola.mps.device_count() == 0
+    assert cupola.cpu.is_available()
