@@ -189,3 +189,14 @@ def test_half_precision_softmax_is_rounded_once():
             half = given(x, lib).to(lib.bfloat16)
             found.append(getattr(lib.nn.functional, name)(half, dim=1))
         agree(*found, rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["silu", "mish", "hardswish", "elu", "leaky_relu", "celu"])
+def test_gradients_through_activations_in_place(name):
+    found = []
+    for lib in PAIR:
+        x = given(numbers(4, 6), lib, True)
+        y = getattr(lib.nn.functional, name)(x * 2, inplace=True)
+        y.square().sum().backward()
+        found.append([y, x.grad])
+    agree(*found)

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from cupola.dtypes import float64
 from cupola.functional._register import operator, write_into
+from cupola.ir.op import pending
 from cupola.tensor import Tensor
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
 
 
-def _finish(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
-    """``result``, written into ``input`` if the caller asked for that."""
-    return write_into(input, result) if inplace else result
+def _finish(input: Tensor, make: Callable[[], Tensor], inplace: bool) -> Tensor:
+    """What ``make`` computes from ``input``, written into it if the caller asked for that.
+
+    The write counts as made before ``make``, whose gradients keep the values that they read.
+    """
+    since = pending.count
+    return write_into(input, make(), since) if inplace else make()
 
 
 @operator(inplace=True)
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``max(x, 0)``; NaN stays NaN (torch.relu)."""
-    return _finish(input, input.masked_fill(input <= 0, 0), inplace)
+    return _finish(input, lambda: input.masked_fill(input <= 0, 0), inplace)
 
 
 @operator(method=False, inplace=True)
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """``x`` where it exceeds ``threshold``, elsewhere ``value`` (torch.threshold)."""
-    return _finish(input, input.masked_fill(input <= threshold, value), inplace)
+    return _finish(input, lambda: input.masked_fill(input <= threshold, value), inplace)
 
 
 def hardtanh(
@@ -37,7 +43,7 @@ def hardtanh(
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
     low = input.masked_fill(input <= min_val, min_val)
-    return _finish(input, low.masked_fill(input >= max_val, max_val), inplace)
+    return _finish(input, lambda: low.masked_fill(input >= max_val, max_val), inplace)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -47,7 +53,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """``x`` if positive, else ``negative_slope * x``."""
-    return _finish(input, Tensor.where(input, input > 0, input * negative_slope), inplace)
+    return _finish(input, lambda: Tensor.where(input, input > 0, input * negative_slope), inplace)
 
 
 @operator
@@ -84,24 +90,24 @@ def rrelu(
 ) -> Tensor:
     """Leaky ReLU whose slope is uniform in [lower, upper] in training, else its mean."""
     if lower > upper:
-        raise ValueError("Lower bound should be less than or equal to the upper bound")
+        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
     if not training or lower == upper:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     # PyTorch draws, in double precision, for the elements that are not positive and no others.
     drawn = (input.detach() <= 0).reshape(-1)
     count = int(drawn.sum())
     if count == 0:
-        return _finish(input, input.clone(), inplace)
+        return _finish(input, lambda: input.clone(), inplace)
     slopes = input.detach().new_empty(count, dtype=float64)
     slopes.uniform_(lower, upper, generator=generator)
     place = (drawn.long().cumsum(0) - 1).clamp(min=0)
     slope = slopes.to(input.dtype).index_select(0, place).reshape(input.shape)
-    return _finish(input, Tensor.where(input, input > 0, input * slope), inplace)
+    return _finish(input, lambda: Tensor.where(input, input > 0, input * slope), inplace)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``x`` if positive, else ``alpha * (exp(x) - 1)``."""
-    return _finish(input, _elu(input, alpha, 1.0, 1.0), inplace)
+    return _finish(input, lambda: _elu(input, alpha, 1.0, 1.0), inplace)
 
 
 def _elu(input: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
@@ -116,7 +122,7 @@ def _elu(input: Tensor, alpha: float, scale: float, input_scale: float) -> Tenso
 @operator(method=False, inplace=True)
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """Self-normalising ELU (Klambauer et al., 2017; torch.selu)."""
-    return _finish(input, _elu(input, _SELU_ALPHA, _SELU_SCALE, 1.0), inplace)
+    return _finish(input, lambda: _elu(input, _SELU_ALPHA, _SELU_SCALE, 1.0), inplace)
 
 
 @operator(method=False, inplace=True)
@@ -124,7 +130,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))`` (torch.celu)."""
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return _finish(input, _elu(input, alpha, 1.0, 1.0 / alpha), inplace)
+    return _finish(input, lambda: _elu(input, alpha, 1.0, 1.0 / alpha), inplace)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -139,12 +145,12 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * sigmoid(x)``, also called swish."""
-    return _finish(input, input * input.sigmoid(), inplace)
+    return _finish(input, lambda: input * input.sigmoid(), inplace)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * tanh(softplus(x))``."""
-    return _finish(input, input * softplus(input).tanh(), inplace)
+    return _finish(input, lambda: input * softplus(input).tanh(), inplace)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -186,12 +192,12 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """``min(max(x + 3, 0), 6) / 6``."""
-    return _finish(input, hardtanh(input + 3, 0.0, 6.0) / 6, inplace)
+    return _finish(input, lambda: hardtanh(input + 3, 0.0, 6.0) / 6, inplace)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * hardsigmoid(x)``."""
-    return _finish(input, input * (hardtanh(input + 3, 0.0, 6.0) / 6), inplace)
+    return _finish(input, lambda: input * (hardtanh(input + 3, 0.0, 6.0) / 6), inplace)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
