@@ -13,7 +13,7 @@ from cupola.code.where import Caller, Text, caller
 from cupola.dtypes import dtype as DType
 from cupola.dtypes import from_numpy_dtype
 from cupola.ir import source
-from cupola.ir.device import CPU, resolve
+from cupola.ir.device import resolve
 from cupola.ir.node import Node
 from cupola.ops.custom import code as primitive
 from cupola.tensor import Tensor, wrap
@@ -46,6 +46,7 @@ def code(
     include_dirs: Sequence[str] = (),
     flags: Sequence[str] = (),
     libraries: Sequence[str] = (),
+    cuda_flags: Sequence[str] = (),
     device: Any = None,
     debug: bool | None = None,
 ) -> Any:
@@ -73,7 +74,8 @@ def code(
         grad: a Python function ``grad(grads, inputs, outputs)`` of tuples of tensors that returns
             one gradient (or None) for each input; it is itself differentiable.
         data: numbers by name; a number that changes compiles nothing.
-        include_dirs, flags, libraries: for the compiler.
+        include_dirs: folders of headers. flags, libraries: for the C++ compiler. cuda_flags: for
+            NVRTC.
         device: where the output is made if there are no inputs.
         debug: checks every access against the bounds (by default if CUPOLA_DEBUG is set).
 
@@ -104,7 +106,8 @@ def code(
         flags = tuple(flags)
     key: Any = (
         shape, dtype, cpu_src, cuda_src, cpu_header, cuda_header, cpu_grad_src, cuda_grad_src, grad,
-        names, kinds, include_dirs, flags, libraries, debug, len(nodes), outputs is None,
+        names, kinds, include_dirs, flags, libraries, cuda_flags, debug, len(nodes),
+        outputs is None,
     )  # fmt: skip
     try:
         found = _recipes.get(key)
@@ -120,8 +123,9 @@ def code(
         if quick is not None:
             return wrap(quick[0]) if found.single else tuple(map(wrap, quick))
     made = _record(found.operator, nodes, found.shapes, numbers, device)
-    if found.quick is None and made[0].device is CPU:
-        found.quick = found.operator.stage.runner("cpu").quick(found.shapes)
+    if found.quick is None:
+        where = made[0].device
+        found.quick = found.operator.stage.runner(where.type).quick(found.shapes, where)
     return wrap(made[0]) if found.single else tuple(map(wrap, made))
 
 
@@ -291,7 +295,7 @@ def _operator(
     if found is not None:
         return found
     cpu_src, cuda_src, cpu_header, cuda_header, cpu_grad, cuda_grad, grad, names, kinds = fixed[:9]
-    include_dirs, flags, libraries, debug, count = fixed[9:14]
+    include_dirs, flags, libraries, cuda_flags, debug, count = fixed[9:15]
     called = caller()
     texts = {}
     sources = {}
@@ -308,8 +312,8 @@ def _operator(
                 sources[device] = _gradient_texts(f"{device}_grad_src", gradient, count, called)
     if not texts:
         raise ValueError("cupola.code: give cpu_src or cuda_src")
-    if any(isinstance(x, str) for x in (include_dirs, flags, libraries)):
-        raise TypeError("cupola.code: include_dirs, flags and libraries are lists of strings")
+    if any(isinstance(x, str) for x in (include_dirs, flags, libraries, cuda_flags)):
+        raise TypeError("cupola.code: include_dirs, flags, libraries and cuda_flags are lists")
     stage = Stage(
         texts,
         tuple(f"in{k}" for k in range(count)),
@@ -318,7 +322,11 @@ def _operator(
         varies,
         tuple((n, "d" if issubclass(k, float) else "q") for n, k in zip(names, kinds)),
         Options(
-            flags, tuple(map(str, include_dirs)), libraries, _DEBUG if debug is None else debug
+            flags,
+            tuple(map(str, include_dirs)),
+            libraries,
+            cuda_flags,
+            _DEBUG if debug is None else debug,
         ),
         given,
     )

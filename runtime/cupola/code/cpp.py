@@ -237,10 +237,14 @@ def _declarations(unit: Unit, names: Mapping[str, Array]) -> list[str]:
     for name, a in names.items():
         k, at = starts[a.name]
         const = "" if a.is_output else "const "
-        restrict = "__restrict__ " if a.is_output else ""
-        out.append(
-            f"{const}{name}_type* const {restrict}{name}_p = *({const}{name}_type* const*)p_[{k}];"
-        )
+        if name == a.name:
+            restrict = "__restrict__ " if a.is_output else ""
+            out.append(
+                f"{const}{name}_type* const {restrict}{name}_p = "
+                f"*({const}{name}_type* const*)p_[{k}];"
+            )
+        else:  # derived, so that the two names may be mixed
+            out.append(f"{const}{name}_type* const {name}_p = {a.name}_p;")
         out.append(f"const int {name}_dim = {a.rank};")
         for d in range(a.rank):
             out.append(f"const int64_t {name}_shape{d} = m_[{at + d}];")

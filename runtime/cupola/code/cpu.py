@@ -20,6 +20,7 @@ from cupola.code.stage import Outcome, Stage, element
 from cupola.code.where import translated
 from cupola.ir import source
 from cupola.ir.device import CPU
+from cupola.ir.device import device as Device
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.program import strides_of
@@ -77,6 +78,7 @@ class CPURunner:
         arrays: Sequence[Any],
         shapes: tuple[tuple[int, ...], ...],
         numbers: tuple[Any, ...],
+        index: int | None = None,
     ) -> tuple[Any, ...]:
         """The outputs; ``arrays`` are the inputs, then what outputs hold at the start, if given."""
         stage = self.stage
@@ -105,7 +107,7 @@ class CPURunner:
             self._raise(everything)
         return outs if sizes is None else stage.shrunk(outs, sizes.tolist(), np)
 
-    def quick(self, shapes: tuple[tuple[int, ...], ...]) -> Quick | None:
+    def quick(self, shapes: tuple[tuple[int, ...], ...], device: Device) -> Quick | None:
         """A shorter way for calls that have been seen: nodes and numbers in, nodes out, or None
         where the long way has to be taken.
         """

@@ -57,6 +57,8 @@ class Operator:
     ) -> tuple[Any, ...]:
         """Runs the source for the device that ``xp`` is the array module of."""
         device_type = "cpu" if xp.__name__ == "numpy" else "cuda"
+        if not self.stage.given:
+            arrays = arrays[: len(self.stage.inputs)]  # without inputs there is a stand-in
         found: tuple[Any, ...] = self.stage.runner(device_type)(arrays, shapes, numbers)
         return found
 
@@ -187,7 +189,7 @@ def launch_now(
     """Runs an operator at once and records it for gradients: one node with a value an output."""
     engine.stats["calls"] += 1
     arrays = [n.value for n in nodes]
-    outs = operator.stage.runner(device.type)(arrays, shapes, numbers)
+    outs = operator.stage.runner(device.type)(arrays, shapes, numbers, device.index)
     if mode.grad:
         for n in nodes:
             if n.requires_grad:

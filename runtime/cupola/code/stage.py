@@ -29,6 +29,7 @@ class Options:
     flags: tuple[str, ...] = ()
     include_dirs: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    cuda_flags: tuple[str, ...] = ()
     debug: bool = False
 
 

@@ -50,6 +50,11 @@ def _product(a: Any, b: Any, bias: Any, *, activation: str | None) -> Any:
     return matmul.matmul(a, b, bias, activation or "")
 
 
+def _code(*arrays: Any, operator: Any, **rest: Any) -> Any:
+    """A source that the user wrote; what it raises is the user's to see."""
+    return operator.run(require(), arrays, **rest)
+
+
 # Each takes the arrays, then the primitive's attributes by keyword.
 TABLE: dict[str, Function] = {
     "matmul": matmul.matmul,
@@ -64,6 +69,7 @@ TABLE: dict[str, Function] = {
     "gather": indexing.gather,
     "scatter_rows": indexing.scatter_rows,
     "scatter": indexing.scatter,
+    "code": _code,
 }
 
 _on_host: set[str] = set()
