@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from typing import Any
 
@@ -34,6 +35,7 @@ def main() -> None:
     if _mpi.launched():
         measure(options)
         return
+    os.environ.setdefault("CUPOLA_MPI_TIMEOUT", "120")  # torch compiles in other processes
     found = options.gpus or _mpi.gpus()
     if found < 1:
         _mpi.skip("no NVIDIA GPU")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cupola import engine
-from cupola.distributed import watch
+from cupola.distributed import collectives, watch
 from cupola.distributed.world import Group, debug
 from cupola.ir.node import Node
 from cupola.ir.source import buffer, const
@@ -130,7 +130,7 @@ def _over_nccl(buckets: list[list[tuple[Entry, Node]]], fast: Any, group: Group)
     for bucket in buckets:
         nodes = [node for _, node in bucket]
         engine.realize([node for node in nodes if node.value is None])
-        arrays = [xp.ascontiguousarray(engine.array_of(node)) for node in nodes]
+        arrays = [collectives.contiguous(engine.array_of(node)) for node in nodes]
         starts, length = _starts(arrays, arrays[0].dtype.itemsize)
         flat = xp.empty(length, arrays[0].dtype)
         outs = [
@@ -148,8 +148,6 @@ def _over_nccl(buckets: list[list[tuple[Entry, Node]]], fast: Any, group: Group)
 
 def broadcast(tensors: Sequence[Tensor], group: Group, root: int = 0) -> None:
     """Tensors of one dtype and device at a time become those of rank ``root``, in few messages."""
-    from cupola.distributed import collectives
-
     kinds: dict[tuple[Any, Any], list[Tensor]] = {}
     for t in tensors:
         kinds.setdefault((t.device, t.dtype), []).append(t)

@@ -24,8 +24,8 @@ Route = str  # "mpi": host memory; "nccl": GPUs; "auto": NCCL where there is one
 
 def _nccl_of(group: Group, node: Node, route: Route, op: str = "add") -> Any:
     """The communicator that carries this value, or None: host memory does."""
-    if route == "mpi" or node.device.type != "cuda" or group.size == 1:
-        if route == "nccl" and group.size > 1 and node.device.type != "cuda":
+    if node.device.type != "cuda" or route == "mpi" or (group.size == 1 and route == "auto"):
+        if route == "nccl" and group.size > 1:
             _say_once("nccl operators on CPU tensors travel by MPI")
         return None
     found = group.nccl()
@@ -37,6 +37,14 @@ def _nccl_of(group: Group, node: Node, route: Route, op: str = "add") -> Any:
 
 
 _said: set[str] = set()
+_SOLO = transport.Solo()
+
+
+def contiguous(array: Any) -> Any:
+    """A C-contiguous GPU array of the same shape."""
+    if array.flags.c_contiguous:
+        return array
+    return engine.backend("cuda").xp.ascontiguousarray(array)
 
 
 def _say_once(text: str) -> None:
@@ -57,9 +65,10 @@ def run(kind: str, node: Node, group: Group, route: Route, **attrs: Any) -> Any:
         if debug():
             compare(kind, group, node, attrs)
         if fast is not None:
-            backend = engine.backend("cuda")
-            array = backend.xp.ascontiguousarray(array)
-            return getattr(fast, kind)(array, **attrs)
+            watch.status.gpu = True
+            return getattr(fast, kind)(contiguous(array), **attrs)
+        if group.size == 1:
+            return getattr(_SOLO, kind)(array, **attrs)
         if node.device.type != "cuda":
             return getattr(group.transport, kind)(array, **attrs)
         backend = engine.backend("cuda")

@@ -84,6 +84,7 @@ class World(Group):
         self.weight = 1.0
         self.alone: int | None = None
         self.sync = True
+        self.solo: Group | None = None
         self.groups = 0
 
 
@@ -161,7 +162,9 @@ def current(group: Any = None) -> Group:
         return group
     state = world()
     if state.alone is not None:
-        return Group((state.rank,), state.rank, Solo(), "single process")
+        if state.solo is None:
+            state.solo = Group((state.rank,), state.rank, Solo(), "single process")
+        return state.solo
     return state
 
 
