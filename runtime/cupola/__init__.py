@@ -136,6 +136,7 @@ _LATER = {
     "func",
     "hub",
     "masked",
+    "models",
     "mpi",
     "multiprocessing",
     "profiler",
@@ -143,6 +144,7 @@ _LATER = {
     "signal",
     "special",
     "testing",
+    "vision",
 }
 
 

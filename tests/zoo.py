@@ -1,0 +1,270 @@
+"""cupola.models beside torchvision's models: the same state, the same results, files both ways.
+
+Errors are relative, in the Euclidean norm. A gradient that is zero in exact arithmetic (the bias
+before a batch normalisation, the bias of attention's keys) is nothing but rounding; so a gradient's
+error is divided by its own norm or, where that is larger, by FLOOR times what the tensor would have
+if all elements of all gradients were equally large.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import math
+import warnings
+
+import numpy as np
+
+import harness
+
+SCORES = 10
+FLOOR = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """How a family of models is run: shape of an input, further arguments, its task."""
+
+    shape: tuple[int, ...] = (2, 3, 64, 64)
+    arguments: tuple[tuple[str, object], ...] = ()
+    task: str = "scores"
+
+
+# The longest beginning of a name that is here decides.
+KINDS = {
+    "": Kind(),
+    "alexnet": Kind((2, 3, 67, 67)),
+    "inception": Kind((2, 3, 299, 299), (("init_weights", True),)),
+    "googlenet": Kind((2, 3, 64, 64), (("init_weights", True),)),
+    "maxvit": Kind((2, 3, 224, 224)),
+    "vit_b": Kind((2, 3, 64, 64), (("image_size", 64),)),
+    "vit_l": Kind((2, 3, 64, 64), (("image_size", 64),)),
+    "vit_h": Kind((2, 3, 56, 56), (("image_size", 56),)),
+}
+# Builders that torchvision does not have.
+OURS = ("resnet26", "resnet38", "res2net50", "res2net101")
+
+
+def kind_of(name: str) -> Kind:
+    """Returns how the model `name` is run."""
+    return KINDS[max((k for k in KINDS if name.startswith(k)), key=len)]
+
+
+def names() -> list[str]:
+    """Returns the builders that both sides have, without the quantized."""
+    import cupola.models
+
+    return [name for name in cupola.models.list_models() if name not in OURS]
+
+
+def reference(name: str):
+    """Returns the function of torch that makes the model `name`, which has no weights to fetch.
+
+    The residual networks that only Jittor has are torchvision's class with other numbers.
+    """
+    models = harness.import_torchvision().models
+    depths = {"resnet26": [2, 2, 2, 2], "resnet38": [2, 3, 5, 2]}
+    if name in depths:
+        block, make = models.resnet.Bottleneck, models.ResNet
+        return lambda **kwargs: make(block, depths[name], **kwargs)
+    kwargs = {"weights": None}
+    if kind_of(name).task in ("segmentation", "detection"):
+        kwargs["weights_backbone"] = None
+    return lambda **given: models.get_model(name, **kwargs, **given)
+
+
+@contextlib.contextmanager
+def undrawn():
+    """Lets cupola build models without drawing their weights: keys and shapes, but no values."""
+    from cupola.nn import init
+    from cupola.tensor import Tensor
+
+    with contextlib.ExitStack() as undo:
+
+        def replace(owner, name):
+            undo.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, lambda tensor, *args, **kwargs: tensor)
+
+        for name in ("uniform_", "normal_", "fill_", "zero_"):
+            replace(Tensor, name)
+        replace(init, "trunc_normal_")
+        yield
+
+
+@contextlib.contextmanager
+def widths_computed():
+    """Lets torchvision compute RegNet's widths, with tensors, where tensors have no values."""
+    import torch
+
+    params = harness.import_torchvision().models.regnet.BlockParams
+    original = params.__dict__["from_init_params"]
+
+    def on_cpu(cls, *args, **kwargs):
+        with torch.device("cpu"):
+            return original.__func__(cls, *args, **kwargs)
+
+    params.from_init_params = classmethod(on_cpu)
+    try:
+        yield
+    finally:
+        params.from_init_params = original
+
+
+def layout(module) -> list[tuple[str, tuple[int, ...], str]]:
+    """Returns name, shape and dtype of each entry of a state dict, in order."""
+    return [(k, tuple(v.shape), str(v.dtype)) for k, v in module.state_dict().items()]
+
+
+def compare_layout(name: str) -> None:
+    """Asserts equal keys, shapes, dtypes and order of state dict and parameters; no values."""
+    import torch
+
+    import cupola.models
+
+    with warnings.catch_warnings(), torch.device("meta"), widths_computed():
+        warnings.simplefilter("ignore")
+        theirs = reference(name)()
+    with undrawn():
+        ours = cupola.models.get_model(name)
+    assert layout(ours) == layout(theirs), name
+    assert harness.names(ours.named_parameters()) == harness.names(theirs.named_parameters())
+    assert harness.names(ours.named_buffers()) == harness.names(theirs.named_buffers())
+
+
+@dataclasses.dataclass
+class Pair:
+    """One model on both sides, made from the same seed."""
+
+    name: str
+    ours: object
+    theirs: object
+    device: str = "cpu"
+
+    @classmethod
+    def make(cls, name: str, seed: int = 0, device: str = "cpu", **arguments) -> Pair:
+        """Builds both sides after manual_seed(seed)."""
+        import torch
+
+        import cupola.models
+
+        given = {"num_classes": SCORES, **dict(kind_of(name).arguments), **arguments}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(seed)
+            theirs = reference(name)(**given)
+        cupola.manual_seed(seed)
+        ours = cupola.models.get_model(name, **given)
+        return cls(name, ours, theirs, device)
+
+    def initial_error(self) -> float:
+        """Returns the largest relative difference of the weights that the seed gave."""
+        want, got = self.theirs.state_dict(), self.ours.state_dict()
+        assert list(want) == list(got)
+        return max(
+            harness.relative_error(harness.to_numpy(got[k]), harness.to_numpy(v))
+            for k, v in want.items()
+        )
+
+    def to(self, dtype: str) -> Pair:
+        """Moves both sides to the device, in `dtype`, ours with the weights of theirs."""
+        import torch
+
+        import cupola
+
+        self.theirs = self.theirs.to(device=self.device, dtype=getattr(torch, dtype))
+        self.ours = self.ours.to(device=self.device, dtype=getattr(cupola, dtype))
+        harness.copy_weights(self.theirs, self.ours)
+        return self
+
+    def inputs(self, dtype: str):
+        """Returns images and targets for either side."""
+        import torch
+
+        import cupola
+
+        shape = kind_of(self.name).shape
+        rng = np.random.default_rng(3)
+        images = rng.standard_normal(shape, dtype=np.float32).astype(dtype)
+        targets = rng.integers(0, SCORES, shape[0])
+        theirs = [torch.from_numpy(a).to(self.device) for a in (images, targets)]
+        ours = [cupola.from_numpy(a).to(self.device) for a in (images, targets)]
+        return theirs, ours
+
+    def forward_error(self, dtype: str = "float32") -> float:
+        """Returns the error of the outputs in evaluation mode."""
+        import torch
+
+        import cupola
+
+        theirs, ours = self.inputs(dtype)
+        with torch.no_grad():
+            want = self.theirs.eval()(theirs[0])
+        with cupola.no_grad():
+            got = self.ours.eval()(ours[0])
+        pairs = zip(flat(got), flat(want), strict=True)
+        return max(harness.relative_error(a, b) for a, b in pairs)
+
+    def backward_error(self, dtype: str = "float32", seed: int = 1) -> tuple[float, float]:
+        """Returns the errors of the training loss and of the gradients, the worst of them."""
+        import torch
+
+        import cupola
+
+        theirs, ours = self.inputs(dtype)
+        want_loss, want = gradients(torch, self.theirs, *theirs, seed)
+        got_loss, got = gradients(cupola, self.ours, *ours, seed)
+        assert list(want) == list(got), "other parameters have gradients"
+        total = math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in want.values()))
+        count = sum(g.size for g in want.values())
+        worst = 0.0
+        for name, gradient in want.items():
+            assert got[name].shape == gradient.shape, name
+            away = np.linalg.norm(got[name].astype(np.float64) - gradient.astype(np.float64))
+            least = FLOOR * total * math.sqrt(gradient.size / count)
+            worst = max(worst, away / max(float(np.linalg.norm(gradient)), least))
+            assert np.isfinite(away), f"the gradient of {name} is not finite"
+        return abs(got_loss - want_loss) / abs(want_loss), worst
+
+    def files(self) -> None:
+        """Asserts that each side loads, strictly, what the other saves."""
+        import torch
+
+        import cupola
+
+        written = io.BytesIO()
+        cupola.save(self.ours.state_dict(), written)
+        written.seek(0)
+        state = torch.load(written, weights_only=True, map_location="cpu")
+        self.theirs.load_state_dict(state, strict=True)
+        written = io.BytesIO()
+        torch.save(self.theirs.state_dict(), written)
+        written.seek(0)
+        self.ours.load_state_dict(cupola.load(written, map_location="cpu"), strict=True)
+
+
+def flat(output) -> list[np.ndarray]:
+    """Returns the arrays in a model's output, whatever it is nested in."""
+    if isinstance(output, dict):
+        return [a for key in sorted(output) for a in flat(output[key])]
+    if isinstance(output, (list, tuple)):
+        return [a for item in output for a in flat(item)]
+    return [harness.to_numpy(output)]
+
+
+def loss_of(framework, output, targets):
+    """Returns the cross entropy of scores; of auxiliary scores too, at 0.3 of the weight."""
+    outputs = output if isinstance(output, tuple) else (output,)
+    loss = framework.nn.functional.cross_entropy
+    return sum(weight * loss(o, targets) for weight, o in zip((1.0, 0.3, 0.3), outputs))
+
+
+def gradients(framework, module, inputs, targets, seed):
+    """Returns the training loss and the gradient of each parameter that has one."""
+    framework.manual_seed(seed)
+    module.train()
+    module.zero_grad(set_to_none=True)
+    loss = loss_of(framework, module(inputs), targets)
+    loss.backward()
+    found = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+    return float(loss.detach()), {n: harness.to_numpy(g) for n, g in found.items()}
