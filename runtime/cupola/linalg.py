@@ -16,15 +16,12 @@ from cupola.functional.decomposition import (
     eigvalsh,
     inv,
     inv_ex,
-    lstsq,
     lu,
     lu_factor,
     lu_factor_ex,
     lu_solve,
     matrix_exp,
     matrix_power,
-    matrix_rank,
-    pinv,
     qr,
     slogdet,
     solve,
@@ -33,15 +30,28 @@ from cupola.functional.decomposition import (
     svd,
     svdvals,
 )
+from cupola.functional.least_squares import lstsq, matrix_rank, pinv
 from cupola.functional.linalg import cross as _cross
 from cupola.functional.linalg import matmul
+from cupola.functional.packed import householder_product, ldl_factor, ldl_factor_ex, ldl_solve
 from cupola.functional.rearrange import diagonal as _diagonal
 from cupola.functional.reduction import vector_norm as _vector_norm
 from cupola.tensor import Tensor
 
 
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
-    """Cross product of 3-vectors (torch.linalg.cross)."""
+    """Cross product of 3-vectors (torch.linalg.cross).
+
+    Raises:
+        RuntimeError: the numbers of dimensions differ, or a vector has another length than 3.
+    """
+    if input.ndim != other.ndim:
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    if input.shape[dim] != 3 or other.shape[dim] != 3:
+        raise RuntimeError(
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[dim]} and "
+            f"{other.shape[dim]}"
+        )
     return _cross(input, other, dim)
 
 
@@ -72,14 +82,19 @@ def matrix_norm(
         return _vector_norm(x, 2, (rows, columns), keepdim)
     if ord in ("nuc", 2, -2):
         s = svdvals(x.movedim((rows, columns), (-2, -1)))
-        out = s.sum(-1) if ord == "nuc" else s.amax(-1) if ord == 2 else s.amin(-1)
+        out = s.sum(-1) if ord == "nuc" else _largest(s, -1) if ord == 2 else s.amin(-1)
         return _reinsert(out, rows, columns) if keepdim else out
     if ord not in (1, -1, float("inf"), float("-inf")):
         raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
     over, then = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = x.abs().sum(over, keepdim=True)
-    out = sums.amax(then, keepdim=True) if ord > 0 else sums.amin(then, keepdim=True)
+    out = _largest(sums, then, True) if ord > 0 else sums.amin(then, keepdim=True)
     return out if keepdim else out.squeeze((rows, columns))
+
+
+def _largest(x: Tensor, dim: int, keepdim: bool = False) -> Tensor:
+    """The largest along a dimension; 0 where it is empty."""
+    return x.amax(dim, keepdim) if x.shape[dim] else x.sum(dim, keepdim)
 
 
 def _reinsert(x: Tensor, a: int, b: int) -> Tensor:
@@ -152,6 +167,7 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """Vandermonde matrices, rising powers (torch.linalg.vander)."""
     from cupola.functional.creation import arange
 
+    x = x if x.ndim else x.unsqueeze(0)
     return x.unsqueeze(-1) ** arange(x.shape[-1] if N is None else N, device=x.device)
 
 
@@ -179,7 +195,10 @@ _OUT = (
     "eigh",
     "eigvals",
     "eigvalsh",
+    "householder_product",
     "inv",
+    "ldl_factor",
+    "ldl_solve",
     "lu_factor",
     "lu_solve",
     "matrix_norm",
@@ -213,8 +232,12 @@ __all__ = [
     "eigh",
     "eigvals",
     "eigvalsh",
+    "householder_product",
     "inv",
     "inv_ex",
+    "ldl_factor",
+    "ldl_factor_ex",
+    "ldl_solve",
     "lstsq",
     "lu",
     "lu_factor",

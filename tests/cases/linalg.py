@@ -123,3 +123,46 @@ CASES = [
         (F(4, 3), F(4, 3)),
     ),
 ]
+
+CASES += [
+    Case(
+        "linalg.pinv.hermitian", lambda m, x: m.linalg.pinv(_spd(m, x), hermitian=True), (F(3, 3),)
+    ),
+    Case("linalg.pinv.atol", lambda m, x: m.linalg.pinv(x, atol=0.1, rtol=0.0), (F(4, 3),)),
+    Case(
+        "linalg.lstsq.gelsd",
+        lambda m, x, y: list(m.linalg.lstsq(x, y, driver="gelsd"))[:2],
+        (F(5, 3), F(5, 2)),
+        tolerance=1e-4,
+    ),
+    Case(
+        "linalg.householder_product",
+        lambda m, x: m.linalg.householder_product(*m.geqrf(x.detach())) * x.sum(),
+        (F(2, 4, 3),),
+        tolerance=1e-4,
+    ),
+    Case(
+        "linalg.householder_product.grad",
+        lambda m, x, t: m.linalg.householder_product(x, t),
+        (F(4, 3), F(3)),
+        tolerance=1e-4,
+    ),
+    *[
+        Case(
+            f"ormqr.{left}.{transpose}",
+            lambda m, x, t, y, a=left, b=transpose: m.ormqr(x, t, y, left=a, transpose=b),
+            (F(4, 3), F(3), F(4, 4)),
+            tolerance=1e-4,
+        )
+        for left in (True, False)
+        for transpose in (True, False)
+    ],
+    Case("geqrf", lambda m, x: list(m.geqrf(x)), (F(4, 3),), grad=False, tolerance=1e-4),
+    Case(
+        "linalg.ldl_solve",
+        lambda m, x, y: m.linalg.ldl_solve(*m.linalg.ldl_factor(x + x.mT), y),
+        (F(3, 3, grad=False), F(3, 2, grad=False)),
+        grad=False,
+        tolerance=1e-4,
+    ),
+]

@@ -16,6 +16,7 @@ from cupola.ir.node import Node
 from cupola.ops import elementwise as ew
 from cupola.ops import linalg as la
 from cupola.ops import movement as mv
+from cupola.ops.matrix_exp import matrix_exp as matrix_exponential
 from cupola.tensor import Tensor, wrap
 
 SVD = namedtuple("SVD", "U S Vh")
@@ -28,10 +29,9 @@ LUFactorEx = namedtuple("LUFactorEx", "LU pivots info")
 CholeskyEx = namedtuple("CholeskyEx", "L info")
 InverseEx = namedtuple("InverseEx", "inverse info")
 SolveEx = namedtuple("SolveEx", "result info")
-LstSq = namedtuple("LstSq", "solution residuals rank singular_values")
 
 
-def _matrix(x: Tensor, name: str) -> Node:
+def matrix_node(x: Tensor, name: str) -> Node:
     """The node of a floating-point matrix or stack of them.
 
     Raises:
@@ -46,11 +46,12 @@ def _matrix(x: Tensor, name: str) -> Node:
     return x.node
 
 
-def _real(x: Node) -> Node:
+def real_part(x: Node) -> Node:
+    """The real part of a node that may be complex."""
     return ew.real(x) if x.dtype.is_complex else x
 
 
-def _flat(x: Node) -> Tensor:
+def flat_row(x: Node) -> Tensor:
     """A (..., 1, n) result without the dimension of size 1."""
     return wrap(mv.reshape(x, shape=(*x.shape[:-2], x.shape[-1])))
 
@@ -72,14 +73,14 @@ def inv(A: Tensor) -> Tensor:
     Raises:
         RuntimeError: a matrix is singular or not square.
     """
-    return wrap(la.inverse(_matrix(A, "inv")))
+    return wrap(la.inverse(matrix_node(A, "inv")))
 
 
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B, or X A = B with ``left=False``; B may be a stack of vectors
     (torch.linalg.solve).
     """
-    a = _matrix(A, "solve")
+    a = matrix_node(A, "solve")
     vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and tuple(B.shape) == tuple(A.shape[:-1]))
     b = mv.reshape(B.node, shape=(*B._n.shape, 1)) if vector else B.node
     if not left:
@@ -98,19 +99,19 @@ def solve_triangular(
     """
     if not left:
         return solve_triangular(A.mT, B.mT, upper=not upper, unitriangular=unitriangular).mT
-    a, b = _stacks(_matrix(A, "solve_triangular"), B.node)
+    a, b = _stacks(matrix_node(A, "solve_triangular"), B.node)
     return wrap(la.solve_triangular(a, b, upper=upper, unit=unitriangular))
 
 
 def det(A: Tensor) -> Tensor:
     """Determinants (torch.linalg.det)."""
-    out = la.determinant(_matrix(A, "det"))
+    out = la.determinant(matrix_node(A, "det"))
     return wrap(mv.reshape(out, shape=out.shape[:-2]))
 
 
 def slogdet(A: Tensor) -> Any:
     """Signs and logarithms of absolute determinants (torch.linalg.slogdet)."""
-    a = _matrix(A, "slogdet")
+    a = matrix_node(A, "slogdet")
     sign, log = la.determinant_sign(a), la.determinant_log(a)
     return SlogDet(*(wrap(mv.reshape(x, shape=x.shape[:-2])) for x in (sign, log)))
 
@@ -128,13 +129,13 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     Raises:
         LinAlgError: A is not positive-definite.
     """
-    out = wrap(la.cholesky(_matrix(A, "cholesky"), check=True))
+    out = wrap(la.cholesky(matrix_node(A, "cholesky"), check=True))
     return out.mH if upper else out
 
 
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """As cholesky, with a code for each matrix: 0 where it worked (torch.linalg.cholesky_ex)."""
-    out = wrap(la.cholesky(_matrix(A, "cholesky_ex"), check=check_errors))
+    out = wrap(la.cholesky(matrix_node(A, "cholesky_ex"), check=check_errors))
     failed = out.detach().isnan().flatten(-2).any(-1)
     return CholeskyEx(out.mH if upper else out, failed.to(dtypes.int32))
 
@@ -151,7 +152,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
 
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
     """Packed L and U, and the pivots, counted from 1 (torch.linalg.lu_factor)."""
-    a = _matrix(A, "lu_factor")
+    a = matrix_node(A, "lu_factor")
     return LUFactor(wrap(la.lu(a)), wrap(la.lu_pivots(a)))
 
 
@@ -202,7 +203,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
     """Orthonormal Q and triangular R with A = Q R (torch.linalg.qr); mode: reduced, complete or
     r.
     """
-    a = _matrix(A, "qr")
+    a = matrix_node(A, "qr")
     m, n = a.shape[-2:]
     if mode == "complete" and m > n:
         # Columns that complete the basis: Q of [A, I] spans everything, and starts with Q of A.
@@ -226,25 +227,25 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
     a = _hermitian(A, UPLO, "eigh")
     n = a.shape[-1]
     both = la.eigh(a)
-    return Eigen(_flat(_real(la.rows(both, n, n + 1))), wrap(la.rows(both, 0, n)))
+    return Eigen(flat_row(real_part(la.rows(both, n, n + 1))), wrap(la.rows(both, 0, n)))
 
 
 def _hermitian(A: Tensor, uplo: str, name: str) -> Node:
-    a = _matrix(A, name)
+    a = matrix_node(A, name)
     return la.adjoint(a) if uplo.upper() == "U" else a
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """Eigenvalues of Hermitian matrices, ascending (torch.linalg.eigvalsh)."""
-    return _flat(la.eigvalsh(_hermitian(A, UPLO, "eigvalsh")))
+    return flat_row(la.eigvalsh(_hermitian(A, UPLO, "eigvalsh")))
 
 
 def eig(A: Tensor) -> Any:
     """Complex eigenvalues and eigenvectors of square matrices (torch.linalg.eig)."""
-    a = _matrix(A, "eig")
+    a = matrix_node(A, "eig")
     n = a.shape[-1]
     both = la.eig(a)
-    return Eigen(_flat(la.rows(both, n, n + 1)), wrap(la.rows(both, 0, n)))
+    return Eigen(flat_row(la.rows(both, n, n + 1)), wrap(la.rows(both, 0, n)))
 
 
 def eigvals(A: Tensor) -> Tensor:
@@ -254,11 +255,11 @@ def eigvals(A: Tensor) -> Tensor:
 
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
     """Singular value decomposition A = U S Vh (torch.linalg.svd)."""
-    a = _matrix(A, "svd")
+    a = matrix_node(A, "svd")
     m, n = a.shape[-2:]
     both = la.svd(a)
     u, v = wrap(la.rows(both, 0, m)), wrap(la.rows(both, m, m + n))
-    s = _flat(_real(la.rows(both, m + n, m + n + 1)))
+    s = flat_row(real_part(la.rows(both, m + n, m + n + 1)))
     if full_matrices and m != n:
         if m > n:
             u = _completed(u)
@@ -280,34 +281,7 @@ def _completed(q: Tensor) -> Tensor:
 
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """Singular values, descending (torch.linalg.svdvals)."""
-    return _flat(la.svdvals(_matrix(A, "svdvals")))
-
-
-def pinv(
-    A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False, rcond: Any = None
-) -> Tensor:
-    """Moore-Penrose inverse (torch.linalg.pinv)."""
-    a = _matrix(A, "pinv")
-    given = rcond if rcond is not None else rtol
-    if given is None:
-        given = max(a.shape[-2:]) * _epsilon(a.dtype) if atol is None else 0.0
-    return wrap(la.pinv(a, rcond=float(given)))
-
-
-def _epsilon(dtype: Any) -> float:
-    return 2.0**-52 if dtype.to_real().itemsize == 8 else 2.0**-23
-
-
-def matrix_rank(
-    A: Tensor, *, atol: Any = None, rtol: Any = None, tol: Any = None, hermitian: bool = False
-) -> Tensor:
-    """How many singular values exceed a tolerance (torch.linalg.matrix_rank)."""
-    s = eigvalsh(A).abs() if hermitian else svdvals(A)
-    atol = tol if tol is not None else atol
-    if rtol is None:
-        rtol = max(A.shape[-2:]) * _epsilon(A.dtype) if atol is None else 0.0
-    bound = s.amax(-1, keepdim=True) * rtol
-    return (s > (bound if atol is None else bound.clamp(min=atol))).sum(-1)
+    return flat_row(la.svdvals(matrix_node(A, "svdvals")))
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
@@ -327,19 +301,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 
 def matrix_exp(A: Tensor) -> Tensor:
     """Matrix exponentials (torch.linalg.matrix_exp)."""
-    return wrap(la.matrix_exp(_matrix(A, "matrix_exp")))
-
-
-def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None) -> Any:
-    """Least-squares solutions of A X = B, of minimal norm (torch.linalg.lstsq)."""
-    vector = B.ndim == A.ndim - 1
-    b = B.unsqueeze(-1) if vector else B
-    x = matmul(pinv(A, rtol=rcond), b)
-    m, n = A.shape[-2:]
-    empty = wrap(mv.like_shape(A.node, (0,)))
-    full = m > n and bool((matrix_rank(A.detach()) == n).all())
-    residual = (matmul(A, x) - b).abs().square().sum(-2) if full and driver != "gelsy" else empty
-    return LstSq(x.squeeze(-1) if vector else x, residual, matrix_rank(A.detach()), empty)
+    return wrap(matrix_exponential(matrix_node(A, "matrix_exp")))
 
 
 @operator
@@ -419,9 +381,3 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int
 for _f, _aliases in ((det, ()), (slogdet, ()), (matrix_power, ()), (matrix_exp, ())):
     operator(_f, aliases=_aliases)
 operator(inv, name="inverse", out=True)
-
-
-@operator
-def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
-    """Moore-Penrose inverse (torch.pinverse)."""
-    return pinv(input, rcond=rcond)

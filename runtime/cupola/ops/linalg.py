@@ -8,6 +8,7 @@ decomposition"; Walter and Lehmann (2011) for QR.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops._build import like
 from cupola.ops.custom import host_function
-from cupola.ops.elementwise import cast, conj_of, eq, neg, real, where
+from cupola.ops.elementwise import cast, conj_of, eq, neg, real
 from cupola.ops.elementwise import complex as to_complex
 from cupola.ops.matmul import matmul, transposed
 from cupola.ops.movement import cat, expand, like_shape, reshape
@@ -43,7 +44,7 @@ def stacked(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def over(*arrays: Any, **attrs: Any) -> Any:
         lead = arrays[0].shape[:-2]
-        flat = [a.reshape(-1, *a.shape[-2:]) for a in arrays]
+        flat = [a.reshape(math.prod(lead), *a.shape[-2:]) for a in arrays]
         parts = [np.asarray(function(*ms, **attrs)) for ms in zip(*flat, strict=True)]
         if not parts:
             sample = function(*(np.ones(a.shape[-2:], a.dtype) for a in arrays), **attrs)
@@ -115,7 +116,9 @@ def diagonal_of_row(row: Node) -> Node:
     return diagonal_part(across(row, (*row.shape[:-2], n, n)))
 
 
-def _square(name: str) -> Callable[..., Any]:
+def square_matrix(name: str) -> Callable[..., Any]:
+    """The shape rule of an operator on square matrices."""
+
     def infer(a: Node, *_: Node, **__: Any) -> Any:
         if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
             raise RuntimeError(
@@ -148,7 +151,7 @@ def _inverse(a: Any) -> Any:
 inverse = host_function(
     "inverse",
     on_host(_inverse),
-    _square("inv"),
+    square_matrix("inv"),
     (lambda g, y, a: neg(matmul(matmul(adjoint(y), g), adjoint(y))),),
 )
 
@@ -182,14 +185,11 @@ def _triangular(a: Any, b: Any, upper: bool, unit: bool) -> Any:
         except np.linalg.LinAlgError:  # PyTorch divides by the zero
             return np.full(v.shape, np.inf, v.dtype)
 
-    lead = b.shape[:-2]
+    if not b.size:
+        return np.zeros_like(b)
     flat = zip(a.reshape(-1, *a.shape[-2:]), b.reshape(-1, *b.shape[-2:]), strict=True)
-    parts = [one(m, v) for m, v in flat] if b.size else []
-    return (
-        np.stack(parts).reshape(*lead, *b.shape[-2:]).astype(b.dtype, copy=False)
-        if parts
-        else np.zeros_like(b)
-    )
+    parts = np.stack([one(m, v) for m, v in flat])
+    return parts.reshape(b.shape).astype(b.dtype, copy=False)
 
 
 def _triangular_matrix_back(g: Node, y: Node, a: Node, b: Node, upper: bool, unit: bool) -> Node:
@@ -213,7 +213,7 @@ solve_triangular = host_function(
 
 def _scalar(name: str, is_real: bool = False) -> Callable[..., Any]:
     def infer(a: Node) -> Any:
-        _square(name)(a)
+        square_matrix(name)(a)
         return (*a.shape[:-2], 1, 1), a.dtype.to_real() if is_real else a.dtype
 
     return infer
@@ -272,7 +272,9 @@ def _cholesky_back(g: Node, y: Node, a: Node, check: bool) -> Node:
     return adjoint(solve_triangular(adjoint(y), adjoint(left), upper=True, unit=False))
 
 
-cholesky = host_function("cholesky", on_host(_cholesky), _square("cholesky"), (_cholesky_back,))
+cholesky = host_function(
+    "cholesky", on_host(_cholesky), square_matrix("cholesky"), (_cholesky_back,)
+)
 
 # --- LU
 
@@ -291,12 +293,13 @@ def _pivots(a: Any) -> Any:
 
 
 def _permutation(pivots: Any, size: int) -> Any:
-    flat = pivots.reshape(-1, pivots.shape[-1])
-    out = np.tile(np.arange(size, dtype=np.int64), (flat.shape[0], 1))
-    for order, row in zip(out, flat, strict=True):
-        for i, p in enumerate(row):
+    lead = pivots.shape[:-1]
+    out = np.broadcast_to(np.arange(size, dtype=np.int64), (*lead, size)).copy()
+    for which in np.ndindex(lead):
+        order = out[which]
+        for i, p in enumerate(pivots[which]):
             order[i], order[p - 1] = order[p - 1], order[i]
-    return out.reshape(*pivots.shape[:-1], size)
+    return out
 
 
 lu_pivots = host_function(
@@ -414,7 +417,7 @@ def _eigh(a: Any) -> Any:
 
 
 def _pack_one(a: Node) -> Any:
-    _square("eigh")(a)
+    square_matrix("eigh")(a)
     return (*a.shape[:-2], a.shape[-1] + 1, a.shape[-1]), a.dtype
 
 
@@ -448,7 +451,7 @@ def _values_back(g: Node, y: Node, a: Node) -> Node:
 eigvalsh = host_function(
     "eigvalsh",
     on_host(lambda a: np.linalg.eigvalsh(a)[..., None, :]),
-    lambda a: (_square("eigvalsh")(a)[0][:-2] + (1, a.shape[-1]), a.dtype.to_real()),
+    lambda a: (square_matrix("eigvalsh")(a)[0][:-2] + (1, a.shape[-1]), a.dtype.to_real()),
     (_values_back,),
 )
 
@@ -538,43 +541,3 @@ svdvals = host_function(
     lambda a: ((*a.shape[:-2], 1, min(a.shape[-2:])), a.dtype.to_real()),
     (_svdvals_back,),
 )
-
-# --- pseudo-inverse and exponential
-
-
-def _pinv_back(g: Node, y: Node, a: Node, rcond: float) -> Node:
-    m, n = a.shape[-2:]
-    p, ph, gh = y, adjoint(y), adjoint(g)
-    out = neg(matmul(matmul(ph, g), ph))
-    residual_m = identity(a, m) - matmul(a, p)
-    residual_n = identity(a, n) - matmul(p, a)
-    out = out + matmul(matmul(residual_m, gh), matmul(p, ph))
-    return out + matmul(matmul(matmul(ph, p), gh), residual_n)
-
-
-pinv = host_function(
-    "pinv",
-    on_host(lambda a, rcond: np.linalg.pinv(a, rcond=rcond).astype(a.dtype)),
-    lambda a, rcond: ((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype),
-    (_pinv_back,),
-)
-
-
-def _expm(a: Any) -> Any:
-    from scipy.linalg import expm
-
-    return expm(a).astype(a.dtype) if a.size else a.copy()
-
-
-def _expm_back(g: Node, y: Node, a: Node) -> Node:
-    """The upper right block of exp([[A^H, g], [0, A^H]])."""
-    n, d = a.shape[-1], a.ndim
-    ah = adjoint(a)
-    top = cat(ah, g, dim=d - 1)
-    low = cat(like(g, 0), ah, dim=d - 1)
-    return columns(rows(matrix_exp(cat(top, low, dim=d - 2)), 0, n), n, 2 * n)
-
-
-matrix_exp = host_function("matrix_exp", on_host(_expm), _square("matrix_exp"), (_expm_back,))
-
-__all__ = ["where"]
