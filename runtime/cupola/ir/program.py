@@ -91,6 +91,7 @@ class Lowered:
         outputs: the items stored.
         meta: packed integers.
         scalars: constant items whose numbers are passed at launch.
+        alike: kernels for which this is equal, and not None, can share a launch over many arrays.
     """
 
     kernel: Any
@@ -98,6 +99,7 @@ class Lowered:
     outputs: tuple[int, ...]
     meta: tuple[int, ...]
     scalars: tuple[int, ...]
+    alike: Any = None
 
 
 @dataclass
