@@ -4,9 +4,13 @@ imported.
 
 from __future__ import annotations
 
+import builtins
+import importlib
 import importlib.abc
+import importlib.machinery
 import importlib.util
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -72,40 +76,106 @@ def _einops(module: Any) -> None:
     module._cupola_backend = CupolaBackend  # classes are found through weak references
 
 
-HOOKS: dict[str, Callable[[Any], None]] = {"einops._backends": _einops}
+class Torch(types.ModuleType):
+    """cupola under torch's name, for code that was not converted: its version is PyTorch's."""
+
+    def __init__(self) -> None:
+        super().__init__("torch", "PyTorch's names, answered by cupola.")
+        cupola = importlib.import_module("cupola")
+        self.__dict__.update(
+            __version__=cupola.torch_version,
+            __file__=cupola.__file__,
+            __path__=[],
+            __spec__=importlib.machinery.ModuleSpec("torch", None, is_package=True),
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.modules["cupola"], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system keeps its own notes here; all else is meant for the namespace.
+        home = self if name.startswith("__") else sys.modules["cupola"]
+        types.ModuleType.__setattr__(home, name, value)
+
+    def __dir__(self) -> list[str]:
+        return dir(sys.modules["cupola"])
+
+
+_torch: Torch | None = None
+
+
+def as_torch() -> Torch:
+    """The one module that answers for torch."""
+    global _torch
+    if _torch is None:
+        _torch = Torch()
+    return _torch
+
+
+def _import(
+    name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+) -> Any:
+    """`__import__` for a package that adapts to torch by itself; the real torch goes first."""
+    if level or name.partition(".")[0] != "torch" or "torch" in sys.modules:
+        return builtins.__import__(name, globals, locals, fromlist, level)
+    if "." not in name:
+        return as_torch()
+    module = importlib.import_module("cupola" + name.removeprefix("torch"))
+    return module if fromlist else as_torch()
+
+
+def _einx(module: Any) -> None:
+    """einx: its adapter to torch, which takes Tensor for torch's."""
+    registry = module.registry
+    if "torch" not in sys.modules:
+        for name, factory in registry.state.uninitialized_backends.pop("torch", ()):
+            registry.register_on_import("cupola", name, factory)
+
+
+HOOKS: dict[str, Callable[[Any], None]] = {
+    "einops._backends": _einops,
+    "einx._src.frontend.impl.torch": _einx,
+}
+# Packages whose own `import torch`, and that of the code they write, is answered by cupola.
+ANSWERED = ("einx",)
 
 
 class _Loader(importlib.abc.Loader):
     """Runs a module, then tells it about cupola."""
 
-    def __init__(self, real: Any, hook: Callable[[Any], None]) -> None:
+    def __init__(self, real: Any, hook: Callable[[Any], None] | None, answered: bool) -> None:
         self.real = real
         self.hook = hook
+        self.answered = answered
 
     def create_module(self, spec: Any) -> Any:
         return self.real.create_module(spec)
 
     def exec_module(self, module: Any) -> None:
+        if self.answered:
+            module.__builtins__ = {**vars(builtins), "__import__": _import}
         self.real.exec_module(module)
-        self.hook(module)
+        if self.hook is not None:
+            self.hook(module)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Stands before the other finders for the modules in HOOKS."""
+    """Stands before the other finders for the modules in HOOKS and ANSWERED."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         hook = HOOKS.get(name)
-        if hook is None:
+        answered = name.partition(".")[0] in ANSWERED
+        if hook is None and not answered:
             return None
         for finder in sys.meta_path:
             if finder is not self and hasattr(finder, "find_spec"):
                 spec = finder.find_spec(name, path, target)
                 if spec is not None:
                     if spec.loader is not None:
-                        spec.loader = _Loader(spec.loader, hook)
+                        spec.loader = _Loader(spec.loader, hook, answered)
                     return spec
         return None
 
