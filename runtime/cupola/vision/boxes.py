@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 
+from cupola.errors import UnsupportedError
 from cupola.functional.joining import cat, stack
 from cupola.tensor import Tensor
 
 FORMATS = ("xyxy", "xywh", "cxcywh")
+ROTATED = ("xywhr", "cxcywhr", "xyxyxyxy")
 
 
 def _float(x: Tensor) -> Tensor:
@@ -20,30 +22,48 @@ def _float(x: Tensor) -> Tensor:
     return x if x.dtype.itemsize >= 4 else x.int()
 
 
-def box_area(boxes: Tensor) -> Tensor:
-    """Returns each box's area: (N, 4) to (N,)."""
+def box_area(boxes: Tensor, fmt: str = "xyxy") -> Tensor:
+    """Returns each box's area: (…, 4) to (…).
+
+    Raises:
+        ValueError: a format other than xyxy, xywh and cxcywh.
+    """
+    if fmt not in FORMATS:
+        raise ValueError(f"Unsupported Bounding Box area for given format {fmt}")
     boxes = _float(boxes)
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    size = sides(boxes) if fmt == "xyxy" else boxes[..., 2:]
+    return size[..., 0] * size[..., 1]
 
 
 def _intersection_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    low = a[:, None, :2].maximum(b[None, :, :2])
-    high = a[:, None, 2:].minimum(b[None, :, 2:])
+    low = a[..., :, None, :2].maximum(b[..., None, :, :2])
+    high = a[..., :, None, 2:].minimum(b[..., None, :, 2:])
     size = _float(high - low).clamp(min=0)
     intersection = size[..., 0] * size[..., 1]
-    return intersection, box_area(a)[:, None] + box_area(b) - intersection
+    return intersection, box_area(a)[..., :, None] + box_area(b)[..., None, :] - intersection
 
 
-def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """Returns intersection over union of every pair: (N, 4) and (M, 4) to (N, M)."""
+def box_iou(boxes1: Tensor, boxes2: Tensor, fmt: str = "xyxy") -> Tensor:
+    """Returns intersection over union of every pair: (…, N, 4) and (…, M, 4) to (…, N, M).
+
+    Raises:
+        ValueError: a format that torchvision has not either.
+        UnsupportedError: a format of rotated boxes.
+    """
+    if fmt in ROTATED:
+        raise UnsupportedError("box_iou of rotated boxes", f"convert {fmt!r} to 'xyxy' boxes")
+    if fmt not in FORMATS:
+        raise ValueError(f"box format {fmt!r} is none of {', '.join(FORMATS)}")
+    if fmt != "xyxy":
+        boxes1, boxes2 = (box_convert(boxes, fmt, "xyxy") for boxes in (boxes1, boxes2))
     intersection, union = _intersection_union(boxes1, boxes2)
     return intersection / union
 
 
 def _enclosing(a: Tensor, b: Tensor) -> Tensor:
     """Returns width and height of the smallest box around every pair, (N, M, 2)."""
-    low = a[:, None, :2].minimum(b[None, :, :2])
-    high = a[:, None, 2:].maximum(b[None, :, 2:])
+    low = a[..., :, None, :2].minimum(b[..., None, :, :2])
+    high = a[..., :, None, 2:].maximum(b[..., None, :, 2:])
     return _float(high - low).clamp(min=0)
 
 
@@ -58,8 +78,14 @@ def generalized_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return intersection / union - (hull - union) / hull
 
 
-def _centre(boxes: Tensor) -> Tensor:
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
+def centre(boxes: Tensor) -> Tensor:
+    """Returns the boxes' centres: (…, 4) to (…, 2)."""
+    return (boxes[..., :2] + boxes[..., 2:]) / 2
+
+
+def sides(boxes: Tensor) -> Tensor:
+    """Returns the boxes' widths and heights: (…, 4) to (…, 2)."""
+    return boxes[..., 2:] - boxes[..., :2]
 
 
 def distance_box_iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
@@ -67,7 +93,7 @@ def distance_box_iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tenso
     a, b = _float(boxes1), _float(boxes2)
     intersection, union = _intersection_union(a, b)
     diagonal = (_enclosing(a, b) ** 2).sum(-1) + eps
-    apart = ((_centre(a)[:, None] - _centre(b)[None]) ** 2).sum(-1)
+    apart = ((centre(a)[..., :, None, :] - centre(b)[..., None, :, :]) ** 2).sum(-1)
     return intersection / union - apart / diagonal
 
 
@@ -75,9 +101,9 @@ def complete_box_iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tenso
     """Returns complete IoU of every pair: (N, 4) and (M, 4) to (N, M). Zheng et al., 2020."""
     a, b = _float(boxes1), _float(boxes2)
     iou = box_iou(a, b)
-    shape1 = ((a[:, 2] - a[:, 0]) / (a[:, 3] - a[:, 1])).atan()
-    shape2 = ((b[:, 2] - b[:, 0]) / (b[:, 3] - b[:, 1])).atan()
-    v = (4 / math.pi**2) * (shape1[:, None] - shape2[None]) ** 2
+    (wa, ha), (wb, hb) = sides(a).unbind(-1), sides(b).unbind(-1)
+    difference = (wa / ha).atan()[..., :, None] - (wb / hb).atan()[..., None, :]
+    v = (4 / math.pi**2) * difference**2
     alpha = (v / (1 - iou + v + eps)).detach()
     return distance_box_iou(a, b, eps) - alpha * v
 
@@ -101,8 +127,13 @@ def box_convert(boxes: Tensor, in_fmt: str, out_fmt: str) -> Tensor:
 
     Raises:
         ValueError: a format that is none of these.
+        UnsupportedError: a format of rotated boxes.
     """
     for given in (in_fmt, out_fmt):
+        if given in ROTATED:
+            raise UnsupportedError(
+                "box_convert of rotated boxes", f"only {', '.join(FORMATS)} are converted"
+            )
         if given not in FORMATS:
             raise ValueError(f"box format {given!r} is none of {', '.join(FORMATS)}")
     if in_fmt == out_fmt:
