@@ -5,9 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
+import os
+import pathlib
 import sys
 import types
+
+from cupola.interop import as_torch
 
 TARGETS = {"torch": "cupola", "torchvision": "cupola_compat.torchvision"}
 
@@ -32,6 +37,9 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         name = module.__name__
+        if name == "torch":
+            sys.modules[name] = as_torch()
+            return
         try:
             stand_in = importlib.import_module(target(name))
         except ModuleNotFoundError as error:
@@ -71,6 +79,9 @@ def installed() -> bool:
 def install() -> None:
     """Makes `import torch` and `import torchvision`, submodules included, give cupola's modules.
 
+    `torch` itself is a module of its own with cupola's names, whose `__version__` is the version of
+    PyTorch that cupola stands for; `importlib.metadata.version("torch")` says the same.
+
     Call it before anything imports torch. Calling it again changes nothing.
 
     Raises:
@@ -79,12 +90,39 @@ def install() -> None:
     if installed():
         return
     present = sys.modules.get("torch")
-    if present is not None and not present.__name__.startswith("cupola"):
+    if present is not None and present is not as_torch():
         raise RuntimeError(
             "torch has been imported already: call cupola_compat.install() before the first import "
             "of torch, at the top of the program"
         )
     sys.meta_path.insert(0, _finder)
+    importlib.metadata.distribution = _distribution
+
+
+_real_distribution = importlib.metadata.distribution
+
+
+def _distribution(distribution_name: str) -> importlib.metadata.Distribution:
+    """`importlib.metadata.distribution`, for which torch and torchvision are installed."""
+    if target(distribution_name) is None:
+        return _real_distribution(distribution_name)
+    return _Distribution(distribution_name)
+
+
+class _Distribution(importlib.metadata.Distribution):
+    """What metadata says of a package that cupola stands for."""
+
+    def __init__(self, name: str) -> None:
+        self.of = name
+
+    def read_text(self, filename: str) -> str | None:
+        if filename not in ("METADATA", "PKG-INFO"):
+            return None
+        module = importlib.import_module(self.of)
+        return f"Metadata-Version: 2.1\nName: {self.of}\nVersion: {module.__version__}\n"
+
+    def locate_file(self, path: str | os.PathLike[str]) -> pathlib.Path:
+        return pathlib.Path(path)
 
 
 def uninstall() -> None:
@@ -92,5 +130,6 @@ def uninstall() -> None:
     if not installed():
         return
     sys.meta_path.remove(_finder)
+    importlib.metadata.distribution = _real_distribution
     for name in [n for n in sys.modules if target(n) is not None]:
         del sys.modules[name]

@@ -1,5 +1,7 @@
 """`import torch` answered by cupola, in processes of their own: nothing leaks into other tests."""
 
+import json
+import pathlib
 import subprocess
 import sys
 import textwrap
@@ -24,7 +26,12 @@ def test_both_names_give_one_module():
         from torch import nn
         from torch.utils.data import DataLoader
         import cupola
-        assert torch is cupola and nn is cupola.nn and F is cupola.nn.functional
+        assert torch.Tensor is cupola.Tensor and nn is cupola.nn and F is cupola.nn.functional
+        assert torch.__version__ == cupola.torch_version and torch.__name__ == "torch"
+        import importlib.metadata
+        assert importlib.metadata.version("torch") == str(cupola.torch_version)
+        torch.mine = 3
+        assert cupola.mine == 3 and "zeros" in dir(torch)
         assert cupola.nn.__spec__.name == "cupola.nn"
         """
     )
@@ -97,3 +104,38 @@ def test_run_names_a_missing_script(tmp_path):
     command = [sys.executable, "-m", "cupola_compat.run", "absent.py"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 2 and "absent.py" in done.stderr
+
+
+SNIPPETS = pathlib.Path(__file__).parents[2] / "fixtures" / "snippets"
+# Syntax of later Pythons, and what names the module by what `import torch` would not change.
+LATER = {"generics_python312": (3, 12)}
+RUN_ALL = """
+import io, json, runpy, sys, warnings
+from contextlib import redirect_stdout
+if sys.argv[1] == "shim":
+    import cupola_compat
+    cupola_compat.install()
+warnings.simplefilter("ignore")
+found = {}
+for path in sys.argv[2:]:
+    with redirect_stdout(io.StringIO()):
+        found[path] = repr(runpy.run_path(path)["RESULT"])
+print(json.dumps(found))
+"""
+
+
+def test_every_pattern_runs_unconverted():
+    """The converter's fixtures, as they are: with the shim they compute what torch computes."""
+    pytest.importorskip("torch")
+    paths = [
+        str(path)
+        for path in sorted(SNIPPETS.glob("*.in.py"))
+        if sys.version_info >= LATER.get(path.name.removesuffix(".in.py"), (3, 0))
+    ]
+    results = []
+    for kind in ("shim", "torch"):
+        command = [sys.executable, "-c", RUN_ALL, kind, *paths]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads(done.stdout))
+    assert results[0] == results[1]

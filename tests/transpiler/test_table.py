@@ -3,7 +3,7 @@
 import pytest
 
 from cupola_transpiler.rule import discover
-from cupola_transpiler.table import MISSING, RENAMED, SAME, STRUCTURAL, UNSUPPORTED, load
+from cupola_transpiler.table import MISSING, RENAMED, SAME, STRUCTURAL, TORCH_VERSION, UNSUPPORTED, load
 
 TABLE = load()
 
@@ -70,3 +70,8 @@ def test_rows_lead_somewhere():
     rows = [row for row in TABLE.names() if row.status in (SAME, RENAMED)]
     missing = [row.target for row in rows if not exists(row.target)]
     assert not missing, f"run tests/transpiler/pending.py: {missing[:20]}"
+
+
+def test_the_version_is_the_runtimes():
+    cupola = pytest.importorskip("cupola")
+    assert tuple(map(int, str(cupola.torch_version).split(".")[:2])) == TORCH_VERSION

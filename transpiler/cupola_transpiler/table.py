@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
 
+TORCH_VERSION = (2, 13)  # that cupola stands for
 NOT_YET = "not implemented yet"
 SAME, RENAMED, STRUCTURAL = "same", "renamed", "structural"
 UNSUPPORTED, PENDING = "unsupported", "pending"

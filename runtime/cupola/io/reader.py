@@ -51,7 +51,8 @@ def load(
 
     Source: torch.load.
     """
-    if pickle_module is not None:
+    # Programs pass Python's own pickle on, which is torch's default and means no other unpickler.
+    if getattr(pickle_module, "__name__", "pickle") not in ("pickle", "_pickle"):
         raise CheckpointError(
             "load takes no pickle_module: another unpickler would execute code from the file. "
             "Leave the argument out."

@@ -1,5 +1,6 @@
 """dynamic-import: modules that are named by a string."""
 
+import re
 from collections.abc import Iterator
 
 import libcst as cst
@@ -8,6 +9,7 @@ from cupola_transpiler.module import IMPORTERS, Module
 from cupola_transpiler.rule import Edit, Result, Rule
 from cupola_transpiler.scope import Anchor
 from cupola_transpiler.syntax import argument, literal_offset, string_value
+from cupola_transpiler.table import TORCH_VERSION
 
 # Calls whose first argument is the name of a module, or begins with one.
 _TAKES_MODULE = IMPORTERS | {
@@ -52,6 +54,10 @@ class DynamicImport(Rule):
             'import pytest\ncupola = pytest.importorskip("cupola")\ncupola.ones(1)\n',
         ),
         (
+            "import pytest\nnn = pytest.importorskip('torch.nn', minversion='1.8', reason='r')\n",
+            "import pytest\nnn = pytest.importorskip('cupola.nn', reason='r')\n",
+        ),
+        (
             "import sys\nif 'torch' in sys.modules: sys.modules['torch'].ones(1)\n",
             "import sys\nif 'cupola' in sys.modules: sys.modules['cupola'].ones(1)\n",
         ),
@@ -74,6 +80,8 @@ class DynamicImport(Rule):
                 if arg is not None:
                     alone = name == "__import__" and len(call.args) == 1
                     yield from self._literal(module, arg.value, alone)
+            if name == "pytest.importorskip":
+                yield from _without_version(module, call)
         for _, node in module.walk.subscripts:
             if module.qualname(node.value) == "sys.modules":
                 for element in node.slice:
@@ -106,3 +114,30 @@ class DynamicImport(Rule):
             yield Edit(Anchor(node), f"{quote}{module.table.target(root)}{quote}, fromlist=['_']")
         else:
             yield Edit(Anchor(node, start, start + len(name)), target)
+
+
+def _bare(arg: cst.Arg) -> cst.Arg:
+    """An argument without the comma and the white space that follow it."""
+    return arg.with_changes(
+        comma=cst.MaybeSentinel.DEFAULT, whitespace_after_arg=cst.SimpleWhitespace("")
+    )
+
+
+def _without_version(module: Module, call: cst.Call) -> Iterator[Result]:
+    """Drops the least version of PyTorch that a test asks for, if cupola stands for a later one."""
+    first, version = argument(call, 0, "modname"), argument(call, 1, "minversion")
+    name = string_value(first.value) if first is not None else None
+    least = string_value(version.value) if version is not None else None
+    if name is None or least is None or module.table.root(name) is None or version is first:
+        return
+    numbers = tuple(int(n) for n in re.findall(r"\d+", least)[:2])
+    if not numbers or numbers > TORCH_VERSION:
+        return
+    code = cst.Module(body=()).code_for_node
+    head = (call.func, call.whitespace_after_func, call.whitespace_before_args)
+    at = last = sum(map(len, map(code, head))) + 1
+    for arg in call.args:
+        if arg is version:
+            yield Edit(Anchor(call, last, at + len(code(_bare(arg)))), "")
+        last = at + len(code(_bare(arg)))
+        at += len(code(arg))
