@@ -60,8 +60,8 @@ def _reaching(order: list[Node], inputs: list[Node]) -> set[int]:
     return out
 
 
-def _gradients_of(node: Node, g: Any) -> list[Node | None]:
-    """Applies the node's rules: one gradient an operand."""
+def _gradients_of(node: Node, g: Any, reach: set[int] | None = None) -> list[Node | None]:
+    """Applies the node's rules: one gradient an operand, of those in ``reach``."""
     meta = node.meta
     if meta is not None and "backward" in meta:
         return list(meta["backward"](g))
@@ -71,7 +71,8 @@ def _gradients_of(node: Node, g: Any) -> list[Node | None]:
         return list(rules(g, node, *srcs, **node.attrs))
     out: list[Node | None] = []
     for k, s in enumerate(srcs):
-        rule = rules[k] if s.requires_grad else None
+        wanted = s.requires_grad and (reach is None or id(s) in reach)
+        rule = rules[k] if wanted else None
         out.append(rule(g, node, *srcs, **node.attrs) if rule is not None else None)
     return out
 
@@ -160,7 +161,7 @@ class Walk:
                 )
             used.clear()
             mode.serial = node.serial
-            parts = _gradients_of(node, g)
+            parts = _gradients_of(node, g, self.reach)
             for s, part in zip(srcs, parts, strict=False):
                 if (
                     part is not None

@@ -95,3 +95,75 @@ def test_weight_gradients_come_in_row_major_order():
     array = layer.weight.grad.numpy()
     assert array.flags.c_contiguous
     np.testing.assert_allclose(array[0], array[1])
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda ps: cupola.optim.SGD(ps, lr=0.1),
+        lambda ps: cupola.optim.SGD(ps, lr=0.1, momentum=0.9, weight_decay=1e-4),
+        lambda ps: cupola.optim.Adam(ps),
+        lambda ps: cupola.optim.AdamW(ps, amsgrad=True),
+    ],
+)
+def test_a_hundred_parameters_are_one_launch(optimizer):
+    shapes = [(8, 4), (32,), (4, 4, 3, 3), (16,)] * 25
+    params = [cupola.nn.Parameter(cupola.randn(*s)) for s in shapes]
+    step = optimizer(params)
+    for _ in range(3):  # the first one makes the state
+        for p in params:
+            p.grad = cupola.randn(*p.shape)
+        engine.realize([p.grad.node for p in params])
+        before = engine.stats["launches"]
+        step.step()
+        engine.realize([p.node for p in params])
+    assert engine.stats["launches"] - before == 1
+
+
+def test_residual_block_in_training():
+    """Two products of each convolution's gradient, a normalisation each way, and few others."""
+    block = cupola.nn.Sequential(
+        cupola.nn.Conv2d(8, 8, 3, padding=1, bias=False),
+        cupola.nn.BatchNorm2d(8),
+        cupola.nn.ReLU(),
+        cupola.nn.Conv2d(8, 8, 3, padding=1, bias=False),
+        cupola.nn.BatchNorm2d(8),
+    )
+    x, weight = cupola.randn(2, 8, 6, 6), cupola.randn(2, 8, 6, 6)
+
+    def run():
+        leaf = x.detach().requires_grad_()
+        out = (block(leaf) + leaf).relu()
+        out.backward(weight)
+        return [out, leaf.grad, *(p.grad for p in block.parameters())]
+
+    kernels, calls = counted(run)
+    assert calls == 6
+    assert kernels <= 5
+
+
+def test_attention_is_two_products_and_one_kernel():
+    q, k, v = (cupola.randn(2, 4, 8, 16) for _ in range(3))
+
+    def attend():
+        return cupola.softmax(q @ k.transpose(-2, -1) / 4.0, -1) @ v
+
+    assert counted(attend) == (1, 2)
+
+
+def test_gelu_perceptron():
+    """Products and their bias, activation; the gradient's sums over rows; nothing twice."""
+    net = cupola.nn.Sequential(cupola.nn.Linear(16, 32), cupola.nn.GELU(), cupola.nn.Linear(32, 16))
+    x = cupola.randn(8, 16)
+    kernels, calls = counted(lambda: net(x))
+    assert calls == 2
+    assert kernels <= 2
+
+    def run():
+        out = net(x)
+        out.square().mean().backward()
+        return [p.grad for p in net.parameters()]
+
+    kernels, calls = counted(run)
+    assert calls == 5
+    assert kernels <= 3

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from cupola.ir.op import pending
 from cupola.ops import elementwise
 from cupola.tensor import Tensor
+from cupola.tensor.geometry import check_write
 
 PUBLIC: dict[str, Callable[..., Any]] = {}
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,6 +24,9 @@ def operator(
     method: bool | str = True,
     inplace: bool = False,
     out: bool = False,
+    exact: bool = False,
+    apart: bool = False,
+    refusal: type[Exception] = RuntimeError,
     public: bool = True,
     aliases: tuple[str, ...] = (),
 ) -> Any:
@@ -33,13 +37,16 @@ def operator(
         method: attach it to Tensor (a string: under that name).
         inplace: also attach ``name_``, which writes the result into the first argument.
         out: the public function accepts ``out=``.
+        exact: ``out=`` must have the result's dtype.
+        apart: ``out=`` may not be an operand.
+        refusal: the error for an ``out=`` that the result cannot be cast to.
         public: whether the module-level name exists (some names are methods only).
         aliases: further names with the same meaning.
     """
 
     def decorate(f: F) -> F:
         own = name or f.__name__
-        face = with_out(f) if out else f
+        face = with_out(f, exact, apart, refusal) if out else f
         for n in (own, *aliases):
             if public:
                 PUBLIC[n] = face
@@ -54,29 +61,54 @@ def operator(
     return decorate(function) if function is not None else decorate
 
 
-def with_out(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``out=`` to a function."""
+def with_out(
+    f: Callable[..., Any],
+    exact: bool = False,
+    apart: bool = False,
+    refusal: type[Exception] = RuntimeError,
+) -> Callable[..., Any]:
+    """Adds ``out=`` to a function; the rest as in ``operator``."""
 
     @functools.wraps(f)
     def wrapper(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None:
             return f(*args, **kwargs)
-        return deliver(f(*args, **kwargs), out)
+        result = f(*args, **kwargs)
+        if refusal is not RuntimeError:
+            for r, o in _pairs(result, out):
+                check_cast(r, o, refusal)
+        # Where the result does not fit, ``out`` is resized and shares no memory any more.
+        for r, o in _pairs(result, out):
+            if apart or o.shape == r.shape:
+                check_write(o, *args, *kwargs.values(), apart=apart)
+        return deliver(result, out, exact)
 
     return wrapper
 
 
-def deliver(result: Any, out: Any) -> Any:
+def _pairs(result: Any, out: Any) -> list[tuple[Tensor, Tensor]]:
+    if not isinstance(result, (tuple, list)):
+        return [(result, out)]
+    if not isinstance(out, (tuple, list)) or len(out) != len(result):
+        raise TypeError(f"out= must be {len(result)} tensors, one for each result")
+    return list(zip(result, out, strict=True))
+
+
+def deliver(result: Any, out: Any, exact: bool = False) -> Any:
     """Writes results into the tensors given as ``out`` and returns them.
 
     Raises:
-        RuntimeError: an ``out`` has a dtype that the result cannot be cast to, or requires a
-            gradient.
+        RuntimeError: an ``out`` has a dtype that the result cannot be cast to (with ``exact``:
+            another dtype), or requires a gradient.
     """
     if isinstance(result, (tuple, list)):
-        for r, o in zip(result, out, strict=True):
-            deliver(r, o)
-        return out
+        for r, o in _pairs(result, out):
+            deliver(r, o, exact)
+        return type(result)(*out) if hasattr(result, "_fields") else out
+    if exact and out.dtype is not result.dtype:
+        raise RuntimeError(
+            f"Expected out tensor to have dtype {result.dtype}, but got {out.dtype} instead"
+        )
     if result.requires_grad or out.requires_grad:
         raise RuntimeError(
             "out=... arguments don't support automatic differentiation, but one of the arguments "
@@ -89,11 +121,11 @@ def deliver(result: Any, out: Any) -> Any:
     return out
 
 
-def check_cast(result: Tensor, target: Tensor) -> None:
-    """Raises RuntimeError if PyTorch would not cast a result into this tensor."""
+def check_cast(result: Tensor, target: Tensor, refusal: type[Exception] = RuntimeError) -> None:
+    """Raises an error if PyTorch would not cast a result into this tensor."""
     a, b = result.dtype, target.dtype
     if a.category > b.category and not (a.category == 1 and b.category == 1):
-        raise RuntimeError(
+        raise refusal(
             f"result type {_scalar(a)} can't be cast to the desired output type {_scalar(b)}"
         )
 
@@ -121,7 +153,9 @@ def fit_dtype(result: Tensor, target: Tensor) -> Any:
     return node if node.dtype is target.dtype else elementwise.cast(node, dtype=target.dtype)
 
 
-def write_into(target: Tensor, result: Tensor, since: int | None = None) -> Tensor:
+def write_into(
+    target: Tensor, result: Tensor, since: int | None = None, repeats: bool = False
+) -> Tensor:
     """What every in-place operator does with its result.
 
     Raises:
@@ -133,25 +167,51 @@ def write_into(target: Tensor, result: Tensor, since: int | None = None) -> Tens
             f"{list(result.shape)}"
         )
     check_cast(result, target)
+    if target._chain and not repeats:
+        check_write(target)
     return target.assign(fit_dtype(result, target), since)
 
 
 def first_tensor(name: str, x: Any) -> None:
     """Raises TypeError where PyTorch takes no number as the first operand."""
-    if not isinstance(x, Tensor):
-        raise TypeError(
-            f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}"
-        )
+    only_tensors(name, input=x)
+
+
+def some_tensor(name: str, *operands: Any) -> None:
+    """Raises TypeError where all operands are numbers."""
+    if not any(isinstance(x, Tensor) for x in operands):
+        found = ", ".join(type(x).__name__ for x in operands)
+        raise TypeError(f"{name}(): one of the operands must be a Tensor, got ({found})")
+
+
+def only_tensors(name: str, **operands: Any) -> None:
+    """Raises TypeError where PyTorch takes no number as an operand; they are given in order."""
+    for k, (operand, x) in enumerate(operands.items(), 1):
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"{name}(): argument '{operand}' (position {k}) must be Tensor, "
+                f"not {type(x).__name__}"
+            )
+
+
+# In-place functions that may write a tensor which repeats elements: the last write counts.
+_REPEATS = {"index_fill_", "index_put_", "masked_fill_"}
+# In-place functions that refuse an operand which is the target itself.
+_APART = {"index_add_", "index_copy_", "index_put_", "scatter_", "scatter_add_"}
 
 
 def in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place form of a function of a tensor."""
+    repeats, apart = name in _REPEATS, name in _APART
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         # The operator itself may read the old value in a backward pass, unless it reads it as
         # another operand too.
         since = None if any(a is self for a in args) else pending.count
-        return write_into(self, f(self, *args, **kwargs), since)
+        if self._storage is not None or apart:
+            check_write(self, *args, *kwargs.values(), apart=apart, repeats=repeats)
+            self.unhooked()
+        return write_into(self, f(self, *args, **kwargs), since, repeats)
 
     method.__name__ = name
     method.__qualname__ = f"Tensor.{name}"

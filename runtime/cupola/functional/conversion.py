@@ -10,7 +10,7 @@ from cupola import dtypes, engine
 from cupola.dtypes import dtype as DType
 from cupola.functional import comparison as cp
 from cupola.functional import pointwise as pw
-from cupola.functional._convert import cast_node, result_type
+from cupola.functional._convert import cast_node, expand_node, result_type
 from cupola.functional._register import operator, write_into
 from cupola.functional.linalg import matmul
 from cupola.ir import source
@@ -19,6 +19,7 @@ from cupola.ir.device import device as Device
 from cupola.ops import movement as mv
 from cupola.tensor import Tensor, wrap
 from cupola.tensor.core import _wrap as wrap_one_dim
+from cupola.tensor.geometry import check_write
 
 
 def _to_device(x: Tensor, place: Device) -> Tensor:
@@ -324,7 +325,13 @@ def _operator(name: str, function: Any, reflected: Any = None, inplace: str | No
 
     setattr(Tensor, f"__{name}__", forward)
     if reflected is not None:
-        setattr(Tensor, f"__r{name}__", reflected)
+
+        def backward(self: Tensor, other: Any) -> Any:
+            if not isinstance(self, Tensor):
+                raise TypeError(f"'__r{name}__' requires a Tensor, got {type(self).__name__}")
+            return reflected(self, other)
+
+        setattr(Tensor, f"__r{name}__", backward)
     if inplace is not None:
         setattr(Tensor, f"__i{name}__", lambda self, other: getattr(self, inplace)(other))
 
@@ -369,7 +376,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Writes another tensor's values here, converted and broadcast; gradients flow to the
     source.
     """
-    from cupola.functional._convert import broadcast_shapes, expand_node
+    from cupola.functional._convert import broadcast_shapes
     from cupola.tensor import as_tensor
 
     other = src if isinstance(src, Tensor) else as_tensor(src)
@@ -381,6 +388,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
             f"({other.shape}): cannot broadcast into "
             "the destination"
         )
+    check_write(self, other)
     if node is other.node:
         node = (
             mv.copy(node) if node.shape == self._n.shape and node.op is not source.CONST else node
@@ -396,7 +404,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
                 f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} "
                 "dimensions."
             )
-        return copy_(self, value)
+        return self.assign(expand_node(cast_node(value.node, self.dtype), self._n.shape))
     return self.assign(source.const(value, self._n.shape, self.dtype, self.device))
 
 
@@ -416,8 +424,22 @@ def zero_(input: Tensor) -> Tensor:
 
 
 def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
-    """Sets the main diagonal to one value."""
-    self.diagonal().fill_(fill_value)
+    """Sets the main diagonal to one value; ``wrap`` starts it again below tall matrices."""
+    from cupola.functional.strides import strides
+
+    size = self._n.shape
+    if len(size) < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if len(size) > 2 and len(set(size)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    step = int(np.sum(strides(self)))
+    count = min(size)
+    self.as_strided((count,), (step,)).fill_(fill_value)
+    height, width = size[0], size[1]
+    if wrap and len(size) == 2 and height > width + 1:
+        start = self.storage_offset() + strides(self)[0] * (width + 1)
+        below = self.as_strided((height - width - 1, width), strides(self), start)
+        below.fill_diagonal_(fill_value, wrap=True)
     return self
 
 
@@ -434,6 +456,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
         flat = mv.pad(flat, pairs=((0, count - old),), value=0)
     self._n = mv.reshape(flat, shape=shape)
     self._storage, self._chain, self._base, self._base_chain = None, (), None, ()
+    self._turned = self._back = ()
     return self
 
 

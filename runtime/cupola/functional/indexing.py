@@ -9,13 +9,14 @@ import numpy as np
 
 from cupola import dtypes, engine
 from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, host, wrap_dim
-from cupola.functional._register import PUBLIC, operator
+from cupola.functional._register import PUBLIC, deliver, operator
 from cupola.ir import source
 from cupola.ir.node import Node
 from cupola.ops import elementwise as ew
 from cupola.ops import index as ix
 from cupola.ops import movement as mv
 from cupola.tensor import Tensor, apply, wrap
+from cupola.tensor.geometry import check_write
 
 
 class _Parsed(NamedTuple):
@@ -121,6 +122,10 @@ def _parse(x: Tensor, key: Any) -> _Parsed:
             d += 1
         else:
             index = _as_index(item, x)
+            if index.ndim == 0 and index.dtype is dtypes.bool:
+                advanced[len(final)] = nonzero(index.reshape(1)).reshape(-1)
+                final.append(1)
+                continue
             for part in _expand_mask(index, shape, d):
                 advanced[len(final)] = part
                 starts.append(0), stops.append(shape[d]), steps.append(1)
@@ -274,9 +279,11 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         )
     parsed = _parse(self, _unlist(key))
     view = parsed.view
+    view.unhooked()
     if value.device is not self.device:
         value = value.to(self.device)
     if parsed.advanced:
+        check_write(view, value, apart=value.numel() != 1 or not view.ndim, repeats=True)
         view.assign(_put(view, parsed.advanced, value, False))
         return
     node = cast_node(value.node, view.dtype)
@@ -288,6 +295,7 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
             f"The expanded size of the tensor ({view.shape}) must match the existing size "
             f"({value.shape})"
         )
+    check_write(view, value, aligned=True)
     view.assign(expand_node(node, view._n.shape))
 
 
@@ -320,7 +328,7 @@ def nonzero(input: Tensor, *, out: Any = None, as_tuple: bool = False) -> Any:
                 else wrap(source.const(0, (0,), dtypes.int64, input.device)),
             )
         return tuple(wrap(mv.reshape(c.node, shape=(count,))) for c in found.unbind(1))
-    return found
+    return found if out is None else deliver(found, out, exact=True)
 
 
 PUBLIC["nonzero"] = Tensor.nonzero = nonzero
@@ -332,13 +340,19 @@ def argwhere(input: Tensor) -> Tensor:
     return nonzero(input)
 
 
-@operator(out=True)
+@operator(out=True, apart=True)
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds (torch.masked_select)."""
     if mask.dtype is not dtypes.bool:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     shape = broadcast_shapes(input._n.shape, mask._n.shape) or (1,)
     return input.expand(shape)[mask.expand(shape)]
+
+
+def _check_scalar(is_complex: bool, dtype: Any) -> None:
+    """Raises RuntimeError for a complex number that has to become a real one."""
+    if is_complex and not dtype.is_complex:
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
 
 
 @operator(inplace=True)
@@ -354,8 +368,10 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
                 "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value.ndim} dimension(s)."
             )
+        _check_scalar(value.dtype.is_complex, input.dtype)
         v = cast_node(value.node, input.dtype)
     else:
+        _check_scalar(isinstance(value, complex), input.dtype)
         v = source.const(value, (), input.dtype, input.device)
     shape = broadcast_shapes(input._n.shape, mask._n.shape)
     return wrap(
@@ -370,6 +386,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source_: Tensor) -> Tensor:
     """Elements of ``source`` in order where the mask holds (torch.masked_scatter)."""
     shape = broadcast_shapes(input._n.shape, mask._n.shape)
     wide = mask.expand(shape)
+    if source_.numel() < wide.numel() and int(wide.sum()) > source_.numel():
+        raise RuntimeError("masked_scatter: source has fewer elements than the mask has ones")
     taken = wide.reshape(-1).to(dtypes.int64).cumsum(0).sub(1).clamp(min=0).reshape(shape)
     picked = wrap(ix.index_rows(mv.reshape(source_.node, shape=(source_.numel(),)), taken.node))
     return wrap(ew.where(wide.node, picked.node, expand_node(input.node, shape)))
@@ -388,7 +406,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return _take(input, {d: index.reshape(-1)})
 
 
-@operator(out=True)
+@operator(out=True, apart=True)
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Elements of the flattened tensor (torch.take)."""
     if index.dtype is not dtypes.int64:
@@ -419,7 +437,7 @@ def _index_node(index: Tensor, n: int) -> Node:
     return cast_node(index.node, dtypes.int64)
 
 
-@operator(out=True)
+@operator(out=True, exact=True, apart=True)
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """Elements along ``dim`` at the positions that ``index`` gives (torch.gather).
 

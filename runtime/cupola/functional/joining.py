@@ -12,7 +12,7 @@ from cupola.ops import movement as mv
 from cupola.tensor import Tensor, wrap
 
 
-@operator(method=False, out=True, aliases=("concat", "concatenate"))
+@operator(method=False, out=True, apart=True, aliases=("concat", "concatenate"), refusal=TypeError)
 def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Joins tensors along one dimension (torch.cat).
 
@@ -63,7 +63,7 @@ def _cat_check(first: Tensor, x: Tensor, d: int, k: int) -> None:
             )
 
 
-@operator(method=False, out=True)
+@operator(method=False, out=True, refusal=TypeError)
 def stack(tensors: Any, dim: int = 0) -> Tensor:
     """Joins tensors along a new dimension (torch.stack)."""
     xs = list(tensors)
@@ -110,7 +110,7 @@ def atleast_3d(*tensors: Any) -> Any:
     return _atleast(tensors[0] if len(tensors) == 1 else tensors, 3)
 
 
-@operator(method=False, out=True)
+@operator(method=False, out=True, refusal=TypeError)
 def hstack(tensors: Any) -> Tensor:
     """Joins side by side (torch.hstack)."""
     xs = [_atleast(x, 1) for x in tensors]
@@ -119,7 +119,7 @@ def hstack(tensors: Any) -> Tensor:
     return cat(xs, 0 if xs[0].ndim == 1 else 1)
 
 
-@operator(method=False, out=True, aliases=("row_stack",))
+@operator(method=False, out=True, aliases=("row_stack",), refusal=TypeError)
 def vstack(tensors: Any) -> Tensor:
     """Joins below each other (torch.vstack)."""
     if not tensors:
@@ -127,7 +127,7 @@ def vstack(tensors: Any) -> Tensor:
     return cat([_atleast(x, 2) for x in tensors], 0)
 
 
-@operator(method=False, out=True)
+@operator(method=False, out=True, refusal=TypeError)
 def dstack(tensors: Any) -> Tensor:
     """Joins along the third dimension (torch.dstack)."""
     if not tensors:
@@ -135,7 +135,7 @@ def dstack(tensors: Any) -> Tensor:
     return cat([_atleast(x, 3) for x in tensors], 2)
 
 
-@operator(method=False, out=True)
+@operator(method=False, out=True, refusal=TypeError)
 def column_stack(tensors: Any) -> Tensor:
     """Joins vectors as columns (torch.column_stack)."""
     return hstack([x.reshape(-1, 1) if x.ndim <= 1 else x for x in tensors])
@@ -197,6 +197,8 @@ def select(input: Tensor, dim: int, index: Any) -> Tensor:
 @operator
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of given sizes along one dimension (torch.split)."""
+    if tensor.ndim == 0:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = wrap_dim(dim, tensor.ndim)
     n = tensor._n.shape[d]
     if isinstance(split_size_or_sections, int):
@@ -219,7 +221,14 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     for p in parts:
         out.append(sliced(tensor, d, at, at + p))
         at += p
-    return tuple(out)
+    return _many(out)
+
+
+def _many(views: list[Tensor]) -> tuple[Tensor, ...]:
+    """Views made by one operator, which PyTorch does not let be written on the tape."""
+    for v in views:
+        v._origin = v._origin or "many"
+    return tuple(views)
 
 
 def min_of(a: int, b: int) -> int:
@@ -241,6 +250,8 @@ PUBLIC["split_with_sizes"] = Tensor.split_with_sizes = split  # type: ignore[att
 @operator
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` views of equal size (torch.chunk)."""
+    if input.ndim == 0:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     n = input._n.shape[wrap_dim(dim, input.ndim)]
@@ -270,7 +281,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of every position along ``dim`` (torch.unbind)."""
     d = wrap_dim(dim, input.ndim)
-    return tuple(select(input, d, k) for k in range(input._n.shape[d]))
+    return _many([select(input, d, k) for k in range(input._n.shape[d])])
 
 
 def _iterate(self: Tensor) -> Any:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from cupola import dtypes
+from cupola.errors import UnsupportedError
 from cupola.functional._convert import expand_node, wrap_dim
 from cupola.functional._register import PUBLIC, operator
 from cupola.functional.joining import cat, min_of, select, sliced, stack
 from cupola.functional.shape import _ints, transpose
 from cupola.functional.strides import is_contiguous, phantom, strides
 from cupola.ir import source
+from cupola.ir.mode import mode
+from cupola.ir.program import strides_of
 from cupola.ops import elementwise as ew
 from cupola.ops import movement as mv
 from cupola.tensor import Tensor, apply, wrap
+from cupola.tensor.alias import replay
+from cupola.tensor.history import restrided
 
 
 @operator
@@ -39,7 +45,8 @@ Tensor.contiguous = contiguous  # type: ignore[attr-defined]
 @operator
 def flip(input: Tensor, *dims: Any) -> Tensor:
     """Reverses the order along dimensions (torch.flip)."""
-    return apply(mv.flip, input, dims=tuple(sorted(wrap_dim(d, input.ndim) for d in _ints(dims))))
+    axes = tuple(sorted(wrap_dim(d, input.ndim) for d in _ints(dims)))
+    return apply(mv.flip, input, dims=axes if input.ndim else ())
 
 
 @operator
@@ -102,14 +109,82 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
 @operator
 def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """A view with given strides over the tensor's storage (torch.as_strided)."""
-    ghost, _, offset = phantom(input)
-    root = input if input._base is None else input._base
-    return root.view_by(
-        mv.as_strided,
-        shape=_ints((size,)),
-        strides=_ints((stride,)),
-        offset=offset if storage_offset is None else storage_offset,
-    )
+    shape, steps = _ints((size,)), _ints((stride,))
+    if len(shape) != len(steps):
+        raise RuntimeError("mismatch in length of strides and shape")
+    if any(s < 0 for s in steps):
+        raise RuntimeError(
+            "as_strided: Negative strides are not supported at the moment, got strides: "
+            f"{list(steps)}"
+        )
+    offset = phantom(input)[2] if storage_offset is None else int(storage_offset)
+    if offset < 0:
+        raise RuntimeError(f"Tensor: invalid storage offset {offset}")
+    return _over_storage(input, shape, steps, offset)
+
+
+def _over_storage(x: Tensor, shape: Any, steps: Any, offset: int) -> Tensor:
+    """A view of what the tensor is a view of, by places in memory.
+
+    Raises:
+        RuntimeError: the view would reach beyond the memory.
+    """
+    root = x if x._base is None else x._base
+    storage = root._share()
+    whole = storage.external if storage.external is not None else storage.node
+    room = math.prod(whole.shape)
+    reach = offset + sum((n - 1) * s for n, s in zip(shape, steps, strict=True)) + 1
+    if 0 not in shape and reach > room:
+        raise RuntimeError(
+            f"setStorage: sizes {list(shape)}, strides {list(steps)}, storage offset {offset} "
+            f"require {reach} elements, the storage has {room}"
+        )
+    own = len(root._chain) - len(root._turned)
+    start = 0
+    if own:  # the root is a detached part of other memory
+        _, have, start = phantom(root)
+        count = root.numel()
+        inside = offset >= start and (0 in shape or reach <= start + count)
+        if root._turned or have != strides_of(root._n.shape) or not inside:
+            return _foreign(root, shape, steps, offset)
+    out = upright(root)
+    if not own and storage.external is None and storage.node.order is not None:
+        out = out.view_by(mv.permute, dims=storage.node.order)
+    out = out.view_by(mv.as_strided, shape=shape, strides=steps, offset=offset - start)
+    node = x.node
+    if x is not root and mode.grad and node.requires_grad:
+        _, have, place = phantom(x)
+        here = (node.shape, have, place)
+        out._n = restrided(out._n, node, (shape, steps, offset), here, room)
+    out._origin = out._origin or x._origin
+    return out
+
+
+def upright(x: Tensor) -> Tensor:
+    """The tensor before it was turned in place (``t_``), as a view."""
+    for op, attrs in x._back:
+        x = x.view_by(op, **attrs)
+    return x
+
+
+def _foreign(x: Tensor, shape: Any, steps: Any, offset: int) -> Tensor:
+    """A second handle on memory of which the tensor is a part, without gradient history."""
+    if x.requires_grad:
+        raise UnsupportedError(
+            "as_strided", "the tensor is a detached part of other memory and requires a gradient"
+        )
+    whole = x.detach()
+    storage = whole._storage
+    assert storage is not None
+    chain: Any = ()
+    node = storage.node
+    if node is None:
+        raise UnsupportedError("as_strided", "the tensor is a part of an array of NumPy's")
+    if node.order is not None:
+        chain += ((mv.permute, {"dims": node.order}),)
+    whole._chain = (*chain, (mv.as_strided, {"shape": shape, "strides": steps, "offset": offset}))
+    whole._n = replay(node, whole._chain)
+    return whole
 
 
 @operator(public=False)
@@ -123,9 +198,9 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
         raise RuntimeError(f"step is {step} but must be > 0")
     if self.ndim == 0:
         return self.reshape(1)[:size]
-    moved = self.movedim(d, -1)
-    out = apply(mv.window, moved, size=(size,), stride=(step,), dilation=(1,))
-    return out.movedim(-2, d)
+    moved = self.movedim(d, -1) if d != self.ndim - 1 else self
+    out = moved.view_by(mv.window, size=(size,), stride=(step,), dilation=(1,))
+    return out.movedim(-2, d) if d != self.ndim - 1 else out
 
 
 @operator
@@ -219,11 +294,10 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     start += (offset * step[b] if offset >= 0 else -offset * step[a]) if length else 0
     shape = tuple(s for i, s in enumerate(size) if i not in (a, b)) + (length,)
     strides_ = tuple(s for i, s in enumerate(step) if i not in (a, b)) + (step[a] + step[b],)
-    root = input if input._base is None else input._base
-    return root.view_by(mv.as_strided, shape=shape, strides=strides_, offset=start)
+    return _over_storage(input, shape, strides_, start)
 
 
-@operator
+@operator(out=True)
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, or the matrix of a diagonal (torch.diag)."""
     if input.ndim not in (1, 2):

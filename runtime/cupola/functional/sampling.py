@@ -21,6 +21,7 @@ from cupola.ir.device import device as Device
 from cupola.ir.device import resolve
 from cupola.tensor import Tensor, wrap
 from cupola.tensor.create import of_array
+from cupola.tensor.geometry import check_write
 
 
 class Generator(random.CPUGenerator):
@@ -214,7 +215,9 @@ def normal(
     generator: Any = None,
     out: Any = None,
     dtype: DType | None = None,
+    layout: Any = None,
     device: Any = None,
+    pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal numbers with given means and standard deviations (torch.normal)."""
@@ -242,7 +245,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
     )
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
 ) -> Tensor:
@@ -269,6 +272,7 @@ def _fill(name: str, draw: Any, doc: str, defaults: tuple[tuple[str, Any], ...])
 
     def method(self: Tensor, *args: Any, generator: Any = None, **kw: Any) -> Tensor:
         values = [kw.get(n, args[i] if i < len(args) else v) for i, (n, v) in enumerate(defaults)]
+        check_write(self)
         array = draw(self, *values, generator=generator)
         return self.assign(_constant(array, self))
 

@@ -13,7 +13,7 @@ from cupola.functional._register import PUBLIC, operator
 from cupola.functional.strides import viewable
 from cupola.ops import elementwise as ew
 from cupola.ops import movement as mv
-from cupola.tensor import Tensor, apply, wrap
+from cupola.tensor import Tensor, apply, no_grad, wrap
 
 
 def _ints(args: tuple[Any, ...]) -> tuple[int, ...]:
@@ -123,6 +123,8 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """Splits one dimension into several (torch.unflatten)."""
     n = input._n.shape
     d = wrap_dim(dim, len(n))
+    if not n:
+        raise RuntimeError("unflatten: a 0-dimensional tensor has no dimension to split")
     return _reshaped(input, (*n[:d], *_infer_size(_ints((sizes,)), n[d]), *n[d + 1 :]))
 
 
@@ -148,13 +150,16 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 def _in_place_view(name: str, function: Any) -> None:
     def method(self: Tensor, *args: Any, **kw: Any) -> Tensor:
-        out = function(self, *args, **kw)
-        self.__dict__.update(
-            _n=out._n, _storage=None, _chain=(), _base=None, _base_chain=(), _ver=self._version + 1
-        )
+        with no_grad():
+            seen = function(self.detach(), *args, **kw)
+        if not seen._chain[len(self._chain) :]:
+            return self.turn(mv.reshape, shape=self._n.shape)
+        for op, attrs in seen._chain[len(self._chain) :]:
+            self.turn(op, **attrs)
         return self
 
     method.__name__ = name
+    method.__qualname__ = f"Tensor.{name}"
     method.__doc__ = f"In-place form of ``{name[:-1]}``."
     setattr(Tensor, name, method)
 
@@ -191,7 +196,8 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return input.view_by(mv.permute, dims=tuple(order))
 
 
-_in_place_view("transpose_", transpose)
+for _name in ("transpose_", "swapaxes_", "swapdims_"):
+    _in_place_view(_name, transpose)
 
 
 @operator
@@ -199,7 +205,9 @@ def t(input: Tensor) -> Tensor:
     """Transpose of a matrix (torch.t)."""
     if input.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
-    return input if input.ndim < 2 else transpose(input, 0, 1)
+    if input.ndim < 2:
+        return input.view_by(mv.reshape, shape=input._n.shape)
+    return transpose(input, 0, 1)
 
 
 _in_place_view("t_", t)
@@ -215,12 +223,23 @@ def _reversed(self: Tensor) -> Tensor:
     return permute(self, *range(self.ndim - 1, -1, -1))
 
 
+def _matrix_transpose(self: Tensor) -> Tensor:
+    if self.ndim == 0:
+        return self
+    if self.ndim < 2:
+        raise RuntimeError(
+            "tensor.mT is only supported on matrices or batches of matrices. Got "
+            f"{self.ndim}-D tensor."
+        )
+    return transpose(self, -2, -1)
+
+
 def _conjugate_transpose(self: Tensor) -> Tensor:
     return adjoint(self) if self.ndim == 2 else self.conj()
 
 
 Tensor.T = property(_reversed)
-Tensor.mT = property(lambda self: transpose(self, -2, -1))
+Tensor.mT = property(_matrix_transpose)
 Tensor.H = property(_conjugate_transpose)
 Tensor.mH = property(adjoint)
 

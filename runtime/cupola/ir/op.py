@@ -104,9 +104,10 @@ class Primitive:
             dims = attrs["dims"]
             place = {d: k for k, d in enumerate(order or range(len(dims)))}
             found = tuple(sorted(range(len(dims)), key=lambda k: place[dims[k]]))
-            return None if found == tuple(range(len(dims))) else found
+            moving = [k for k in found if src.shape[dims[k]] != 1]
+            return None if moving == sorted(moving) else found
         if self.name == "reshape" and order is not None:
-            return _order_with_ones(src.shape, attrs["shape"], order)
+            return _order_after(src.shape, attrs["shape"], order)
         keeps = self.kind in ("elementwise", "alias") or self.name in (
             "slice",
             "flip",
@@ -129,18 +130,24 @@ class Primitive:
         return (PRIMITIVES.__getitem__, (self.name,))
 
 
-def _order_with_ones(
+def _order_after(
     old: tuple[int, ...], new: tuple[int, ...], order: tuple[int, ...]
 ) -> tuple[int, ...] | None:
-    """Memory order after dimensions of size 1 were dropped or inserted; row-major after any other
-    reshape.
-    """
-    kept = [d for d, n in enumerate(old) if n != 1]
-    there = [d for d, n in enumerate(new) if n != 1]
-    if [old[d] for d in kept] != [new[d] for d in there]:
+    """Memory order after dimensions were split or joined; row-major where that takes a copy."""
+    import numpy as np
+
+    steps = [0] * len(old)
+    span = 1
+    for d in reversed(order):
+        steps[d] = span
+        span *= max(old[d], 1)
+    trial = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), old, tuple(steps))
+    try:
+        trial.shape = new
+    except AttributeError:
         return None
-    place = dict(zip(kept, there, strict=True))
-    out = [place[d] for d in order if d in place]
+    moving = [d for d in range(len(new)) if new[d] != 1]
+    out = sorted(moving, key=lambda d: -trial.strides[d])
     for d, n in enumerate(new):
         if n == 1:
             out.insert(d, d)

@@ -67,7 +67,9 @@ def detach(node: Node) -> Node:
     """The same value, through which no gradient flows."""
     if not node.requires_grad:
         return node
-    return Node(DETACH, (node,), EMPTY_ATTRS, node.shape, node.dtype, node.device, node.value)
+    out = Node(DETACH, (node,), EMPTY_ATTRS, node.shape, node.dtype, node.device, node.value)
+    out.order = node.order
+    return out
 
 
 def leaf(value: Node, owner: Any) -> Node:
@@ -78,4 +80,5 @@ def leaf(value: Node, owner: Any) -> Node:
         LEAF, (value,), EMPTY_ATTRS, value.shape, value.dtype, value.device, value.value, True
     )
     out.meta = {"leaf": owner}
+    out.order = value.order
     return out

@@ -284,7 +284,9 @@ def _strided_update_reference(
     xp: Any, x: Any, v: Any, shape: Shape, strides: Shape, offset: int
 ) -> Any:
     out = x.reshape(-1).copy()
-    out[strided_index(xp, shape, strides, offset)] = v
+    index = strided_index(xp, shape, strides, offset)
+    changed = v != out[index]  # where places repeat, what was not written must not come back
+    out[index[changed]] = v[changed]
     return out.reshape(x.shape)
 
 

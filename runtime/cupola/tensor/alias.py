@@ -8,12 +8,17 @@ chain.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from cupola.dtypes import int64
 from cupola.ir import source
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
-from cupola.ops import movement
+from cupola.ir.program import strides_of
+from cupola.ops import elementwise, index, movement, reduce
+from cupola.tensor.geometry import geometry
+from cupola.tensor.history import repeated
 
 Step = tuple[Primitive, dict[str, Any]]
 Chain = tuple[Step, ...]
@@ -27,7 +32,8 @@ class Storage:
         version: counts in-place writes.
         sharers: weak references to the tensors that hold the region with a gradient history of
             their own.
-        written: what was last written through a view; stale after the next write.
+        written: what was last written through a view, and who counts its writes; stale after the
+            next write.
         external: a NumPy array that the user shares with us; read afresh at every use, written
             through.
     """
@@ -38,7 +44,7 @@ class Storage:
         self.node = node
         self.version = version
         self.external = external
-        self.written: Node | None = None
+        self.written: tuple[Node, list[int] | None] | None = None
         self.sharers: list[Any] = []
 
     def join(self, reference: Any) -> None:
@@ -55,14 +61,26 @@ def replay(node: Node, chain: Chain) -> Node:
     return node
 
 
+def inverse(op: Primitive, attrs: dict[str, Any], before: tuple[int, ...]) -> Step:
+    """The step that undoes a movement which loses nothing (permute, reshape)."""
+    if op is movement.permute:
+        return op, {"dims": movement.inverse_permutation(attrs["dims"])}
+    return movement.reshape, {"shape": before}
+
+
 def write(base: Node, chain: Chain, value: Node) -> Node:
     """The base after ``value`` was written through the view that ``chain`` makes of it.
 
-    Raises:
-        RuntimeError: the view repeats elements (expand), so that a write has no meaning.
+    Where a view repeats elements (expand), the last one that changed counts.
     """
     if not chain:
         return value
+    if any(op is movement.expand for op, _ in chain):
+        shape, strides, offset = geometry(base.shape, chain)
+        if all(s or n == 1 for n, s in zip(shape, strides, strict=True)):
+            return movement.as_strided_update(
+                base, value, shape=shape, strides=strides, offset=offset
+            )
     (op, attrs), rest = chain[0], chain[1:]
     if rest:
         value = write(op(base, **attrs), rest, value)
@@ -76,16 +94,49 @@ def write(base: Node, chain: Chain, value: Node) -> Node:
         return movement.slice_update(base, value, **attrs)
     if op is movement.as_strided:
         return movement.as_strided_update(base, value, **attrs)
-    if op is movement.expand:
-        if base.shape == value.shape:
-            return value
-        if value.op is source.CONST:  # the same number everywhere
-            return source.const(value.attrs["value"], base.shape, base.dtype, base.device)
-    raise RuntimeError(
-        "unsupported operation: more than one element of the written-to tensor refers to a "
-        "single memory location. "
-        "Please clone() the tensor before performing the operation."
+    if op is movement.window:
+        shape, strides = _windows(base.shape, **attrs)
+        return movement.as_strided_update(base, value, shape=shape, strides=strides, offset=0)
+    return value if base.shape == value.shape else repeated(_gathered(base, value), base, value)
+
+
+def _windows(
+    shape: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], dilation: Any
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shape and strides of sliding windows over a row-major array."""
+    steps = strides_of(shape)
+    lead = len(shape) - len(size)
+    places = tuple(
+        (n - d * (w - 1) - 1) // s + 1
+        for n, w, s, d in zip(shape[lead:], size, stride, dilation, strict=True)
     )
+    moves = tuple(a * s for a, s in zip(steps[lead:], stride, strict=True))
+    taps = tuple(a * d for a, d in zip(steps[lead:], dilation, strict=True))
+    return (*shape[:lead], *places, *size), (*steps[:lead], *moves, *taps)
+
+
+def _gathered(base: Node, value: Node) -> Node:
+    """What is left of ``value``, an expansion of ``base`` after a write, in the base's shape."""
+    if value.op is source.CONST:  # the same number everywhere
+        return source.const(value.attrs["value"], base.shape, base.dtype, base.device)
+    wide = [i for i, (a, b) in enumerate(zip(base.shape, value.shape, strict=True)) if a != b]
+    dims = tuple(i for i in range(value.ndim) if i not in wide) + tuple(wide)
+    kept = tuple(value.shape[i] for i in dims[: value.ndim - len(wide)])
+    count = math.prod(value.shape[i] for i in wide)
+    if not count:
+        return base
+
+    def rows(x: Node) -> Node:
+        return movement.reshape(movement.permute(x, dims=dims), shape=(*kept, count))
+
+    old = movement.expand(base, shape=value.shape)
+    new = rows(value)
+    changed = elementwise.ne(rows(source.detach(value)), rows(source.detach(old)))
+    place = movement.iota(source.const(0, new.shape, int64, new.device), dim=new.ndim - 1)
+    none = source.const(0, new.shape, int64, new.device)
+    last = reduce.amax(elementwise.where(changed, place, none), dims=(new.ndim - 1,))
+    found = index.gather(new, last, dim=new.ndim - 1)
+    return movement.reshape(found, shape=base.shape)
 
 
 def replay_numpy(array: Any, chain: Chain) -> Any:
@@ -94,5 +145,10 @@ def replay_numpy(array: Any, chain: Chain) -> Any:
 
     for op, attrs in chain:
         assert op.reference is not None
-        array = op.reference(np, array, **attrs)
+        if op is movement.as_strided and array.flags.c_contiguous:
+            steps = tuple(s * array.itemsize for s in attrs["strides"])
+            flat = array.reshape(-1)[attrs["offset"] :]
+            array = np.lib.stride_tricks.as_strided(flat, attrs["shape"], steps)
+        else:
+            array = op.reference(np, array, **attrs)
     return array

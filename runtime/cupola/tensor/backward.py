@@ -85,9 +85,7 @@ def backward(
     seeds = _seeds(roots, grad_tensors)
     share = weight()
     if share != 1.0:
-        seeds = [
-            elementwise.mul(s, source.const(share, s.shape, s.dtype, s.device)) for s in seeds
-        ]
+        seeds = [elementwise.mul(s, source.const(share, s.shape, s.dtype, s.device)) for s in seeds]
     retain = create_graph if retain_graph is None else retain_graph
     targets = None if inputs is None else _listed(inputs)
     if targets is not None and not targets:

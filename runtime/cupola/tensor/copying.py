@@ -29,10 +29,17 @@ def _extras(t: Tensor) -> dict[str, Any]:
         "_chain",
         "_base",
         "_base_chain",
+        "_turned",
+        "_back",
+        "_origin",
+        "_broken",
         "_seen",
         "_ver",
+        "_counter",
+        "_counted",
         "_grad",
         "_retains",
+        "_retaining",
         "_post_hooks",
     )
     return {k: v for k, v in t.__dict__.items() if k not in own}

@@ -5,51 +5,23 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
 from typing import Any
 
 from cupola import dtypes, engine
-from cupola.dtypes import dtype as DType
 from cupola.ir import source
-from cupola.ir.device import device as Device
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive, pending
 from cupola.ops import elementwise, movement
-from cupola.tensor.alias import Chain, Storage, replay, replay_numpy, write
+from cupola.tensor.alias import Chain, Storage, inverse, replay, replay_numpy, write
+from cupola.tensor.described import Described, _wrap
 from cupola.tensor.gradfn import GradFn, hook_node
-from cupola.tensor.history import carried, overwritten
+from cupola.tensor.history import carried, lost, overwritten
+from cupola.tensor.size import Size
 from cupola.tensor.written import note
 
 
-class Size(tuple[int, ...]):
-    """The sizes of a tensor (torch.Size): a tuple of int with ``numel``."""
-
-    def __new__(cls, sizes: Sequence[int] = ()) -> Size:
-        return super().__new__(cls, sizes)
-
-    def numel(self) -> int:
-        """Number of elements."""
-        n = 1
-        for s in self:
-            n *= s
-        return n
-
-    def __repr__(self) -> str:
-        return f"torch.Size([{', '.join(map(str, self))}])"
-
-    def __getitem__(self, key: Any) -> Any:
-        out = super().__getitem__(key)
-        return Size(out) if isinstance(key, slice) else out
-
-    def __add__(self, other: Any) -> Any:
-        return Size(tuple(self) + tuple(other))
-
-    def __reduce__(self) -> Any:
-        return (Size, (tuple(self),))
-
-
-class Tensor:
+class Tensor(Described):
     """A multi-dimensional array of one dtype on one device, with optional gradient history
     (torch.Tensor).
 
@@ -61,12 +33,17 @@ class Tensor:
     _chain: Chain = ()  # from storage to this tensor
     _base: Tensor | None = None  # of which this is a differentiable view
     _base_chain: Chain = ()
-    _silent = False  # made by ``data``: writes through it go unnoticed by the tape
-    _recorded = True  # False: a view that was made under no_grad
+    _turned: Chain = ()  # movements in place (``t_``) that views of this tensor know nothing of
+    _back: Chain = ()  # what undoes them
+    _origin = ""  # of a view that must not be written on the tape: "quiet" (no_grad), "many"
+    _broken = False  # such a view, after the base was written
     _seen = 0
     _ver = 0
+    _counter: list[int] | None = None  # writes, counted together with the aliases
+    _counted = 0  # how many there were when a view was made
     _grad: Tensor | None = None
     _retains = False
+    _retaining: Any = None
     _name: str | None = None
     _backward_hooks: Any = None
 
@@ -92,7 +69,21 @@ class Tensor:
     @property
     def node(self) -> Node:
         """The current value as a node; replays the view if its base has changed."""
-        return self._n if self._storage is None else self._sync()
+        if self._storage is None:
+            return self._n
+        node = self._sync()
+        if self._broken and mode.grad:
+            self._refuse("its base or another view of its base has been")
+        return node
+
+    def _refuse(self, what: str) -> None:
+        many = "is the output of a function that returns multiple views"
+        quiet = "was created in no_grad mode"
+        raise RuntimeError(
+            f"A view that {many if self._origin == 'many' else quiet} and {what} modified inplace "
+            "with grad mode enabled. This is forbidden. Move the view and the write both inside "
+            "no_grad or both outside, and write out of place what is one of several views."
+        )
 
     def _sync(self) -> Node:
         storage = self._storage
@@ -100,26 +91,45 @@ class Tensor:
         if storage.external is not None:
             return self._snapshot(storage)
         if self._seen != storage.version:
-            if self._base is not None:
-                saved, mode.grad = mode.grad, self._recorded
+            base, counter = self._base, self._counter
+            assert storage.node is not None and counter is not None
+            if base is not None and base._storage is not storage:  # it was given other ``data``
+                base = None
+            own = self._n.op is source.LEAF and base is not None and not base.requires_grad
+            if base is None or own or counter[0] == self._counted:  # no change of history
+                self._take(replay(storage.node, self._chain))
+                if base is not None and base._n.requires_grad and not self._n.requires_grad:
+                    self._n = source.leaf(self._n, _nobody)
+            elif self._origin and (base.requires_grad or self._n.requires_grad):
+                self._n = source.detach(replay(storage.node, self._chain))
+                self._broken = True
+            else:
+                wanted = self._n.requires_grad
+                saved, mode.grad = mode.grad, True
                 try:
-                    self._n = replay(self._base.node, self._base_chain)
+                    self._n = replay(base._upright(), self._base_chain)
                 finally:
                     mode.grad = saved
-            else:
-                assert storage.node is not None
-                self._take(replay(storage.node, self._chain))
+                if wanted and not self._n.requires_grad:
+                    self._n = lost(self._n)
+                self._moved_on()
+            if self._n.requires_grad:
+                self._counted = counter[0]
             self._seen = storage.version
         return self._n
+
+    def _upright(self) -> Node:
+        """The value as views of this tensor know it: before movements in place."""
+        return replay(self.node, self._back) if self._back else self.node
 
     def _snapshot(self, storage: Storage) -> Node:
         """A copy of memory shared with NumPy: what is recorded now must not change when the array
         does.
         """
         if self._base is not None and self._n.requires_grad and not self.is_leaf:
-            saved, mode.grad = mode.grad, self._recorded
+            saved, mode.grad = mode.grad, True
             try:
-                return replay(self._base.node, self._base_chain)
+                return replay(self._base._upright(), self._base_chain)
             finally:
                 mode.grad = saved
         array = storage.external.copy()
@@ -135,27 +145,30 @@ class Tensor:
         if not old.requires_grad:
             self._n = source.detach(value)
         elif old.op is source.LEAF:
-            self._n = source.leaf(source.detach(value), weakref.ref(self))
-            assert self._n.meta is not None and old.meta is not None
-            if "hooks" in old.meta:
-                self._n.meta["hooks"] = old.meta["hooks"]
+            assert old.meta is not None
+            self._n = source.leaf(source.detach(value), old.meta["leaf"])
+            assert self._n.meta is not None
+            self._n.meta["hooks"] = old.meta.setdefault("hooks", {})
         else:
             self._n = carried(old, value)
 
     def _share(self) -> Storage:
         if self._storage is None:
-            self._storage = Storage(source.detach(self._n), self._ver)
+            self._storage = Storage(source.detach(self._n))
             self._storage.join(weakref.ref(self))
-            self._seen = self._ver
+            self._seen = 0
+        if self._counter is None:
+            self._counter = [self._ver]
         return self._storage
 
     def _alias_of(self, other: Tensor) -> None:
         """Becomes a second handle on ``other``'s storage, without gradient history."""
-        node = other.node
+        node = other._n if other._storage is None else other._sync()
         self._storage = other._share()
         self._storage.join(weakref.ref(self))
         self._seen = self._storage.version
         self._chain = other._chain
+        self._counter = other._counter
         self._n = source.detach(node)
 
     def view_by(self, op: Primitive, **attrs: Any) -> Tensor:
@@ -163,18 +176,71 @@ class Tensor:
         tensor.
         """
         node = op(self.node, **attrs)
-        out = wrap(node)
+        out = object.__new__(Tensor)
+        out._n = node
         step = ((op, attrs),)
         out._storage = storage = self._share()
         out._seen = storage.version
         out._chain = self._chain + step
-        if not mode.grad:
-            out._recorded = False
+        out._counter = counter = self._counter
+        assert counter is not None
+        out._counted = counter[0]
         if self._base is None:
-            out._base, out._base_chain = self, step
+            out._base, out._base_chain = self, self._turned + step
         else:
             out._base, out._base_chain = self._base, self._base_chain + step
-        return out
+            if self._origin:
+                out._origin = self._origin
+        if not mode.grad:
+            out._origin = "quiet"
+            if self._n.requires_grad or self._broken:
+                out._n = source.leaf(node, _nobody)
+        return settle(out)
+
+    def turn(self, op: Primitive, **attrs: Any) -> Tensor:
+        """Moves this tensor in place (``t_``); views of it keep their own shape.
+
+        Raises:
+            RuntimeError: a leaf that requires a gradient, or a view of one, while gradients are
+                recorded.
+        """
+        node = self.node
+        if mode.grad and node.requires_grad:
+            self._check_leaf(node)
+        step = ((op, attrs),)
+        moved = op(node, **attrs)
+        storage = self._share()
+        if mode.grad and node.requires_grad and self._base is not None and self._origin:
+            self._refuse("is being")
+        node.stale = pending.count
+        self._mark_stale(storage, pending.count)
+        if self._base is None:
+            self._turned += step
+            self._back = (inverse(op, attrs, node.shape), *self._back)
+        else:
+            self._base_chain += step
+        self._chain += step
+        storage.version += 1
+        self._seen = storage.version
+        if mode.grad or not node.requires_grad:
+            self._n = moved
+        else:
+            self._take(moved)
+        self._moved_on()
+        self._count()
+        return self
+
+    def _moved_on(self) -> None:
+        """Lets ``retain_grad`` follow the tensor to its new value."""
+        if self._retains and self._n.requires_grad and self._n.op is not source.LEAF:
+            self._retaining.remove()
+            self._retaining = hook_node(self._n, self._keeper())
+
+    def _count(self) -> None:
+        if self._counter is None:
+            self._ver += 1
+        else:
+            self._counter[0] += 1
 
     def assign(self, value: Node, since: int | None = None) -> Tensor:
         """Writes ``value`` (same shape and dtype) into this tensor in place, reaching all aliases.
@@ -188,40 +254,50 @@ class Tensor:
                 are recorded.
         """
         node = self.node
-        if mode.grad and node.requires_grad:
-            self._check_leaf(node)
+        if mode.grad and (node.requires_grad or value.requires_grad):
+            if self._base is not None and self._origin:
+                self._refuse("is being")
+            if node.requires_grad:
+                self._check_leaf(node)
         since = pending.count if since is None else since
         node.stale = since
         if self._storage is not None:
             self._mark_stale(self._storage, since)
-        if self._base is not None:
-            base = self._base
-            whole = write(base.node, self._base_chain, value)
+        base = self._base
+        if base is not None and base._storage is self._storage:  # else it was given other ``data``
+            whole = write(base._upright(), self._base_chain, value)
             base._n.stale = since
-            base._assign_root(whole)
+            base._assign_root(replay(whole, base._turned))
             assert self._storage is not None
-            self._storage.written = value
+            self._storage.written = (value, self._counter)
             self._seen = -1
             self._sync()
             return self
         self._assign_root(value)
         return self
 
-    def _mark_stale(self, storage: Storage, since: int) -> None:
-        """Says of what the other holders of the storage have recorded that it was overwritten; not
-        through ``data``.
+    def unhooked(self) -> None:
+        """Gives a view that is about to be written a value of its own: what hooks on the old one
+        see is not the gradient of the new one.
         """
-        if storage.written is not None:
-            storage.written.stale = since
-        if not self._silent:
-            for reference in storage.sharers:
-                other = reference()
-                if other is not None:
-                    other._n.stale = max(other._n.stale, since)
+        meta = self._n.meta
+        if self._base is not None and meta is not None and "hooks" in meta and mode.grad:
+            self._n = replay(self._base._upright(), self._base_chain)
+
+    def _mark_stale(self, storage: Storage, since: int) -> None:
+        """Says of what the other holders of the storage have recorded that it was overwritten;
+        those that count their writes apart (``data``) do not notice.
+        """
+        if storage.written is not None and storage.written[1] is self._counter:
+            storage.written[0].stale = since
+        for reference in storage.sharers:
+            other = reference()
+            if other is not None and other._counter is self._counter:
+                other._n.stale = max(other._n.stale, since)
 
     def _check_leaf(self, node: Node) -> None:
         if self._base is not None:
-            if self._base.is_leaf and self._base.requires_grad:
+            if self._base.is_leaf:
                 raise RuntimeError(
                     "a view of a leaf Variable that requires grad is being used in an in-place "
                     "operation."
@@ -243,9 +319,10 @@ class Tensor:
             self._n = value
         else:
             self._n = overwritten(self._n, value)
+        self._moved_on()
+        self._count()
         storage = self._storage
         if storage is None:
-            self._ver += 1
             return
         plain = source.detach(value)
         if storage.external is not None:
@@ -259,91 +336,16 @@ class Tensor:
         storage.version += 1
         self._seen = storage.version
 
-    # --- what it is
-
-    @property
-    def shape(self) -> Size:
-        return Size(self._n.shape)
-
-    def size(self, dim: int | None = None) -> Any:
-        """Sizes, or the size of one dimension."""
-        return Size(self._n.shape) if dim is None else self._n.shape[_wrap(dim, self._n.ndim)]
-
-    @property
-    def dtype(self) -> DType:
-        return self._n.dtype
-
-    @property
-    def device(self) -> Device:
-        return self._n.device
-
-    @property
-    def ndim(self) -> int:
-        return len(self._n.shape)
-
-    def dim(self) -> int:
-        """Number of dimensions."""
-        return len(self._n.shape)
-
-    ndimension = dim
-
-    def numel(self) -> int:
-        """Number of elements."""
-        return self._n.numel
-
-    nelement = numel
-
-    def __len__(self) -> int:
-        if not self._n.shape:
-            raise TypeError("len() of a 0-d tensor")
-        return self._n.shape[0]
-
-    def element_size(self) -> int:
-        """Bytes of one element."""
-        return self.dtype.itemsize
-
-    @property
-    def itemsize(self) -> int:
-        return self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        return self.numel() * self.dtype.itemsize
-
-    is_sparse = is_quantized = is_nested = is_mkldnn = is_xla = is_mps = is_xpu = False
-    is_sparse_csr = is_vulkan = is_ort = is_ipu = is_maia = is_mtia = is_hpu = False
-
-    @property
-    def is_cuda(self) -> bool:
-        return self._n.device.type == "cuda"
-
-    @property
-    def is_cpu(self) -> bool:
-        return self._n.device.type == "cpu"
-
-    @property
-    def is_meta(self) -> bool:
-        return self._n.device.type == "meta"
-
-    @property
-    def names(self) -> tuple[None, ...]:
-        return (None,) * self.ndim
-
-    @property
-    def layout(self) -> Any:
-        from cupola.tensor.layout import strided
-
-        return strided
-
     # --- gradients
 
     @property
     def requires_grad(self) -> bool:
-        return self.node.requires_grad
+        node = self._n if self._storage is None else self._sync()
+        return node.requires_grad or self._broken
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
-        node = self.node
+        node = self._n if self._storage is None else self._sync()
         if not wanted:
             if node.requires_grad and node.op is not source.LEAF:
                 raise RuntimeError(
@@ -353,10 +355,13 @@ class Tensor:
                     "var.detach()."
                 )
             self._n = source.detach(node)
-        elif not node.requires_grad:
+        elif not node.requires_grad or node.meta is not None and node.meta.get("leaf") is _nobody:
             if node.dtype.category < 2:
                 raise RuntimeError("only Tensors of floating point dtype can require gradients")
             self._n = source.leaf(node, weakref.ref(self))
+            if self._storage is not None:  # views of this tensor say so too
+                self._storage.version += 1
+                self._seen = self._storage.version
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Switches whether gradients are collected here; returns self."""
@@ -365,6 +370,8 @@ class Tensor:
 
     @property
     def is_leaf(self) -> bool:
+        if self._broken and mode.grad:
+            self._refuse("its base or another view of its base has been")
         return not self._n.requires_grad or self._n.op is source.LEAF
 
     @property
@@ -378,7 +385,7 @@ class Tensor:
 
     @property
     def _version(self) -> int:
-        return self._ver if self._storage is None else self._storage.version
+        return self._ver if self._counter is None else self._counter[0]
 
     @property
     def _is_view(self) -> Any:
@@ -438,7 +445,8 @@ class Tensor:
     @property
     def data(self) -> Tensor:
         out = self.detach()
-        out._silent = True
+        out._counter = [0]
+        out._n = source.ALIAS(out._n)  # its own node: what overwrites it goes unnoticed by the tape
         return out
 
     @data.setter
@@ -449,7 +457,10 @@ class Tensor:
         fresh = object.__new__(Tensor)
         fresh._alias_of(value)
         self._storage, self._chain, self._seen = fresh._storage, fresh._chain, fresh._seen
-        self._base, self._base_chain = None, ()
+        self._base, self._base_chain, self._turned = None, (), ()
+        self._back = ()
+        if self._counter is None:
+            self._counter = [self._ver]
         self._n = old
         self._take(fresh._n)
 
@@ -465,7 +476,9 @@ class Tensor:
             result = hook(wrap(g))
             return None if result is None else result.node
 
-        return hook_node(node, on_node)
+        handle = hook_node(node, on_node)
+        self._moved_on()  # what is kept is what the hooks leave
+        return handle
 
     def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
         """Calls ``hook(self)`` after a gradient was added to ``self.grad``."""
@@ -486,14 +499,18 @@ class Tensor:
         if self.is_leaf or self._retains:
             return
         self._retains = True
+        self._retaining = hook_node(node, self._keeper())
+
+    def _keeper(self) -> Any:
         owner = weakref.ref(self)
 
         def keep(g: Node) -> None:
             tensor = owner()
             if tensor is not None:
-                tensor._grad = wrap(g)
+                old = tensor._grad
+                tensor._grad = wrap(g if old is None else elementwise.add(old.node, g))
 
-        hook_node(node, keep)
+        return keep
 
     @property
     def retains_grad(self) -> bool:
@@ -501,6 +518,8 @@ class Tensor:
 
     def accumulate_grad(self, g: Node) -> None:
         """Adds a gradient to ``grad`` and runs the hooks that wait for it."""
+        if not self._n.requires_grad:  # it was switched off after the recording
+            return
         if self._grad is None:
             if g.order != self._n.order and not mode.grad:
                 g = movement.copy(g)  # gradients lie in memory as their tensor does
@@ -534,14 +553,8 @@ class Tensor:
         return deepcopy(self, memo)
 
 
-def _wrap(dim: int, ndim: int) -> int:
-    low = -max(ndim, 1)
-    if not low <= dim < -low:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{low}, {-low - 1}], but got "
-            f"{dim})"
-        )
-    return dim + ndim if dim < 0 else dim
+def _nobody() -> None:
+    """The owner of a leaf whose gradient is dropped, as PyTorch does for views under no_grad."""
 
 
 _EAGER = engine.eager()
@@ -551,9 +564,14 @@ def wrap(node: Node) -> Tensor:
     """A new handle on a node; starts the work when much has been recorded."""
     out = object.__new__(Tensor)
     out._n = node
+    return settle(out)
+
+
+def settle(out: Tensor) -> Tensor:
+    """The handle, whose work is started when much has been recorded."""
     due = pending.count - pending.done > engine.PENDING_LIMIT or _EAGER
-    if due and node.op is not source.CONST:
-        engine.realize([node])
+    if due and out._n.op is not source.CONST:
+        engine.realize([out._n])
     return out
 
 
@@ -562,4 +580,4 @@ def apply(op: Primitive, *tensors: Tensor, **attrs: Any) -> Tensor:
     return wrap(op(*[t._n if t._storage is None else t._sync() for t in tensors], **attrs))
 
 
-__all__ = ["Size", "Tensor", "apply", "movement", "wrap"]
+__all__ = ["Size", "Tensor", "_wrap", "apply", "movement", "wrap"]

@@ -187,8 +187,7 @@ def _output(ctx: Any, out: Tensor, tensors: list[Tensor], node: Node) -> Tensor:
     made.meta = {"name": node.meta["name"] if node.meta else "FunctionBackward"}
     if any(out is d for d in ctx._dirty):
         out._n = made
-        if out._storage is None:
-            out._ver += 1
+        out._count()
         return out
     return wrap(made)
 
