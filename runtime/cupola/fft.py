@@ -34,17 +34,28 @@ def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None)
     return irfftn(input, None if n is None else [n], dim, norm)
 
 
-_OPPOSITE = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}
+_OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
+
+
+def _opposite(norm: Norm) -> str:
+    """The normalization of the transform in the other direction.
+
+    Raises:
+        RuntimeError: an unknown mode.
+    """
+    if (norm or "backward") not in _OPPOSITE:
+        raise RuntimeError(f'Invalid normalization mode: "{norm}"')
+    return _OPPOSITE[norm or "backward"]
 
 
 def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """The real transform of a signal with Hermitian symmetry (torch.fft.hfft)."""
-    return irfft(input.conj(), n, dim, _OPPOSITE[norm])
+    return irfft(input.conj(), n, dim, _opposite(norm))
 
 
 def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """Inverse of hfft (torch.fft.ihfft)."""
-    return rfft(input, n, dim, _OPPOSITE[norm]).conj()
+    return rfft(input, n, dim, _opposite(norm)).conj()
 
 
 def fft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: Norm = None) -> Tensor:
@@ -65,6 +76,28 @@ def rfft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: Norm = None) 
 def irfft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: Norm = None) -> Tensor:
     """The real signal of a half transform over two dimensions (torch.fft.irfft2)."""
     return irfftn(input, s, dim, norm)
+
+
+def hfftn(input: Tensor, s: Any = None, dim: Any = None, norm: Norm = None) -> Tensor:
+    """The real transform of a signal with Hermitian symmetry in its last dimension
+    (torch.fft.hfftn).
+    """
+    return irfftn(input.conj(), s, dim, _opposite(norm))
+
+
+def ihfftn(input: Tensor, s: Any = None, dim: Any = None, norm: Norm = None) -> Tensor:
+    """Inverse of hfftn (torch.fft.ihfftn)."""
+    return rfftn(input, s, dim, _opposite(norm)).conj()
+
+
+def hfft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: Norm = None) -> Tensor:
+    """hfftn over two dimensions (torch.fft.hfft2)."""
+    return hfftn(input, s, dim, norm)
+
+
+def ihfft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: Norm = None) -> Tensor:
+    """ihfftn over two dimensions (torch.fft.ihfft2)."""
+    return ihfftn(input, s, dim, norm)
 
 
 def _frequencies(positions: Tensor, n: int, d: float, options: dict[str, Any]) -> Tensor:
@@ -106,11 +139,15 @@ __all__ = [
     "fftn",
     "fftshift",
     "hfft",
+    "hfft2",
+    "hfftn",
     "ifft",
     "ifft2",
     "ifftn",
     "ifftshift",
     "ihfft",
+    "ihfft2",
+    "ihfftn",
     "irfft",
     "irfft2",
     "irfftn",
@@ -119,5 +156,9 @@ __all__ = [
     "rfftfreq",
     "rfftn",
 ]
-for _name in ("fft", "ifft", "rfft", "irfft", "fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn"):
+for _name in (
+    *("fft", "fft2", "fftn", "ifft", "ifft2", "ifftn", "rfft", "rfft2", "rfftn"),
+    *("irfft", "irfft2", "irfftn", "hfft", "hfft2", "hfftn", "ihfft", "ihfft2", "ihfftn"),
+    *("fftfreq", "rfftfreq"),
+):
     globals()[_name] = with_out(globals()[_name])

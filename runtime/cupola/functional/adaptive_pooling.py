@@ -248,8 +248,8 @@ def _fractional(
     for i, (size, k, o) in enumerate(zip(input.shape[-n:], kernel, out, strict=True)):
         if o + k - 1 > size:
             raise RuntimeError(f"{name}: pool size {k} is too large for input size {size}")
-        # The samples are drawn for the width first.
-        sample = samples[..., n - 1 - i].unsqueeze(-1)
+        # In the plane the samples are drawn for the width first, in space for the depth.
+        sample = samples[..., i if n == 3 else n - 1 - i].unsqueeze(-1)
         last = planes.new_full((*planes.shape[:2], 1), size - k).long()
         if o == 1:
             starts.append(last)

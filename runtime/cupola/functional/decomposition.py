@@ -284,6 +284,28 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     return flat_row(la.svdvals(matrix_node(A, "svdvals")))
 
 
+def nuclear_norm(A: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Sums of singular values (torch.nuclear_norm).
+
+    Raises:
+        RuntimeError: no two dimensions to reduce over.
+    """
+    if dim is None and A.ndim != 2:
+        raise RuntimeError(f"nuclear_norm: Expected a tensor with 2 dimensions, got {A.ndim}")
+    dims = (0, 1) if dim is None else tuple(dim)
+    if len(dims) != 2:
+        raise RuntimeError("nuclear norm requires a 'dim' argument of size 2")
+    first, second = (d % A.ndim for d in dims)
+    out = svdvals(A.movedim((first, second), (-2, -1))).sum(-1)
+    if keepdim:
+        for d in sorted((first, second)):
+            out = out.unsqueeze(d)
+    return out
+
+
+operator(nuclear_norm, method=False, out=True)
+
+
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """Integer powers of square matrices (torch.linalg.matrix_power)."""
     if n < 0:

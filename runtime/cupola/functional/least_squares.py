@@ -8,11 +8,12 @@ from typing import Any
 from cupola import dtypes
 from cupola.functional._convert import broadcast_shapes, expand_node
 from cupola.functional._register import operator
-from cupola.functional.decomposition import eigh, eigvalsh, matrix_node, svdvals
+from cupola.functional.decomposition import eigvalsh, matrix_node, svdvals
 from cupola.functional.linalg import matmul
 from cupola.functional.selection import where
 from cupola.ir.node import Node
 from cupola.ops import movement as mv
+from cupola.ops.linalg import square_matrix
 from cupola.ops.packed import pinv as pseudo_inverse
 from cupola.tensor import Tensor, wrap
 
@@ -68,14 +69,11 @@ def pinv(
         return A.mT.clone()
     low, share = _bounds(A, atol, rtol if rcond is None else rcond)
     lead = broadcast_shapes(a.shape[:-2], low.shape, share.shape)
-    if not hermitian:
-        wide = expand_node(a, (*lead, *a.shape[-2:]))
-        return wrap(pseudo_inverse(wide, _column(low, lead), _column(share, lead)))
-    w, v = eigh(A)
-    size = w.detach().abs()
-    bound = low.unsqueeze(-1).maximum(share.unsqueeze(-1) * _largest(size))
-    inverse = where(size > bound, w.reciprocal(), 0.0)
-    return matmul(v * inverse.unsqueeze(-2), v.mH)
+    if hermitian:
+        square_matrix("pinv")(a)
+    wide = expand_node(a, (*lead, *a.shape[-2:]))
+    bounds = (_column(low, lead), _column(share, lead))
+    return wrap(pseudo_inverse(wide, *bounds, hermitian=hermitian))
 
 
 def matrix_rank(

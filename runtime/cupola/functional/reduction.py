@@ -464,9 +464,9 @@ def norm(
     if p is None or p == "fro":
         p = 2
     if p == "nuc":
-        from cupola.functional.linalg import svdvals
+        from cupola.functional.decomposition import nuclear_norm
 
-        return sum(svdvals(x))
+        return nuclear_norm(x, dim, keepdim)
     return vector_norm(x, p, dim, keepdim)
 
 

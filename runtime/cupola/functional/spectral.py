@@ -276,10 +276,9 @@ def istft(
     x = x.transpose(-1, -2)
     if return_complex:
         frames = ifftn(x, None, -1, norm)
-    elif onesided:
-        frames = irfftn(x, [n_fft], -1, norm)
-    else:
-        frames = ifftn(x, None, -1, norm).real
+    else:  # the second half of two-sided frames follows from the first
+        half = x if onesided else x[..., : n_fft // 2 + 1]
+        frames = irfftn(half, [n_fft], -1, norm)
     w = _centred(window, n_fft, width, frames)
     total = n_fft + hop * (x.shape[-2] - 1)
     signal = _overlap(frames * w, total, n_fft, hop)

@@ -1,9 +1,9 @@
-"""Covariance, modes and medians, histograms, limits on norms."""
+"""Covariance, modes and medians, limits on norms."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -235,79 +235,3 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     size = vector_norm(input, p, others, True)
     factor = where(size.gt(maxnorm), size.add(1e-7).reciprocal().mul(maxnorm), 1.0)
     return input.mul(factor.to(size.dtype))
-
-
-class _Histogram(NamedTuple):
-    hist: Tensor
-    bin_edges: Any
-
-
-def _edges(bins: Any, low: float, high: float, dtype: Any) -> Any:
-    if isinstance(bins, Tensor):
-        return host(bins)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    from cupola.functional.creation import linspace
-
-    return host(linspace(low, high, bins + 1, dtype=dtype))
-
-
-@operator(out=True)
-def histogram(
-    input: Tensor,
-    bins: Any,
-    *,
-    range: Any = None,
-    weight: Tensor | None = None,
-    density: bool = False,
-) -> _Histogram:
-    """Counts over bins of equal or given width, and the bins' edges (torch.histogram)."""
-    if isinstance(bins, int) and bins <= 0:
-        raise RuntimeError(f"torch.histogramdd(): bins must be > 0, got {bins}")
-    if weight is not None and weight._n.shape != input._n.shape:
-        raise RuntimeError("torch.histogram(): if weight tensor is provided it should fit input")
-    from cupola.tensor.create import of_array
-
-    flat = host(input).reshape(-1)
-    if range is None:
-        low, high = (float(flat.min()), float(flat.max())) if flat.size else (0.0, 1.0)
-    else:
-        low, high = range
-    edges = _edges(bins, low, high, input.dtype)
-    weights = None if weight is None else host(weight).reshape(-1)
-    counts, _ = np.histogram(flat, edges.astype(flat.dtype), weights=weights)
-    counts = counts.astype(flat.dtype)
-    if density:
-        counts = counts / (counts.sum() * np.diff(edges)).astype(flat.dtype)
-    made = of_array(counts.astype(flat.dtype), input.device)
-    return _Histogram(made, of_array(edges, input.device))
-
-
-@operator
-def histogramdd(
-    input: Tensor,
-    bins: Any,
-    *,
-    range: Any = None,
-    weight: Tensor | None = None,
-    density: bool = False,
-) -> _Histogram:
-    """Counts over a grid of bins in several dimensions (torch.histogramdd)."""
-    from cupola.tensor.create import of_array
-
-    array = host(input)
-    array = array.reshape(-1, array.shape[-1])
-    n = array.shape[1]
-    each = [bins] * n if isinstance(bins, int) else list(bins)
-    if len(each) != n:
-        raise RuntimeError(f"torch.histogramdd(): expected {n} sequences of bins, got {len(each)}")
-    limits = list(zip(range[::2], range[1::2], strict=True)) if range is not None else None
-    edges = []
-    for k, b in enumerate(each):
-        column = array[:, k]
-        given = limits[k] if limits else (float(column.min()), float(column.max()))
-        edges.append(_edges(b, *given, input.dtype))
-    weights = None if weight is None else host(weight).reshape(-1)
-    counts, _ = np.histogramdd(array, edges, density=density, weights=weights)
-    made = of_array(counts.astype(array.dtype), input.device)
-    return _Histogram(made, tuple(of_array(e, input.device) for e in edges))

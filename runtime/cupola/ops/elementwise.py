@@ -538,7 +538,7 @@ bitcast = Primitive(
     "bitcast",
     "elementwise",
     lambda x, dtype: (x.shape, dtype),
-    lambda xp, x, dtype: xp.ascontiguousarray(x).view(dtype.np),
+    lambda xp, x, dtype: xp.ascontiguousarray(x).view(dtype.np).reshape(x.shape),
     None,
     lambda build, x, dtype: build("bitcast", dtype, x),
 ).register()

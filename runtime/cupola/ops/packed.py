@@ -17,7 +17,7 @@ from cupola.ops.matmul import matmul
 # --- pseudo-inverse
 
 
-def _pinv_back(g: Node, y: Node, a: Node, atol: Node, rtol: Node) -> Node:
+def _pinv_back(g: Node, y: Node, a: Node, atol: Node, rtol: Node, hermitian: bool) -> Node:
     m, n = a.shape[-2:]
     p, ph, gh = y, adjoint(y), adjoint(g)
     out = neg(matmul(matmul(ph, g), ph))
@@ -27,10 +27,15 @@ def _pinv_back(g: Node, y: Node, a: Node, atol: Node, rtol: Node) -> Node:
     return out + matmul(matmul(matmul(ph, p), gh), residual_n)
 
 
-def _pinv(a: Any, atol: Any, rtol: Any) -> Any:
-    u, s, vh = np.linalg.svd(a, full_matrices=False)
-    top = s[..., :1] if s.shape[-1] else np.zeros((*s.shape[:-1], 1), s.dtype)
-    keep = s > np.maximum(atol, rtol * top)
+def _pinv(a: Any, atol: Any, rtol: Any, hermitian: bool) -> Any:
+    if hermitian:  # reads the lower triangle only
+        s, u = np.linalg.eigh(a)
+        vh = np.swapaxes(u.conj(), -1, -2)
+    else:
+        u, s, vh = np.linalg.svd(a, full_matrices=False)
+    size = np.abs(s)
+    top = size.max(-1, keepdims=True) if s.shape[-1] else np.zeros((*s.shape[:-1], 1), s.dtype)
+    keep = size > np.maximum(atol, rtol * top)
     inverse = np.where(keep, 1 / np.where(keep, s, 1), 0)
     out = np.swapaxes(vh.conj(), -1, -2) @ (inverse[..., None] * np.swapaxes(u.conj(), -1, -2))
     return out.astype(a.dtype)
@@ -40,7 +45,7 @@ def _pinv(a: Any, atol: Any, rtol: Any) -> Any:
 pinv = host_function(
     "pinv",
     on_host(_pinv),
-    lambda a, atol, rtol: ((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype),
+    lambda a, atol, rtol, hermitian: ((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype),
     (_pinv_back, None, None),
 )
 

@@ -1,0 +1,62 @@
+"""Samples of functions that torch offers beside torch.nn.functional, and of histograms."""
+
+from cases import Case, F, I
+
+CASES = [
+    Case(
+        "native_layer_norm",
+        lambda m, x, w, b: m.native_layer_norm(x, [4], w, b, 1e-5),
+        (F(3, 4), F(4), F(4)),
+        tolerance=1e-4,
+    ),
+    Case(
+        "native_group_norm",
+        lambda m, x, w, b: m.native_group_norm(x, w, b, 2, 6, 5, 3, 1e-5),
+        (F(2, 6, 5), F(6), F(6)),
+        tolerance=1e-4,
+    ),
+    Case(
+        "native_batch_norm",
+        lambda m, x, w, b: m.native_batch_norm(x, w, b, m.zeros(3), m.ones(3), True, 0.1, 1e-5),
+        (F(4, 3, 5), F(3), F(3)),
+        tolerance=1e-4,
+    ),
+    Case(
+        "grid_sampler",
+        lambda m, x, g: m.grid_sampler(x, g, 0, 1, False) + m.grid_sampler_2d(x, g, 1, 0, True),
+        (F(2, 3, 4, 5), F(2, 3, 2, 2, low=-1, high=1)),
+        tolerance=1e-4,
+    ),
+    Case(
+        "grid_sampler_3d",
+        lambda m, x, g: m.grid_sampler_3d(x, g, 0, 0, False),
+        (F(1, 2, 3, 4, 5), F(1, 2, 2, 2, 3, low=-1, high=1)),
+        tolerance=1e-4,
+    ),
+    Case(
+        "hash_tensor",
+        lambda m, x, i: (
+            m.hash_tensor(x).view(m.int64),
+            m.hash_tensor(i, 1, keepdim=True).view(m.int64),
+        ),
+        (F(3, 4), I(3, 4)),
+        grad=False,
+    ),
+    Case("histogram", lambda m, x: list(m.histogram(x, 5)), (F(40),), grad=False),
+    Case(
+        "histogramdd",
+        lambda m, x, w: [*m.histogramdd(x, [3, 2], weight=w, density=True)],
+        (F(40, 2), F(40, low=0)),
+        grad=False,
+    ),
+    Case("nuclear_norm", lambda m, x: m.nuclear_norm(x, dim=(0, 2), keepdim=True), (F(4, 2, 3),)),
+    *[
+        Case(
+            f"fft.{n}",
+            lambda m, x, n=n: getattr(m.fft, n)(x, norm="ortho").abs(),
+            (F(4, 5),),
+            tolerance=1e-4,
+        )
+        for n in ("hfft2", "hfftn", "ihfft2", "ihfftn")
+    ],
+]
