@@ -2,8 +2,8 @@
 """Runs PyTorch's operator, module and optimizer databases against cupola; writes docs/operators.md.
 
 usage: scoreboard.py [--dtypes float32,int64 | all] [--samples N] [--only PATTERN] [--jobs N]
-                     [--kinds forward,gradient,...] [--limit SECONDS] [--budget SECONDS]
-                     [--device cuda] [--output PAGE] [--no-page] [--every N] [--failing FILE]
+                     [--kinds forward,...] [--database NAME] [--limit SECONDS] [--budget SECONDS]
+                     [--device cuda] [--output PAGE] [--no-page] [--every N]
 
 With --only (a regular expression of entry names) no page is written unless --output names one, and
 the reasons of failures are printed. The results stand beside the page, in a file that ends in
@@ -36,6 +36,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--dtypes", default="float32", help="dtypes to sample, or all")
     parser.add_argument("--samples", type=int, default=0, help="at most N of each kind; 0: all")
     parser.add_argument("--only", help="run the entries whose names match this")
+    parser.add_argument("--database", help="operators, modules or optimizers; all by default")
     parser.add_argument("--kinds", help="columns to compare, separated by commas; all by default")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--limit", type=float, default=300.0, help="seconds an entry may take")
@@ -48,7 +49,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--no-page", action="store_true", help="write no page and no JSON")
     options = parser.parse_args(arguments)
     options.dtypes = EVERY_DTYPE if options.dtypes == "all" else options.dtypes
-    if options.output is None and not (options.only or options.no_page or options.every > 1):
+    if options.output is None and not (
+        options.only or options.no_page or options.every > 1 or options.database
+    ):
         options.output = ROOT / "docs/operators.md"
     return options
 
@@ -67,6 +70,7 @@ def measure(options: argparse.Namespace, begin: Any) -> list[dict[str, Any]]:
     from scoreboard.tally import Options
 
     everything = databases.entries(options.only)[:: options.every]
+    everything = [e for e in everything if options.database in (None, e.database)]
     kinds = tuple(options.kinds.split(",")) if options.kinds else ()
     asked = Options(tuple(options.dtypes.split(",")), options.samples, kinds)
     rows: dict[int, dict[str, Any]] = {}

@@ -216,6 +216,16 @@ _OUT = (
     "cross",
     "vecdot",
     "matmul",
+    "cholesky_ex",
+    "cond",
+    "inv_ex",
+    "lstsq",
+    "lu",
+    "lu_factor_ex",
+    "matrix_rank",
+    "solve_ex",
+    "tensorinv",
+    "tensorsolve",
 )
 for _name in _OUT:
     globals()[_name] = with_out(globals()[_name])

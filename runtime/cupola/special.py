@@ -7,7 +7,7 @@ from typing import Any
 
 from cupola import functional
 from cupola.functional._convert import float_operands, to_float
-from cupola.functional._register import with_out
+from cupola.functional._register import some_tensor, with_out
 from cupola.ops import polynomial
 from cupola.ops import special as prim
 from cupola.tensor import Tensor, wrap
@@ -62,6 +62,7 @@ def entr(input: Tensor) -> Tensor:
 
 def xlog1py(input: Any, other: Any) -> Tensor:
     """x log(1 + y), 0 where x is 0, NaN where y is (torch.special.xlog1py)."""
+    some_tensor("special_xlog1py", input, other)
     x, y = (wrap(v) for v in float_operands(input, other))
     return (x * y.log1p()).masked_fill((x == 0) & ~y.isnan(), 0)
 
@@ -101,6 +102,7 @@ def _of_two(name: str, what: str, primitive: Any) -> Any:
     """A public function of two tensors or numbers, integers converted, without a gradient."""
 
     def function(input: Any, other: Any) -> Tensor:
+        some_tensor(f"special_{name}", input, other)
         return wrap(primitive(*float_operands(input, other)))
 
     function.__name__ = function.__qualname__ = name
@@ -142,7 +144,7 @@ for _own in polynomial.FAMILIES:
 for _own in ("i0e", "i1", "i1e", "entr", "xlog1py", "ndtr", "ndtri", "erfcx", "log_ndtr"):
     globals()[_own] = with_out(globals()[_own])
 
-_HELPERS = ("float_operands", "operands", "to_float", "with_out", "wrap")
+_HELPERS = ("float_operands", "operands", "some_tensor", "to_float", "with_out", "wrap")
 __all__ = sorted(
     k for k, v in globals().items() if callable(v) and k[0].islower() and k not in _HELPERS
 )

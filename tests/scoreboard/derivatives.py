@@ -9,7 +9,7 @@ import torch
 from torch.autograd import forward_ad
 
 import cupola
-from scoreboard.compare import difference, flatten
+from scoreboard.compare import difference, flatten, to_torch
 from scoreboard.samples import Parts, call, leaves, parts_of, random_like, start
 from scoreboard.tally import guarded, torch_only
 from scoreboard.translate import Skipped, translate
@@ -82,7 +82,7 @@ def _without_zeros(got: list[Any], want: list[Any]) -> tuple[list[Any], list[Any
     """Pairs where a missing derivative faces zeros, or nothing, are equal: both mean zero."""
     kept = []
     for g, w in zip(got, want, strict=True):
-        g_zero = g is None or not bool(g.detach().cpu().numpy().any())
+        g_zero = g is None or not bool(to_torch(g).any())
         w_zero = w is None or not bool(w.detach().resolve_conj().any())
         if not ((g is None or w is None) and g_zero and w_zero):
             kept.append((g, w))

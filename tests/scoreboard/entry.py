@@ -10,8 +10,8 @@ import torch
 
 import cupola
 from scoreboard import derivatives, forms
-from scoreboard.compare import difference, flatten, to_torch, tolerance
-from scoreboard.exclusions import undefined
+from scoreboard.compare import flatten, judged, to_torch, tolerance
+from scoreboard.exclusions import fragile, undefined
 from scoreboard.samples import call, copied, expected, parts_of, start
 from scoreboard.tally import Options, guarded, listed, quiet, raised, seed, some, tally
 from scoreboard.translate import target, translate
@@ -34,7 +34,7 @@ def _forward(op: Any, sample: Any, within: Any, values: bool) -> str | None:
     def compare() -> str | None:
         start()
         got = call(translate(op.op), translate(copied(parts)))
-        return difference(got, want, within, values=values)
+        return judged(op, sample, got, want, within, values)
 
     return guarded(compare)
 
@@ -69,7 +69,9 @@ def _sampled(op: Any, dtype: torch.dtype, limit: int, requires_grad: bool = Fals
 
 def _other_forms(op: Any, options: Options, row: dict[str, Any], values: bool) -> None:
     """The columns that need one dtype: method, in place, ``out=``."""
-    (name, dtype), *_ = _dtypes(op, options.dtypes).items()
+    if not row["forward"]:
+        return  # no dtype that this machine has
+    name, dtype = next(iter(_dtypes(op, options.dtypes).items()))
     within = tolerance(op, dtype)
     for kind, variant, check in (
         ("method", op.method_variant, forms.method),
@@ -80,7 +82,7 @@ def _other_forms(op: Any, options: Options, row: dict[str, Any], values: bool) -
             row[kind] = {name: tally(samples, lambda s, c=check: c(op, s, within, values))}
     if op.supports_out and options.wants("out"):
         # The first sample meets every target; the others take turns.
-        turns = list(forms.TARGETS)
+        turns = [t for t in forms.TARGETS if t != "dtype" or not fragile(op.name)]
         samples = _sampled(op, dtype, options.samples)
         pairs = [(s, turns[k % len(turns)]) for k, s in enumerate(samples)]
         pairs = [(s, t) for s in samples[:1] for t in turns] + pairs[1:]
@@ -110,8 +112,8 @@ def _derivatives(op: Any, options: Options, row: dict[str, Any]) -> None:
 
 def _draws(op: Any, options: Options) -> bool:
     """Whether torch's results depend on its random stream, which on a GPU is another one."""
-    dtype = next(iter(_dtypes(op, options.dtypes).values()))
-    for sample in _sampled(op, dtype, 2):
+    dtypes = list(_dtypes(op, options.dtypes).values())
+    for sample in _sampled(op, dtypes[0], 2) if dtypes else ():
         parts = parts_of(sample)
         with suppress(Exception):
             seed("run")

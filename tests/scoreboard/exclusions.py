@@ -21,6 +21,19 @@ UNDEFINED = {
     r"(new_)?empty(_like|_strided|_permuted)?": "uninitialised memory",
 }
 
+# Entries whose results have an arbitrary sign or phase: values are compared after the database's
+# own normalisation, `output_process_fn_grad`; shape and dtype are compared before it as well.
+PHASES = {
+    r"(linalg\.)?(svd|eig|eigh)|svd_lowrank|pca_lowrank|lobpcg": (
+        "eigenvectors and singular vectors have no unique phase"
+    ),
+}
+
+# Entries that meet no `out=` of another dtype: torch would crash before cupola is asked.
+FRAGILE = {
+    r"linalg\.lu|lu_unpack": "torch writes beyond the memory of an `out=` of another dtype",
+}
+
 # Samples that hold such a tensor are skipped wherever they occur.
 LAYOUTS = {
     "sparse": "sparse tensors are not implemented",
@@ -45,3 +58,13 @@ def excluded(name: str) -> str | None:
 def undefined(name: str) -> bool:
     """Whether an entry's values are undefined in PyTorch."""
     return _reason(UNDEFINED, name) is not None
+
+
+def phases(name: str) -> bool:
+    """Whether an entry's results are unique up to a phase only."""
+    return _reason(PHASES, name) is not None
+
+
+def fragile(name: str) -> bool:
+    """Whether torch crashes when an entry writes into an ``out=`` of another dtype."""
+    return _reason(FRAGILE, name) is not None

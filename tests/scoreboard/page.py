@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scoreboard.exclusions import ENTRIES, LAYOUTS, UNDEFINED
+from scoreboard.exclusions import ENTRIES, FRAGILE, LAYOUTS, PHASES, UNDEFINED
 from scoreboard.tally import KINDS, MODULE_KINDS, OPTIMIZER_KINDS
 
 COLUMNS = {"operators": KINDS, "modules": MODULE_KINDS, "optimizers": OPTIMIZER_KINDS}
@@ -150,12 +150,13 @@ def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
         "",
     ]
     lines += [f"- `{pattern}`: {why}." for pattern, why in ENTRIES.items()]
-    lines += [
-        f"- values of `{pattern}` are not compared: {why}." for pattern, why in UNDEFINED.items()
-    ]
-    lines += [
-        f"- samples that hold {kind} tensors are skipped: {why}." for kind, why in LAYOUTS.items()
-    ]
+    for table, text in (
+        (UNDEFINED, "values of `{}` are not compared"),
+        (PHASES, "values of `{}` are compared after `output_process_fn_grad`"),
+        (FRAGILE, "`{}` is given no `out=` of another dtype"),
+        (LAYOUTS, "samples that hold {} tensors are skipped"),
+    ):
+        lines += [f"- {text.format(key)}: {why}." for key, why in table.items()]
     if options["device"] != "CPU":
         lines.append(
             "- values of entries that draw random numbers are not compared on this device: "

@@ -137,7 +137,9 @@ def to_cupola(t: torch.Tensor) -> Any:
     ):
         if found:
             raise Skipped(kind)
-    if t.is_contiguous():
+    if t.ndim > 64:  # more than NumPy has
+        out = _placed(_values(t.reshape(-1))).reshape(t.shape).detach()
+    elif t.is_contiguous():
         out = _placed(_values(t))
     else:
         lowest, extent = (

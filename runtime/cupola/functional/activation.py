@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cupola.dtypes import float64
-from cupola.functional._register import operator, write_into
+from cupola.functional._register import operator, with_out, write_into
 from cupola.ir.op import pending
 from cupola.tensor import Tensor
 
@@ -133,6 +133,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _finish(input, lambda: _elu(input, alpha, 1.0, 1.0 / alpha), inplace)
 
 
+@with_out
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """``x * Phi(x)``; ``approximate="tanh"`` uses the tanh formula."""
     if approximate == "none":
@@ -153,6 +154,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return _finish(input, lambda: input * softplus(input).tanh(), inplace)
 
 
+@with_out
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + exp(beta x)) / beta``, linear where ``beta x`` exceeds ``threshold``."""
     scaled = input * beta if beta != 1.0 else input
@@ -161,6 +163,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return Tensor.where(input, large, curved / beta if beta != 1.0 else curved)
 
 
+@with_out
 def logsigmoid(input: Tensor) -> Tensor:
     """``log(sigmoid(x))`` without overflow."""
     return input.masked_fill(input > 0, 0) - (-input.abs()).exp().log1p()
@@ -176,12 +179,13 @@ def tanhshrink(input: Tensor) -> Tensor:
     return input - input.tanh()
 
 
-@operator
+@operator(out=True)
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """0 where ``|x| <= lambd``, else ``x`` (torch.hardshrink)."""
     return input.masked_fill(input.abs() <= lambd, 0)
 
 
+@with_out
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """``x`` moved towards 0 by ``lambd``, and 0 where ``|x| <= lambd``."""
     if lambd < 0:
@@ -218,7 +222,7 @@ def _softmax_dim(name: str, ndim: int) -> int:
     return 0 if ndim in (0, 1, 3) else 1
 
 
-@operator
+@operator(out=True)
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Tensor:
@@ -240,7 +244,7 @@ def _wide(input: Tensor) -> Tensor:
     return input.float() if narrow else input
 
 
-@operator
+@operator(out=True)
 def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Tensor:

@@ -52,6 +52,11 @@ def _spread(input: Tensor, dim: int, out: int, fill: Any) -> tuple[Tensor, list[
 
 
 def _adaptive_avg(n: int, input: Tensor, size: Any) -> Tensor:
+    if n > 1 and input.dim() < n + 1:
+        raise ValueError(
+            f"Input dimension should be at least {n + 1}, got {input.dim()}: give a channel "
+            "dimension before the pooled ones"
+        )
     _check_dims(input, n, f"adaptive_avg_pool{n}d")
     wanted = _sizes(input, n, size)
     spatial = tuple(range(input.dim() - n, input.dim()))
@@ -91,6 +96,11 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
 
 
 def _adaptive_max(n: int, input: Tensor, size: Any, return_indices: bool) -> Any:
+    if n > 1 and input.dim() < n + 1:
+        raise ValueError(
+            f"Input dimension should be at least {n + 1}, got {input.dim()}: give a channel "
+            "dimension before the pooled ones"
+        )
     _check_dims(input, n, f"adaptive_max_pool{n}d")
     wanted = _sizes(input, n, size)
     if 0 in wanted:

@@ -129,6 +129,13 @@ def linear_cross_entropy(
             f"expected equal input and linear_weight last dimensions, got {input.shape[-1]} and "
             f"{size}"
         )
+    if classes[1:] and input.dim() == 1:
+        raise RuntimeError(
+            f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} "
+            f"requires batched input, (N, {size}), got unbatched input"
+        )
+    if ignore_index is not None and target.dtype.is_floating_point:
+        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     bias = None if linear_bias is None else linear_bias.reshape(-1)
     logits = linear(input, linear_weight.reshape(math.prod(classes), size), bias)
     return cross_entropy(
@@ -215,6 +222,11 @@ def multilabel_margin_loss(
 ) -> Tensor:
     """Margins between target and other classes; target (N, C) lists classes, ended by -1."""
     reduction = reduction_name(reduction, size_average, reduce)
+    if not input.numel() and 0 in input.shape[1 if input.dim() == 2 else 0 :]:
+        raise RuntimeError(
+            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: "
+            f"{list(input.shape)}"
+        )
     if input.dim() > 2 or tuple(input.shape) != tuple(target.shape):
         raise RuntimeError(
             f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}"

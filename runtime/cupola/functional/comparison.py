@@ -8,7 +8,7 @@ from typing import Any
 
 from cupola import dtypes
 from cupola.functional._convert import operands, result_type
-from cupola.functional._register import first_tensor, operator
+from cupola.functional._register import first_tensor, only_tensors, operator
 from cupola.functional.pointwise import abs, add, both, mul, sub
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
@@ -87,7 +87,7 @@ bitwise_left_shift = _bits("bitwise_left_shift", ew.left_shift)
 bitwise_right_shift = _bits("bitwise_right_shift", ew.right_shift)
 
 
-@operator(inplace=True, out=True)
+@operator(inplace=True, out=True, exact=True)
 def bitwise_not(input: Tensor) -> Tensor:
     """Inverts bits; logical not of bools (torch.bitwise_not)."""
     if input._n.dtype.category >= 2:
@@ -127,13 +127,13 @@ def isfinite(input: Tensor) -> Tensor:
     return lt(abs(input), math.inf)
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def isposinf(input: Tensor) -> Tensor:
     """Where the input is +inf (torch.isposinf)."""
     return eq(input, math.inf) if input._n.dtype.category >= 2 else ne(input, input)
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def isneginf(input: Tensor) -> Tensor:
     """Where the input is -inf (torch.isneginf)."""
     return eq(input, -math.inf) if input._n.dtype.category >= 2 else ne(input, input)
@@ -154,6 +154,7 @@ def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """|input - other| <= atol + rtol * |other| (torch.isclose)."""
+    only_tensors("isclose", input=input, other=other)
     if rtol < 0 or atol < 0:
         raise RuntimeError(f"isclose: rtol and atol must not be negative, got {rtol} and {atol}")
     if input.dtype is not other.dtype:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from cupola.functional._register import operator
+from cupola.functional._register import operator, with_out
 from cupola.functional._sizes import add_batch, ntuple
 from cupola.ops import conv as ops
 from cupola.ops import movement
 from cupola.tensor import Tensor, apply
 
 
+@with_out
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input @ weight.T + bias``; input (*, in), weight (out, in) or (in,), bias (out,)."""
     if weight.dim() == 2 and input.dim() and input.shape[-1] != weight.shape[1]:

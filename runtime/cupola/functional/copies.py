@@ -63,7 +63,13 @@ for _name, _view in _VIEWS.items():
 
 @operator(public=False)
 def narrow_copy(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
-    """A copy of what ``narrow`` views."""
+    """A copy of what ``narrow`` views.
+
+    Raises:
+        RuntimeError: there is no such dimension, or the range leaves it.
+    """
+    if not -self.ndim <= dim < self.ndim:
+        raise RuntimeError(f"narrow_copy(): expected dim to be below {self.ndim}, got {dim}")
     made: Tensor = _copied(narrow(self, dim, start, length))
     return made
 
@@ -76,7 +82,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     return out
 
 
-@operator
+@operator(out=True)
 def slice_scatter(
     input: Tensor,
     src: Tensor,

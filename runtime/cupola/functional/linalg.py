@@ -35,7 +35,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     return apply(product, input, mat2)
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Matrix product with broadcasting; vectors are rows on the left, columns on the right
     (torch.matmul).
@@ -99,7 +99,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return input.mul(tensor).sum()
 
 
-@operator(method=False)
+@operator(method=False, out=True)
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """Sum over the last dimensions (torch.inner)."""
     if input.ndim == 0 or other.ndim == 0:
@@ -159,8 +159,8 @@ def addbmm(
     return out if beta == 0 else out.add(_scaled(input, beta))
 
 
-@operator(method=False)
-def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Any = None) -> Tensor:
+@operator(method=False, out=True, exact=True)
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Sum over pairs of dimensions (torch.tensordot)."""
     if isinstance(dims, int):
         left, right = list(range(a.ndim - dims, a.ndim)), list(range(dims))
@@ -324,7 +324,7 @@ def cdist(
     return vector_norm(x1.unsqueeze(-2).sub(x2.unsqueeze(-3)), p, -1)
 
 
-@operator
+@operator(out=True)
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """Cross product of 3-vectors (torch.cross)."""
     if dim is None:
@@ -341,7 +341,7 @@ def trace(input: Tensor) -> Tensor:
     return input.diagonal().sum()
 
 
-@operator(method=False)
+@operator(method=False, out=True)
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """Kronecker product (torch.kron)."""
     n = max(input.ndim, other.ndim)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cupola.functional._register import operator, write_into
+from cupola.functional._register import deliver, operator, write_into
 from cupola.functional.pooling import avg_pool1d
 from cupola.tensor import Tensor, no_grad
 
@@ -263,7 +263,7 @@ def normalize(
 ) -> Tensor:
     """Divide by the p-norm along ``dim``, which is taken to be at least ``eps``."""
     result = input / input.norm(p, dim, keepdim=True).clamp(min=eps)
-    return result if out is None else out.copy_(result)
+    return result if out is None else deliver(result, out)
 
 
 @operator(name="batch_norm", method=False)

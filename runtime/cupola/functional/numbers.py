@@ -56,7 +56,7 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
     return mul(input, pow(2.0, other))
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def signbit(input: Tensor) -> Tensor:
     """Whether the sign bit is set, that of -0.0 included (torch.signbit).
 
@@ -103,4 +103,9 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     return add(log2(add(exp2(sub(input, safe)), exp2(sub(other, safe)))), safe)
 
 
-Tensor.__rdiv__ = Tensor.__rtruediv__  # type: ignore[attr-defined]
+def _rdiv(self: Tensor, other: Tensor) -> Tensor:
+    """other / self, as old code spells it."""
+    return self.reciprocal() * other
+
+
+Tensor.__rdiv__ = _rdiv  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from typing import Any
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import cast_node, operands, result_type
-from cupola.functional._register import first_tensor, operator
+from cupola.functional._register import first_tensor, only_tensors, operator
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops import elementwise as ew
@@ -297,10 +297,17 @@ def float_power(input: Any, exponent: Any) -> Tensor:
 
 
 def _float_binary(
-    name: str, primitive: Primitive, doc: str, aliases: tuple[str, ...] = ()
+    name: str,
+    primitive: Primitive,
+    doc: str,
+    aliases: tuple[str, ...] = (),
+    numbers: bool = False,
 ) -> Callable[..., Tensor]:
     def function(input: Any, other: Any) -> Tensor:
-        first_tensor(name, input)
+        if numbers:
+            first_tensor(name, input)
+        else:
+            only_tensors(name, input=input, other=other)
         found = result_type(input, other)
         return both(
             primitive,
@@ -316,7 +323,9 @@ def _float_binary(
 
 
 atan2 = _float_binary("atan2", ew.atan2, "Angle of the point (other, input)", ("arctan2",))
-copysign = _float_binary("copysign", ew.copysign, "Magnitude of input with the sign of other")
+copysign = _float_binary(
+    "copysign", ew.copysign, "Magnitude of input with the sign of other", numbers=True
+)
 nextafter = _float_binary("nextafter", ew.nextafter, "Next floating value after input toward other")
 
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from cupola.functional._plane import extreme_of, plane_index, take_from_plane
-from cupola.functional._register import operator
+from cupola.functional._register import operator, with_out
 from cupola.functional._sizes import ntuple
 from cupola.functional.creation import arange
 from cupola.ops import movement
@@ -235,6 +235,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
+@with_out
 def avg_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -250,6 +251,7 @@ def avg_pool2d(
     )
 
 
+@with_out
 def avg_pool3d(
     input: Tensor,
     kernel_size: Any,

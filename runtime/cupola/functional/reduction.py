@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import cast_node, wrap_dim, wrap_dims
-from cupola.functional._register import PUBLIC, deliver, operator
+from cupola.functional._register import PUBLIC, deliver, first_tensor, operator
 from cupola.functional.comparison import logical_or, truth
 from cupola.functional.pointwise import maximum, minimum, sqrt
 from cupola.functional.selection import where
@@ -88,7 +88,7 @@ def _axis(dim: Any, axis: Any, keepdim: bool, keepdims: bool | None) -> tuple[An
     return (axis if dim is None else dim), (keepdim if keepdims is None else keepdims)
 
 
-@operator(out=True)
+@operator(out=True, refusal=NotImplementedError)
 def nansum(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
@@ -148,7 +148,7 @@ def _title(d: DType) -> str:
     return _scalar(d)
 
 
-@operator(out=True)
+@operator(out=True, refusal=NotImplementedError)
 def nanmean(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
@@ -198,7 +198,7 @@ class _AMinMax(NamedTuple):
     max: Tensor
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> _AMinMax:
     """Minimum and maximum (torch.aminmax)."""
     return _AMinMax(
@@ -235,7 +235,7 @@ def _arg(primitive: Primitive, input: Tensor, dim: int | None, keepdim: bool, na
     )
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Position of the first maximum, in the flattened tensor or along one dimension
     (torch.argmax).
@@ -243,7 +243,7 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     return _arg(rd.argmax, input, dim, keepdim, "argmax")
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Position of the first minimum (torch.argmin)."""
     return _arg(rd.argmin, input, dim, keepdim, "argmin")
@@ -255,6 +255,7 @@ def _extreme(input: Tensor, args: tuple[Any, ...], kw: dict[str, Any], name: str
     other = kw.pop("other", None)
     dim = kw.pop("dim", kw.pop("axis", None))
     keepdim = kw.pop("keepdim", False)
+    first_tensor(name, input)
     if args:
         if isinstance(args[0], Tensor):
             other = args[0]
@@ -269,7 +270,7 @@ def _extreme(input: Tensor, args: tuple[Any, ...], kw: dict[str, Any], name: str
                 f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
                 "Specify the reduction dim with the 'dim' argument."
             )
-        return (amax if name == "max" else amin)(input)
+        result = (amax if name == "max" else amin)(input)
     else:
         d = wrap_dim(dim, input.ndim)
         if input.ndim == 0:
@@ -303,7 +304,7 @@ for _name, _function in (("max", max), ("min", min)):
     setattr(Tensor, _name, _function)
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether some element is true (torch.any)."""
     node = truth(input)
@@ -311,7 +312,7 @@ def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return _like_bool(_or_and(rd.amax, node, dims, keepdim, False), input)
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether every element is true (torch.all)."""
     node = truth(input)

@@ -9,7 +9,14 @@ from typing import Any
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import cast_node, operands, result_type, to_float
-from cupola.functional._register import PUBLIC, first_tensor, operator
+from cupola.functional._register import (
+    PUBLIC,
+    first_tensor,
+    only_tensors,
+    operator,
+    some_tensor,
+    with_out,
+)
 from cupola.functional.comparison import eq, gt, isinf, isnan, lt, truth
 from cupola.functional.pointwise import (
     abs,
@@ -57,6 +64,7 @@ def zeros_like_of(x: Tensor) -> Tensor:
 @operator(inplace=True, out=True)
 def xlogy(input: Any, other: Any) -> Tensor:
     """input * log(other), 0 where input is 0 (torch.xlogy)."""
+    some_tensor("xlogy", input, other)
     found = result_type(input, other)
     x, y = operands(
         input, other, dtype=found if found.category >= 2 else dtypes.get_default_dtype()
@@ -102,7 +110,7 @@ def _three(condition: Tensor, a: Any, b: Any, dtype: DType) -> tuple[Node, Node,
     return flag, _node(a, dtype, shape, place), _node(b, dtype, shape, place)
 
 
-PUBLIC["where"] = where
+PUBLIC["where"] = with_out(where)
 Tensor.where = lambda self, condition, y: where(condition, self, y)  # type: ignore[attr-defined]
 
 
@@ -143,12 +151,14 @@ def _clamp_numbers(input: Tensor, low: Any, high: Any, dtype: DType) -> Tensor:
 @operator(inplace=True, out=True)
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """Limits values from below (torch.clamp_min)."""
+    first_tensor("clamp_min", input)
     return clamp(input, min=min)
 
 
 @operator(inplace=True, out=True)
 def clamp_max(input: Tensor, max: Any) -> Tensor:
     """Limits values from above (torch.clamp_max)."""
+    first_tensor("clamp_max", input)
     return clamp(input, max=max)
 
 
@@ -204,13 +214,15 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 @operator(out=True)
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
     """Complex numbers from modulus and angle (torch.polar)."""
+    only_tensors("polar", abs=abs, angle=angle)
     _parts("polar", abs, angle)
     return complex_(mul(abs, cos(angle)), mul(abs, sin(angle)))
 
 
-@operator(name="complex", out=True, method=False)
+@operator(name="complex", out=True, exact=True, method=False)
 def complex_(real: Tensor, imag: Tensor) -> Tensor:
     """Complex numbers from real and imaginary parts (torch.complex)."""
+    only_tensors("complex", real=real, imag=imag)
     _parts("complex", real, imag)
     return both(ew.complex, real, imag)
 
@@ -229,14 +241,19 @@ def _parts(name: str, a: Tensor, b: Tensor) -> None:
         )
 
 
-@operator(public=False, method="_conj")
+@operator(method="_conj", name="conj")
 def conj_value(input: Tensor) -> Tensor:
-    """The complex conjugate."""
+    """The complex conjugate (torch.conj)."""
     return apply(ew.conj, input) if input._n.dtype.is_complex else input
 
 
-PUBLIC["conj"] = PUBLIC["conj_physical"] = conj_value
-Tensor.conj = Tensor.conj_physical = conj_value  # type: ignore[attr-defined]
+Tensor.conj = conj_value  # type: ignore[attr-defined]
+
+
+@operator(out=True, inplace=True)
+def conj_physical(input: Tensor) -> Tensor:
+    """The complex conjugate (torch.conj_physical)."""
+    return conj_value(input)
 
 
 @operator(aliases=("resolve_neg",))
@@ -247,7 +264,7 @@ def resolve_conj(input: Tensor) -> Tensor:
     return input
 
 
-@operator
+@operator(out=True)
 def angle(input: Tensor) -> Tensor:
     """Angle of complex numbers; 0 or pi for real ones (torch.angle)."""
     if input._n.dtype.is_complex:

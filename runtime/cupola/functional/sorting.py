@@ -38,7 +38,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return sort(input, dim, descending)[1]
 
 
-@operator(method=False)
+@operator(out=True)
 def msort(input: Tensor) -> Tensor:
     """Sorted along the first dimension (torch.msort)."""
     return sort(input, 0)[0]
@@ -61,7 +61,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     return named("topk", wrap(ix.gather(input.node, at.node, dim=d)), wrap(at.node))
 
 
-@operator(out=True)
+@operator(out=True, apart=True)
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th smallest element and its position (torch.kthvalue)."""
     d = wrap_dim(dim, input.ndim)
@@ -129,14 +129,14 @@ cummax = _running("cummax", scan.cummax_index)
 cummin = _running("cummin", scan.cummin_index)
 
 
-@operator
+@operator(out=True)
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Cumulative log-sum-exp (torch.logcumsumexp)."""
     top = input.amax(dim, True).detach()
     return input.sub(top).exp().cumsum(dim).log().add(top)
 
 
-@operator
+@operator(out=True)
 def diff(
     input: Tensor,
     n: int = 1,
@@ -163,7 +163,7 @@ def diff(
     return x
 
 
-@operator(method=False, out=True)
+@operator(method=False, out=True, exact=True)
 def searchsorted(
     sorted_sequence: Tensor,
     input: Any,
@@ -180,11 +180,17 @@ def searchsorted(
     return found.to(dtypes.int32) if out_int32 else found
 
 
-@operator(method=False)
+@operator(method=False, out=True, exact=True)
 def bucketize(
     input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
 ) -> Tensor:
-    """Numbers of the buckets that values fall into (torch.bucketize)."""
+    """Numbers of the buckets that values fall into (torch.bucketize).
+
+    Raises:
+        RuntimeError: the boundaries are not one-dimensional.
+    """
+    if boundaries.ndim != 1:
+        raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
@@ -256,7 +262,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     return of_array(counts.astype(array.dtype), input.device)
 
 
-@operator
+@operator(out=True)
 def isin(
     elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
 ) -> Tensor:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from cupola.functional._convert import operands, to_float
-from cupola.functional._register import operator
+from cupola.functional._register import only_tensors, operator
 from cupola.ops import elementwise as ew
 from cupola.ops import special as prim
 from cupola.tensor import Tensor, wrap
@@ -21,12 +21,14 @@ def i0(input: Tensor) -> Tensor:
 @operator(out=True, inplace=True)
 def igamma(input: Tensor, other: Tensor) -> Tensor:
     """Regularized lower incomplete gamma function (torch.igamma)."""
+    only_tensors("igamma", input=input, other=other)
     return wrap(prim.gammainc(*operands(input, other)))
 
 
 @operator(out=True, inplace=True)
 def igammac(input: Tensor, other: Tensor) -> Tensor:
     """Regularized upper incomplete gamma function (torch.igammac)."""
+    only_tensors("igammac", input=input, other=other)
     return wrap(prim.gammaincc(*operands(input, other)))
 
 

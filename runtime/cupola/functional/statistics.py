@@ -54,6 +54,9 @@ def cov(
     n = x._n.shape[1]
     _weights(fweights, n, "fweights")
     _weights(aweights, n, "aweights")
+    for weights, called in ((fweights, "fweights"), (aweights, "aweights")):
+        if weights is not None and bool((weights < 0).any()):
+            raise RuntimeError(f"cov(): {called} cannot be negative")
     w = fweights.reshape(-1) if fweights is not None else None
     if aweights is not None:
         a = aweights.reshape(-1)
