@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cupola.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from cupola.tensor import (
     Function,
     Tensor,
@@ -63,12 +64,15 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Function",
+    "GradcheckError",
     "Variable",
     "backward",
     "detect_anomaly",
     "enable_grad",
     "function",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "graph",
     "inference_mode",
     "is_grad_enabled",

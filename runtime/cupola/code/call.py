@@ -176,11 +176,10 @@ def _record(
             )
     operator.stage.text(where.type)
     later = deferred()
-    # A number that changes would be a new plan each time, and a size that the source decides has to
-    # be known now.
-    if not later and (numbers or operator.stage.dynamic or not nodes):
+    if not deferred():
+        # Run now: a compiler's message then comes at the line that it is about, a number that
+        # changes makes no new plan, and a size that the source decides is known.
         engine.realize(nodes)
-    if not later and all(n.value is not None for n in nodes):
         return launch_now(operator, nodes, shapes, numbers, where)
     if not nodes:
         nodes = [source.const(0, (), operator.dtypes[0], where)]
