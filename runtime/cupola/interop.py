@@ -132,9 +132,24 @@ def _einx(module: Any) -> None:
             registry.register_on_import("cupola", name, factory)
 
 
+def _safetensors(module: Any) -> None:
+    """safetensors: its reader loads torch for `framework="pt"`, which is not there."""
+    theirs = module.safe_open
+
+    def safe_open(filename: Any, framework: str = "pt", *args: Any, **kwargs: Any) -> Any:
+        if framework in ("pt", "torch", "pytorch") and "torch" not in sys.modules:
+            ours = importlib.import_module("cupola.io.safetensors").safe_open
+            return ours(filename, framework, *args, **kwargs)
+        return theirs(filename, framework, *args, **kwargs)
+
+    safe_open.__doc__ = theirs.__doc__
+    module.safe_open = safe_open
+
+
 HOOKS: dict[str, Callable[[Any], None]] = {
     "einops._backends": _einops,
     "einx._src.frontend.impl.torch": _einx,
+    "safetensors": _safetensors,
 }
 # Packages whose own `import torch`, and that of the code they write, is answered by cupola.
 ANSWERED = ("einx",)

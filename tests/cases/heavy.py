@@ -1,4 +1,4 @@
-"""Samples of convolutions in one to three dimensions, plain, strided, grouped and transposed."""
+"""Samples of convolutions in one to three dimensions, and of products of groups."""
 
 from cases import Case, F
 
@@ -26,6 +26,12 @@ CASES = [
         "conv_transpose2d",
         lambda m, x, w: m.nn.functional.conv_transpose2d(x, w, stride=2, output_padding=1),
         (F(2, 3, 4, 5), F(3, 2, 3, 3)),
+        tolerance=1e-4,
+    ),
+    Case(
+        "grouped_mm",
+        lambda m, x, w: m.nn.functional.grouped_mm(x, w, offs=m.tensor([2, 2, 7], dtype=m.int32)),
+        (F(7, 4), F(3, 4, 8)),
         tolerance=1e-4,
     ),
 ]

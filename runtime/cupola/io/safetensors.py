@@ -184,12 +184,17 @@ def save(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) 
 class safe_open:  # noqa: N801  (the field's name for it)
     """A safetensors file whose tensors are read one by one.
 
-    `framework` is accepted for the sake of code written for the safetensors package, and ignored.
+    `framework` and `backend` are accepted for the sake of code written for the safetensors package,
+    and ignored.
     Raises `CheckpointError` for a damaged file. Source: safetensors.safe_open.
     """
 
     def __init__(
-        self, filename: str | os.PathLike[str], framework: str = "pt", device: Any = "cpu"
+        self,
+        filename: str | os.PathLike[str],
+        framework: str = "pt",
+        device: Any = "cpu",
+        backend: Any = None,
     ) -> None:
         self._opened = opened(filename)
         self._source = self._opened.__enter__()
@@ -218,6 +223,39 @@ class safe_open:  # noqa: N801  (the field's name for it)
             raise KeyError(f"the file has no tensor {name!r}")
         view, start = self._tensors[name]
         return _tensor(self._source, view, start, CupolaFactory(), self._locate)
+
+    def get_tensors(self) -> dict[str, Any]:
+        """All tensors by name."""
+        return {name: self.get_tensor(name) for name in self._tensors}
+
+    def offset_keys(self) -> list[str]:
+        """The names in the order in which the file holds the tensors."""
+        return sorted(self._tensors, key=lambda name: self._tensors[name][1])
+
+    def get_slice(self, name: str) -> _Slice:
+        """A tensor that is read when it is indexed."""
+        if name not in self._tensors:
+            raise KeyError(f"the file has no tensor {name!r}")
+        return _Slice(self, name)
+
+
+class _Slice:
+    """A tensor of a file, not read yet (safetensors' PySafeSlice)."""
+
+    def __init__(self, file: safe_open, name: str) -> None:
+        self._file, self._name = file, name
+        self._view = file._tensors[name][0]
+
+    def get_shape(self) -> list[int]:
+        """Its sizes."""
+        return list(self._view.size)
+
+    def get_dtype(self) -> str:
+        """Its dtype, by safetensors' code for it (`F32`)."""
+        return _CODES[self._view.dtype]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._file.get_tensor(self._name)[index]
 
 
 def _pieces(

@@ -84,6 +84,7 @@ from cupola.functional.dropout import (
     feature_alpha_dropout,
 )
 from cupola.functional.embedding import embedding, embedding_bag
+from cupola.functional.grouped import grouped_mm
 from cupola.functional.interpolation import (
     interpolate,
     upsample,
