@@ -10,6 +10,7 @@ import numpy as np
 from cupola import engine
 from cupola.distributed import collectives, watch
 from cupola.distributed.world import Group, debug
+from cupola.dtypes import float32
 from cupola.ir.node import Node
 from cupola.ir.source import buffer, const
 from cupola.tensor import Tensor
@@ -105,11 +106,13 @@ def _over_mpi(bucket: list[tuple[Entry, Node]], group: Group) -> None:
     device, dtype = nodes[0].device, nodes[0].dtype
     backend = engine.backend(device.type)
     arrays = [backend.to_numpy(engine.array_of(node)) for node in nodes]
-    wide = np.dtype(np.float32) if dtype.itemsize < 4 else np.dtype(dtype.np)
+    wide = float32 if dtype.itemsize < 4 else dtype
     starts, length = _starts(arrays, wide.itemsize)
-    flat = np.zeros(length, wide)
-    for a, start in zip(arrays, starts, strict=True):
+    # From the backend's pool: fresh memory costs more than what is done with it.
+    flat = engine.backend("cpu").empty((length,), wide)
+    for a, start, end in zip(arrays, starts, [*starts[1:], length], strict=True):
         flat[start : start + a.size].reshape(a.shape)[...] = a
+        flat[start + a.size : end] = 0
     with watch.collective("gradients", group, flat.shape, dtype, {}):
         group.transport.reduce_in_place(flat, "mean")
     for (entry, node), a, start in zip(bucket, arrays, starts, strict=True):
