@@ -38,6 +38,14 @@ KINDS = {
     "inception": Kind((2, 3, 299, 299), (("init_weights", True),)),
     "googlenet": Kind((2, 3, 64, 64), (("init_weights", True),)),
     "maxvit": Kind((2, 3, 224, 224)),
+    "fcn": Kind(task="segmentation", arguments=(("aux_loss", True),)),
+    "deeplab": Kind(task="segmentation", arguments=(("aux_loss", True),)),
+    "lraspp": Kind(task="segmentation"),
+    "r3d": Kind((2, 3, 8, 32, 32)),
+    "mc3": Kind((2, 3, 8, 32, 32)),
+    "r2plus1d": Kind((2, 3, 8, 32, 32)),
+    "s3d": Kind((1, 3, 16, 224, 224)),
+    "mvit": Kind((1, 3, 16, 224, 224)),
     "vit_b": Kind((2, 3, 64, 64), (("image_size", 64),)),
     "vit_l": Kind((2, 3, 64, 64), (("image_size", 64),)),
     "vit_h": Kind((2, 3, 56, 56), (("image_size", 56),)),
@@ -254,8 +262,11 @@ def flat(output) -> list[np.ndarray]:
 
 def loss_of(framework, output, targets):
     """Returns the cross entropy of scores; of auxiliary scores too, at 0.3 of the weight."""
-    outputs = output if isinstance(output, tuple) else (output,)
     loss = framework.nn.functional.cross_entropy
+    if isinstance(output, dict):  # scores of every pixel: each image's target, everywhere
+        targets = targets[:, None, None].expand(-1, *output["out"].shape[2:])
+        output = tuple(output.values())
+    outputs = output if isinstance(output, tuple) else (output,)
     return sum(weight * loss(o, targets) for weight, o in zip((1.0, 0.3, 0.3), outputs))
 
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import Any
 
-from cupola.models import _weights
+from cupola.models import _weights, segmentation, video
 from cupola.models._registry import (
     BUILDERS,
     get_model,
@@ -44,15 +43,11 @@ from cupola.models.vgg import *
 from cupola.models.vision_transformer import *
 
 _PUBLIC = [name for name in globals() if not name.startswith("_")]
-_OWN = {"annotations", "sys", "types", "Any"}
+_OWN = {"annotations", "sys", "types"}
 __all__ = sorted(set(_PUBLIC) - _OWN)
 
 
-def __getattr__(name: str) -> Any:
-    """The enumerations of published weights, such as ResNet50_Weights, made when asked for."""
-    if name.endswith("_Weights") and name in _weights.enumerations():
-        return _weights.by_class(name)
-    raise AttributeError(f"module 'cupola.models' has no attribute {name!r}")
+__getattr__ = _weights.face_getattr(__name__)
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ import functools
 import os
 import pathlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -104,6 +104,17 @@ def by_class(name: str) -> type[WeightsEnum]:
 def enumerations() -> list[str]:
     """Returns the names of all enumerations of published weights."""
     return list(_classes())
+
+
+def face_getattr(module: str) -> Callable[[str], Any]:
+    """Returns a module's `__getattr__`: the enumerations of weights, made when asked for."""
+
+    def __getattr__(name: str) -> Any:
+        if name.endswith("_Weights") and name in _classes():
+            return by_class(name)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return __getattr__
 
 
 def get_weight(name: str) -> WeightsEnum:
