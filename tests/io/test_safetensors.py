@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import torch as reference_torch
 
+import cupola
 from checkpoint_files import load_bytes, same
 from cupola import dtypes
 from cupola.io import CheckpointError, load, load_numpy, safetensors
@@ -210,3 +211,15 @@ def test_an_index_cannot_point_elsewhere(shard: Any, tmp_path: Path) -> None:
     index.write_text(json.dumps({"weight_map": {"a": shard}}))
     with pytest.raises(CheckpointError, match="self.index.json"):
         load_numpy(index)
+
+
+def test_many_threads_read_one_file(tmp_path):
+    """Model loaders fetch the tensors of one open file from a pool of threads."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    path = tmp_path / "many.safetensors"
+    tensors = {f"t{i}": cupola.full((20_000,), float(i)) for i in range(40)}
+    safetensors.save_file(tensors, path)
+    with safetensors.safe_open(path) as file, ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: file.get_slice(f"t{i}")[...].numpy(), range(40)))
+    assert [sorted(set(array.tolist())) for array in found] == [[float(i)] for i in range(40)]

@@ -6,6 +6,7 @@ import contextlib
 import io
 import mmap as _mmap
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +30,8 @@ class Source:
         self.name = name
         self.mapped = mapped
         self.size: int = file.seek(0, os.SEEK_END)
+        # Loaders read the tensors of one file from several threads; a file has one position.
+        self._turn = threading.Lock()
 
     @classmethod
     def of_bytes(cls, data: bytes, name: str) -> Source:
@@ -45,13 +48,14 @@ class Source:
     def read(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset`."""
         self.check(offset, count)
-        self.file.seek(offset)
-        data: bytes = self.file.read(count)
-        while len(data) < count:
-            more = self.file.read(count - len(data))
-            if not more:
-                raise CheckpointError("the file became shorter while it was being read")
-            data += more
+        with self._turn:
+            self.file.seek(offset)
+            data: bytes = self.file.read(count)
+            while len(data) < count:
+                more = self.file.read(count - len(data))
+                if not more:
+                    raise CheckpointError("the file became shorter while it was being read")
+                data += more
         return data
 
     def array(self, offset: int, count: int, align: int = 1) -> np.ndarray:
@@ -64,13 +68,14 @@ class Source:
         if not hasattr(self.file, "readinto"):
             return np.frombuffer(bytearray(self.read(offset, count)), np.uint8)
         out = np.empty(count, np.uint8)
-        self.file.seek(offset)
         done = 0
-        while done < count:
-            got = self.file.readinto(out.data[done:])
-            if not got:
-                raise CheckpointError("the file became shorter while it was being read")
-            done += got
+        with self._turn:
+            self.file.seek(offset)
+            while done < count:
+                got = self.file.readinto(out.data[done:])
+                if not got:
+                    raise CheckpointError("the file became shorter while it was being read")
+                done += got
         return out
 
 
