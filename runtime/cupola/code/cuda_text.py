@@ -120,7 +120,7 @@ def generate(unit: Unit, wide: bool) -> CUDAProgram:
     slots = {a.name: k for k, a in enumerate(unit.arrays)}
 
     def plain(a: Array, name: str, indices: list[str], address: bool) -> str:
-        return f"{name}_p[{a.offset(indices, name)}]"
+        return f"{name}_p[{a.offset(indices, name, '(long long)' if wide else '(int)')}]"
 
     def access(a: Array, name: str, indices: list[str], address: bool) -> str:
         if not unit.debug or not a.rank:

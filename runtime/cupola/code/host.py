@@ -282,7 +282,8 @@ class Translator:
                 value = f"_remainder({name}, {value})"
             elif op != "=":
                 value = f"{name} {op[:-1]} ({value})"
-            self.emit(depth, f"{name} = {self.coerced(self.declared.get(plain), value)}")
+            kind = ("int", 4) if "." in name else self.declared.get(plain)
+            self.emit(depth, f"{name} = {self.coerced(kind, value)}")
             return
         self.at = k
         self.emit(depth, self.expression())

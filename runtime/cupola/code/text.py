@@ -50,12 +50,15 @@ class Array:
     def is_output(self) -> bool:
         return self.name.startswith("out")
 
-    def offset(self, indices: list[str], name: str) -> str:
-        """The position of an element, in elements."""
+    def offset(self, indices: list[str], name: str, cast: str = "") -> str:
+        """The position of an element, in elements.
+
+        ``cast`` makes an index signed: an unsigned one would make a negative stride unsigned.
+        """
         if not indices:
             return "0"
         if not self.dense:
-            return " + ".join(f"({i}) * {name}_stride{d}" for d, i in enumerate(indices))
+            return " + ".join(f"{cast}({i}) * {name}_stride{d}" for d, i in enumerate(indices))
         out = f"({indices[0]})"
         for d, i in enumerate(indices[1:], 1):
             out = f"({out} * {name}_shape{d} + ({i}))"
@@ -189,6 +192,8 @@ def _expand(
 
     def plain(piece: str, start: int) -> str:
         def number(m: re.Match[str]) -> str:
+            if code[start + m.start()] != "d":  # in a comment
+                return m.group()
             if m.group(1) not in data:
                 there = ", ".join(repr(k) for k in data) or "no numbers"
                 raise SourceError(

@@ -1,0 +1,139 @@
+"""cupola.code on a GPU: the tutorial's CUDA examples, and what they do not show."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cupola
+from code_pages import examples, run
+
+SQUARE = """
+    __global__ void square() {
+        int i = blockIdx.x * blockDim.x + threadIdx.x;
+        if (i < in0_shape0) @out(i) = @in0(i) * @in0(i);
+    }
+    square<<<(in0_shape0 + 255) / 256, 256>>>();
+"""
+
+
+def square(x, **more):
+    return cupola.code(tuple(x.shape), x.dtype, (x,), cuda_src=SQUARE, **more)
+
+
+@pytest.mark.parametrize("line, text", examples(True), ids=lambda x: str(x)[:4])
+def test_example(line, text):
+    run(line, text)
+
+
+@pytest.mark.parametrize("view", [
+    lambda x: x[1:7], lambda x: x[::2], lambda x: x.flip(0), lambda x: x[3:4].expand(9),
+    lambda x: x.reshape(2, 5)[:, 3], lambda x: x[:0],
+])  # fmt: skip
+def test_views(view):
+    x = view(cupola.arange(10.0, device="cuda"))
+    assert cupola.equal(square(x), x * x)
+
+
+@pytest.mark.parametrize("name", [
+    "bool", "uint8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
+    "complex64",
+])  # fmt: skip
+def test_element_types(name):
+    x = cupola.tensor([0, 1, 1, 0]).to(getattr(cupola, name)).to("cuda")
+    y = cupola.code(
+        (4,),
+        x.dtype,
+        [x],
+        cuda_src="""
+        __global__ void turn() { @out(threadIdx.x) = @in0(3 - threadIdx.x); }
+        turn<<<1, 4>>>();
+    """,
+    )
+    assert y.dtype is x.dtype and y.tolist() == x.tolist()[::-1]
+
+
+def test_gradients():
+    x = cupola.rand(5, dtype=cupola.float64, device="cuda", requires_grad=True)
+    gradient = SQUARE.replace("@in0(i) * @in0(i)", "2 * @in0(i) * @dout(i)")
+    assert cupola.autograd.gradcheck(lambda x: square(x, cuda_grad_src=[gradient]), (x,))
+    python = {"grad": lambda g, i, o: 2 * g[0] * i[0]}
+    assert cupola.autograd.gradgradcheck(lambda x: square(x, **python), (x,))
+
+
+def test_errors_name_the_line():
+    with pytest.raises(cupola.CompileError) as caught:
+        cupola.code(
+            (2,),
+            cupola.float32,
+            [cupola.ones(2, device="cuda")],
+            cuda_src="""
+            __global__ void k() {
+                @out(0) = undefined_in_the_kernel;
+            }
+            k<<<1, 1>>>();
+        """,
+        )
+    lines = Path(__file__).read_text().splitlines()
+    line = 1 + next(k for k, x in enumerate(lines) if "undefined_in_the_kernel;" in x)
+    assert f"{__file__}:{line}: cuda_src: " in str(caught.value)
+
+
+def test_large_shared_memory():
+    y = cupola.code(
+        (1,),
+        cupola.float32,
+        [],
+        device="cuda",
+        cuda_src="""
+        __global__ void k() {
+            extern __shared__ float memory[];
+            memory[20000] = 3;
+            @out(0) = memory[20000];
+        }
+        k<<<1, 1, 100000>>>();
+    """,
+    )
+    assert y.item() == 3
+
+
+def test_part_of_a_cuda_graph():
+    import cupy
+
+    x = cupola.arange(1000.0, device="cuda").realize()
+    square(x)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        y = square(x)
+        graph = stream.end_capture()
+        x._n.value[...] = 3
+        graph.launch()
+        stream.synchronize()
+    assert cupola.equal(y, cupola.full((1000,), 9.0, device="cuda"))
+
+
+def test_seen_calls_are_cheap():
+    import cupy
+
+    x = cupola.arange(10.0, device="cuda").realize()
+    square(x)
+    best = 1e9
+    for _ in range(30):
+        cupy.cuda.Device().synchronize()
+        start = time.perf_counter()
+        for _ in range(50):
+            square(x)
+        best = min(best, (time.perf_counter() - start) / 50)
+    assert best < 20e-6, f"{best * 1e6:.1f} us"
+
+
+def test_nearest_neighbours():
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    import knn
+
+    for n in (10, 33, 1000):
+        points = np.random.default_rng(n).random((n, 3), np.float32)
+        assert knn.check(points, knn.cupola_side(points, "cuda")) > 0.99
