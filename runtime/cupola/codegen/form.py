@@ -20,6 +20,7 @@ that a new size needs no new code. What is static is each stride's *class*: 0, 1
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from cupola.dtypes import dtype
@@ -165,6 +166,27 @@ class Kernel:
             for store in stage.stores:
                 found[self.accesses[store.access].buffer] = None
         return tuple(found)
+
+
+def negative_zeros(kernel: Kernel) -> tuple[int, ...]:
+    """Which constants are -0.0, which compares equal to 0.0 and is another kernel."""
+    numbers = [i.extra for s in kernel.stages for i in s.code if i.op == "const"]
+    numbers += [a.fill for a in kernel.accesses]
+    return tuple(
+        [k for k, v in enumerate(numbers) if v == 0 and math.copysign(1.0, float(v or 0)) < 0]
+    )
+
+
+def is_flat(kernel: Kernel) -> bool:
+    """Whether a kernel goes element by element over contiguous arrays: one outer loop, no other.
+
+    Its meta array is the number of elements, then zeros if all arrays begin at their first element.
+    """
+    if kernel.outer != 1 or kernel.inner or kernel.integers or len(kernel.stages) != 1:
+        return False
+    return all(
+        not a.guards and not a.indirect and a.address.strides[0] in (0, 1) for a in kernel.accesses
+    )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 from cupola import dtypes
 from cupola.codegen import form
 from cupola.codegen.loops import Loops
+from cupola.codegen.memo import remembered
 from cupola.codegen.pack import pack
 from cupola.codegen.view import array_strides, view
 from cupola.dtypes import dtype as DType
@@ -347,8 +348,13 @@ class KernelBuilder:
         """Where in its own shape a member lies at each point of the kernel's space."""
         found = self.places.get(i)
         if found is None:
-            shape = self.program.items[i].shape
-            if self.full(i):
+            item = self.program.items[i]
+            shape, name = item.shape, item.op.name
+            if name in ("permute", "reshape") and not self.loadable(item.srcs[0]):
+                coords, space = self.place(item.srcs[0]), self.program.items[item.srcs[0]].shape
+                if name == "permute":
+                    coords, space = tuple([coords[d] for d in item.attr("dims")]), shape
+            elif self.full(i):
                 coords, space = self.space, self.space_shape
             else:
                 coords, space = self.row_coords, self.row_shape
@@ -451,6 +457,16 @@ def lower(
     Raises:
         NeedBoundary: another item has to be stored first.
     """
+    return remembered(_lower, program, roots, hidden, stored, inlined)
+
+
+def _lower(
+    program: Program,
+    roots: tuple[int, ...],
+    hidden: tuple[int, ...],
+    stored: frozenset[int],
+    inlined: frozenset[int],
+) -> Lowered:
     members = frozenset((*roots, *hidden))
     reduces = _fused_reductions(program, members, stored, inlined)
     rows, inner, anchor = program.items[roots[0]].shape, (), None

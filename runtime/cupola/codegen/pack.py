@@ -119,4 +119,7 @@ def pack(builder: KernelBuilder, loops: Loops, stages: tuple[form.Stage, ...]) -
         stages=stages,
         name=f"fused_{items[builder.roots[-1]].op.name}",  # never the name of a C function
     )
-    return Lowered(kernel, tuple(inputs), builder.roots, tuple(meta), tuple(builder.scalars))
+    alike = None
+    if form.is_flat(kernel) and not any(meta[1:]):
+        alike = (kernel, form.negative_zeros(kernel))
+    return Lowered(kernel, tuple(inputs), builder.roots, tuple(meta), tuple(builder.scalars), alike)

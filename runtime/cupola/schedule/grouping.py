@@ -10,7 +10,7 @@ cannot place in the group's space gets a kernel of its own again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cupola.ir.program import Item, Program
 
@@ -52,24 +52,25 @@ class Kernel:
     """What grouping knows of a kernel: one stored item, or a group so far."""
 
     __slots__ = (
-        "count", "depth", "heavy", "inner", "leaves", "members", "rows", "shape", "space", "stages",
-        "work",
+        "count", "depth", "heavy", "inner", "leaves", "members", "rows", "seen", "shape", "space",
+        "stages", "work",
     )  # fmt: skip
 
-    def __init__(self, program: Program, root: int, stored: set[int], inlined: set[int]) -> None:
+    def __init__(self, program: Program, root: int, stored: set[int], views: set[int]) -> None:
         items = program.items
         computed, leaves, stack = {root}, set(), list(items[root].srcs)
         while stack:
             i = stack.pop()
             if i in computed or i in leaves:
                 continue
-            if i in stored:
+            if i in stored and i not in views:
                 leaves.add(i)
             else:
                 computed.add(i)
                 stack.extend(items[i].srcs)
         self.members = {root}
         self.leaves = leaves
+        self.seen = computed | leaves
         self.work = sum(items[i].op.cost for i in computed if items[i].op.kind == "elementwise")
         self.shape = items[root].shape
         self.count = _count(self.shape)
@@ -88,6 +89,14 @@ class Kernel:
         for i in sorted(computed):
             nested[i] = 1 + max((nested.get(s, 0) for s in items[i].srcs), default=0)
         self.depth = nested[root]
+
+    def copied(self) -> Kernel:
+        """A kernel to which others can be joined."""
+        out = object.__new__(Kernel)
+        for name in Kernel.__slots__:
+            setattr(out, name, getattr(self, name))
+        out.members = set(self.members)
+        return out
 
 
 def _count(shape: tuple[int, ...]) -> int:
@@ -131,7 +140,17 @@ class Grouping:
         self.items = program.items
         self.wanted = program.wanted
         self.stored = partition.stored
-        self.kernels = {i: Kernel(program, i, partition.stored, partition.inlined) for i in kernels}
+        # A stored view is another look at what a kernel makes: readers of it read the kernel.
+        views = {
+            i
+            for i in partition.stored.difference(kernels)
+            if self.items[i].op.kind == "movement" and partition.generated[i]
+        }
+        facts = partition.facts
+        for i in kernels:
+            if i not in facts:
+                facts[i] = Kernel(program, i, partition.stored, views)
+        self.kernels = {i: facts[i].copied() for i in kernels}
         self.group = dict(self.kernels)
         self.readers: dict[int, list[int]] = {}
         for i in sorted(self.stored):
@@ -139,11 +158,28 @@ class Grouping:
             leaves = kernel.leaves if kernel is not None else self.sources(i)
             for s in leaves:
                 self.readers.setdefault(s, []).append(i)
+        self.before, self.after = self.reach()
         for i in kernels:
             if i not in alone:
                 self.join_operands(i, alone)
         for s in sorted(self.readers):
             self.join_readers(s, alone)
+
+    def reach(self) -> tuple[dict[int, int], dict[int, int]]:
+        """For each stored item, those that lead to it and those that it leads to, as bits."""
+        place = {i: k for k, i in enumerate(sorted(self.stored))}
+        before, after = dict.fromkeys(place, 0), dict.fromkeys(place, 0)
+        for i, k in place.items():
+            own = before[i] | 1 << k
+            for r in self.readers.get(i, ()):
+                before[r] |= own
+        for i in reversed(place):
+            bits = 0
+            for r in self.readers.get(i, ()):
+                bits |= after[r] | 1 << place[r]
+            after[i] = bits
+        self.place = place
+        return before, after
 
     def sources(self, i: int) -> set[int]:
         """The stored items that a library call or a view reads."""
@@ -163,18 +199,22 @@ class Grouping:
                 self.join(self.group[s], self.group[i])
 
     def join_readers(self, s: int, alone: set[int]) -> None:
-        """Joins reductions over the same rows that read all of the same array."""
-        found: dict[tuple[tuple[bool, int], ...], Kernel] = {}
+        """Joins kernels that read all of the same array: reductions over the same rows, others of
+        the same shape.
+        """
+        found: dict[Any, Kernel] = {}
+        size = _count(self.items[s].shape)
         for i in self.readers[s]:
             kernel = self.group.get(i)
-            if kernel is None or i in alone or not kernel.stages:
+            if kernel is None or i in alone:
                 continue
-            if _count(self.items[s].shape) != kernel.rows * kernel.inner:
+            key: Any = kernel.space if kernel.stages else kernel.shape
+            if size < (kernel.rows * kernel.inner if kernel.stages else kernel.count):
                 continue
-            other = found.get(kernel.space)
+            other = found.get(key)
             if other is not None:
                 self.join(other, kernel)
-            found[kernel.space] = self.group[i]
+            found[key] = self.group[i]
 
     def join(self, a: Kernel, b: Kernel) -> bool:
         """Makes one kernel of two, the first of which may be read by the second."""
@@ -208,7 +248,7 @@ class Grouping:
         if len((a.leaves | b.leaves) - members) + len(members) > BUFFER_LIMIT:
             return False
         if not a.stages and not b.stages:
-            return reads and a.shape == b.shape
+            return a.shape == b.shape
         if a.stages and b.stages:
             return a.space == b.space and not (reads and (a.heavy or b.heavy))
         if not reads:
@@ -222,6 +262,14 @@ class Grouping:
 
     def returns(self, members: set[int]) -> bool:
         """Whether a path leaves the members and comes back: they could not run as one."""
+        before = after = own = 0
+        for i in members:
+            before |= self.before[i]
+            after |= self.after[i]
+            own |= 1 << self.place[i]
+        if before & after & ~own:
+            return True
+        # Not by itself, but together with other groups.
         last = max(members)
         stack = [r for i in members for r in self.readers.get(i, ()) if r not in members]
         seen: set[int] = set()

@@ -1,13 +1,20 @@
-"""Order: steps in an order in which every operand exists, and where each array dies."""
+"""Order: steps in an order in which every operand exists, and where each array dies.
+
+Equal kernels that do not wait for each other (an optimizer's updates) become one step.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cupola.ir.program import Lowered, Plan
+from cupola.ir.program import Lowered, Plan, StridedView, strides_of
 
 if TYPE_CHECKING:
     from cupola.schedule.partition import Lowering, Partition
+
+
+# So many equal kernels are worth a launch of their own kind.
+SHARED = 4
 
 
 class Step:
@@ -31,7 +38,7 @@ def ordered(
     steps = [Step(("contiguous", i), (), (i,)) for i in partition.reordered]
     steps += _steps(partition, lowering, kernels, stored)
     out = Plan(program)
-    order = _sorted(steps)
+    order = _sorted(_shared(_sorted(steps)))
     last = {s: k for k, step in enumerate(order) for s in step.reads}
     dying: dict[int, list[int]] = {}
     for s, k in last.items():
@@ -61,6 +68,9 @@ def _steps(
                 out.append(Step(("kernel", low), low.inputs, low.outputs))
         elif item.op.name == "const":
             out.append(Step(("fill", i), (), (i,)))
+        elif item.op.name == "copy" and _is_last_look(partition, item.srcs[0]):
+            view_of_all = StridedView(item.srcs[0], 0, strides_of(item.shape))
+            out.append(Step(("view", i, view_of_all), item.srcs, (i,)))
         elif item.op.kind == "movement" and partition.generated[i]:
             view = lowering.view(program, i, stored)
             if view is None:
@@ -70,6 +80,43 @@ def _steps(
         else:
             out.append(Step(("call", i), item.srcs, (i,)))
     return out
+
+
+def _is_last_look(partition: Partition, i: int) -> bool:
+    """Whether a product's result, row-major in memory of its own, has one reader only."""
+    name = partition.items[i].op.name
+    fresh = name.startswith(("matmul", "convolution"))
+    return fresh and i not in partition.program.wanted and len(partition.consumers[i]) == 1
+
+
+def _shared(steps: list[Step]) -> list[Step]:
+    """Joins equal kernels: those from which the way to the end of the program is equally long.
+
+    None of them can then wait for another, nor can steps joined so wait for each other in turn.
+    """
+    maker = {i: k for k, step in enumerate(steps) for i in step.makes}
+    height = [0] * len(steps)
+    for k in range(len(steps) - 1, -1, -1):
+        for i in steps[k].reads:
+            if i in maker:
+                height[maker[i]] = max(height[maker[i]], height[k] + 1)
+    alike: dict[object, list[int]] = {}
+    for k, step in enumerate(steps):
+        if step.step[0] == "kernel" and step.step[1].alike is not None:
+            alike.setdefault((step.step[1].alike, height[k]), []).append(k)
+    joined: dict[int, Step | None] = {}
+    for members in alike.values():
+        if len(members) < SHARED:
+            continue
+        joined.update(dict.fromkeys(members))
+        some = [steps[k] for k in members]
+        joined[members[-1]] = Step(
+            ("kernels", tuple(s.step[1] for s in some)),
+            tuple(i for s in some for i in s.reads),
+            tuple(i for s in some for i in s.makes),
+        )
+    found = [joined.get(k, step) for k, step in enumerate(steps)]
+    return [step for step in found if step is not None]
 
 
 def _sorted(steps: list[Step]) -> list[Step]:

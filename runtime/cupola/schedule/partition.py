@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cupola.ir.program import Item, Lowered, NeedBoundary, Plan, Program, StridedView, is_generated
-from cupola.schedule.grouping import Group, Grouping
+from cupola.schedule.grouping import Group, Grouping, Kernel
 from cupola.schedule.order import ordered
 from cupola.schedule.verify import verify
 
@@ -22,6 +22,8 @@ KERNEL_LIMIT = 400
 DEPTH_LIMIT = 80
 # Expressions repeated by broadcasting are stored unless they are cheaper than this.
 BROADCAST_LIMIT = 3
+# What several read is stored rather than computed from more arrays of its own size than this.
+WIDE_LIMIT = 2
 # Distinct arrays that one kernel may read.
 OPERAND_LIMIT = 20
 
@@ -80,6 +82,7 @@ class Partition:
         self.stored: set[int] = set()
         self.inlined: set[int] = set()
         self.reordered: list[int] = []
+        self.facts: dict[int, Kernel] = {}  # what grouping knows of single kernels
         self.decide()
 
     def decide(self) -> None:
@@ -101,6 +104,8 @@ class Partition:
             work[i] = item.op.cost * (item.op.kind == "elementwise") + sum(
                 work[s] for s in set(item.srcs)
             )
+            if name == "pad":
+                self.store_padded(item, work, leaves)
             leaves[i] = (
                 frozenset().union(*(leaves[s] for s in item.srcs)) if item.srcs else frozenset()
             )
@@ -118,7 +123,9 @@ class Partition:
                     self.store(i, work, leaves)
             elif depth[i] > DEPTH_LIMIT or work[i] > KERNEL_LIMIT or len(leaves[i]) > OPERAND_LIMIT:
                 self.store(i, work, leaves)
-            elif len(readers) > 1 and work[i] > RECOMPUTE_LIMIT:
+            elif len(readers) > 1 and (
+                work[i] > RECOMPUTE_LIMIT or self.wide(item, leaves[i]) > WIDE_LIMIT
+            ):
                 self.store(i, work, leaves)
             elif item.op.kind != "movement" and work[i] >= BROADCAST_LIMIT and self.repeated(i):
                 self.store(i, work, leaves)
@@ -127,6 +134,24 @@ class Partition:
         self.stored.add(i)
         work[i] = 0
         leaves[i] = frozenset((i,))
+
+    def store_padded(self, item: Item, work: list[int], leaves: list[frozenset[int]]) -> None:
+        """Stores what a ``pad`` reads: an expression has no elements outside its own shape.
+
+        A reshape of something permuted is no affine index, so what it reads is stored.
+        """
+        i = item.srcs[0]
+        while i not in self.stored and self.items[i].op.kind == "movement":
+            above, i = self.items[i].op.name, self.items[i].srcs[0]
+            if above == "reshape" and self.items[i].op.name == "permute":
+                break
+        if i not in self.stored and self.items[i].op.name != "const":
+            self.store(i, work, leaves)
+
+    def wide(self, item: Item, leaves: frozenset[int]) -> int:
+        """How many arrays as large as the item it would be computed from."""
+        size = _count(item.shape)
+        return sum(_count(self.items[s].shape) >= size for s in leaves) if size > 1 else 0
 
     def repeated(self, i: int) -> bool:
         """Whether movement makes readers compute the expression more than once an element."""
@@ -188,6 +213,8 @@ class Partition:
         self.stored.add(i)
         self.inlined.discard(i)
         self.program.views.clear()
+        for root in [r for r, kernel in self.facts.items() if i in kernel.seen]:
+            del self.facts[root]
 
 
 def _count(shape: tuple[int, ...]) -> int:
@@ -208,15 +235,13 @@ def plan(program: Program, lowering: Lowering) -> Plan:
         groups = Grouping(partition, _kernels(partition, lowering, stored), alone).groups()
         hidden = frozenset(i for g in groups for i in g.hidden)
         missing = _lower_all(partition, lowering, groups, stored - hidden, alone, done)
-        if missing is None:
-            continue
-        if not missing:
+        if missing is not None and not missing:
             break
-        for i in missing:
-            partition.require(i)
         # Kernels that computed a newly stored item inside themselves read it from now on.
-        for g in [g for g in done if not missing.isdisjoint(_covered(partition, g.members))]:
-            del done[g]
+        if missing:
+            stale = [g for g in done if not missing.isdisjoint(_covered(partition, g.members))]
+            for g in stale:
+                del done[g]
     return ordered(partition, lowering, [done[g] for g in groups], stored - hidden)
 
 
@@ -241,9 +266,9 @@ def _lower_all(
     alone: set[int],
     done: dict[Group, Lowered],
 ) -> set[int] | None:
-    """Lowers what is not lowered yet; returns the items that have to be stored first.
+    """Lowers what is not lowered yet; returns the items that have to be stored before.
 
-    None: a member had to leave its group, so that groups have to be formed again.
+    None: there are none, but a member had to leave its group, so that groups are formed again.
     """
     inlined = frozenset(partition.inlined)
     missing: set[int] = set()
@@ -251,17 +276,25 @@ def _lower_all(
     for group in groups:
         if group in done:
             continue
-        try:
-            done[group] = lowering.kernel(
-                partition.program, group.roots, group.hidden, stored, inlined
-            )
-        except NeedBoundary as need:
-            if len(group.members) == 1:
-                missing.add(need.item)
-            else:
-                alone.add(need.root if need.root in group.members else max(group.members))
-                left = True
-    return None if left else missing
+        here, asked = stored, set()
+        while group not in done:
+            try:
+                done[group] = lowering.kernel(
+                    partition.program, group.roots, group.hidden, here, inlined
+                )
+            except NeedBoundary as need:
+                if len(group.members) > 1:
+                    alone.add(need.root if need.root in group.members else max(group.members))
+                    left = True
+                    break
+                if need.item not in missing:
+                    partition.require(need.item)
+                    missing.add(need.item)
+                elif need.item in asked:
+                    raise AssertionError(f"lowering asked twice for item {need.item}") from None
+                asked.add(need.item)
+                here |= {need.item}
+    return None if left and not missing else missing
 
 
 def _covered(partition: Partition, members: tuple[int, ...]) -> set[int]:

@@ -4,8 +4,11 @@
 of a variant. Neither needs a GPU.
 """
 
+from cupola.codegen.cuda.many import Many, many
 from cupola.codegen.cuda.plan import Choice, Plan, Step, plan
 from cupola.codegen.cuda.text import entry, source
 from cupola.codegen.cuda.variant import Variant, head, words
 
-__all__ = ["Choice", "Plan", "Step", "Variant", "entry", "head", "plan", "source", "words"]
+__all__ = [
+    "Choice", "Many", "Plan", "Step", "Variant", "entry", "head", "many", "plan", "source", "words",
+]  # fmt: skip

@@ -16,7 +16,7 @@ from cupola.codegen.cuda.text import SLOT, carry_types
 from cupola.codegen.cuda.variant import Variant, layout, magic, words
 from cupola.codegen.form import Affine, Kernel
 
-_SMALL = 2**31 - 2**22  # 32-bit indices leave room for the threads past the end
+SMALL = 2**31 - 2**22  # 32-bit indices leave room for the threads past the end
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Plan:
     scratch: int
 
 
-class _Sizes:
+class Sizes:
     """The meta array of one launch, made readable."""
 
     def __init__(self, kernel: Kernel, meta: Sequence[int]) -> None:
@@ -76,16 +76,16 @@ class _Sizes:
 
     def wide(self) -> bool:
         """Whether any index leaves 32 bits."""
-        if max(self.outer, self.inner) >= _SMALL:
+        if max(self.outer, self.inner) >= SMALL:
             return True
         for a, access in enumerate(self.kernel.accesses):
-            if self._reach(*self.address(a)) >= _SMALL:
+            if self._reach(*self.address(a)) >= SMALL:
                 return True
             for guard, (const, bound, positions) in zip(
                 access.guards, self.where.accesses[a].guards
             ):
                 reach = self._reach(int(self.meta[const]), self.strides(guard, positions))
-                if max(reach, int(self.meta[bound])) >= _SMALL:
+                if max(reach, int(self.meta[bound])) >= SMALL:
                     return True
         return False
 
@@ -127,7 +127,7 @@ def plan(
         processors: multiprocessors of the device.
         choice: overrides.
     """
-    sizes = _Sizes(kernel, meta)
+    sizes = Sizes(kernel, meta)
     choice = choice or Choice()
     if sizes.outer == 0:
         return Plan((), 0)
@@ -137,7 +137,7 @@ def plan(
     return _team(sizes, low, wide, processors, choice)
 
 
-def _used(kernel: Kernel, kinds: tuple[str, ...]) -> list[int]:
+def used_by(kernel: Kernel, kinds: tuple[str, ...]) -> list[int]:
     used: set[int] = set()
     for stage in kernel.stages:
         if stage.kind in kinds:
@@ -146,8 +146,8 @@ def _used(kernel: Kernel, kinds: tuple[str, ...]) -> list[int]:
     return sorted(used)
 
 
-def _lanes(
-    sizes: _Sizes,
+def lanes_of(
+    sizes: Sizes,
     loop: int,
     width: int,
     low: Sequence[int],
@@ -175,7 +175,7 @@ def _lanes(
 
 
 def _static(
-    sizes: _Sizes, variant: Variant, outer_lanes: int, stretch: int = 0, parts: int = 1
+    sizes: Sizes, variant: Variant, outer_lanes: int, stretch: int = 0, parts: int = 1
 ) -> bytes:
     """The content of the parameter ``v``."""
     kernel = sizes.kernel
@@ -197,15 +197,15 @@ def _static(
     return struct.pack(f"<{len(static)}I", *(x & 0xFFFFFFFF for x in static))
 
 
-def _flat(sizes: _Sizes, low: Sequence[int], wide: bool, choice: Choice) -> Plan:
+def _flat(sizes: Sizes, low: Sequence[int], wide: bool, choice: Choice) -> Plan:
     kernel = sizes.kernel
     lanes: int = 1
     vectors: tuple[int, ...] = ()
     tail = False
     if kernel.outer and choice.lanes != 1:
         single = kernel.outer == 1
-        used = _used(kernel, ("point",))
-        lanes, vectors = _lanes(sizes, kernel.outer - 1, 16, low, used, single, choice.lanes)
+        used = used_by(kernel, ("point",))
+        lanes, vectors = lanes_of(sizes, kernel.outer - 1, 16, low, used, single, choice.lanes)
         tail = single and lanes > 1
     variant = Variant("flat", wide=wide, lanes=lanes, vectors=vectors, tail=tail)
     groups = sizes.outer
@@ -224,14 +224,14 @@ def _power(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-def _mode(sizes: _Sizes) -> str:
+def _mode(sizes: Sizes) -> str:
     """Rows where neighbours along the inner loops lie closer in memory, else columns."""
     kernel = sizes.kernel
     if not kernel.outer or sizes.outer == 1:
         return "row"
     inner, outer = kernel.outer + kernel.inner - 1, kernel.outer - 1
     row = col = 0
-    used = _used(kernel, ("reduce", "map"))
+    used = used_by(kernel, ("reduce", "map"))
     for a in used:
         _, strides = sizes.address(a)
         size = kernel.buffers[kernel.accesses[a].buffer].itemsize
@@ -242,17 +242,17 @@ def _mode(sizes: _Sizes) -> str:
     return "col" if col < row else "row"
 
 
-def _team(sizes: _Sizes, low: Sequence[int], wide: bool, processors: int, choice: Choice) -> Plan:
+def _team(sizes: Sizes, low: Sequence[int], wide: bool, processors: int, choice: Choice) -> Plan:
     kernel = sizes.kernel
     mode = choice.mode or (_mode(sizes) if kernel.inner else "col")
     loop = kernel.outer + kernel.inner - 1 if mode == "row" else kernel.outer - 1
-    used = _used(kernel, ("reduce", "map") if mode == "row" else ("reduce", "map", "point"))
+    used = used_by(kernel, ("reduce", "map") if mode == "row" else ("reduce", "map", "point"))
     lanes: int = 1
     vectors: tuple[int, ...] = ()
     if loop >= 0 and choice.lanes != 1:
         # Columns share their loads with neighbours in the warp: wide ones would only cost threads.
         width = 16 if mode == "row" else 4
-        lanes, vectors = _lanes(sizes, loop, width, low, used, most=choice.lanes)
+        lanes, vectors = lanes_of(sizes, loop, width, low, used, most=choice.lanes)
     variant = Variant(mode, wide=wide, lanes=lanes, vectors=vectors)
     outer = sizes.outer // variant.outer_lanes
     inner = sizes.inner // variant.inner_lanes
@@ -300,7 +300,7 @@ def _can_split(kernel: Kernel) -> bool:
 
 
 def _step(
-    sizes: _Sizes,
+    sizes: Sizes,
     variant: Variant,
     outer: int,
     across: int,
@@ -317,7 +317,7 @@ def _step(
     return Step(variant, (blocks, launches, 1), block, shared, static)
 
 
-def _split(sizes: _Sizes, variant: Variant, across: int, team: int, parts: int) -> Plan:
+def _split(sizes: Sizes, variant: Variant, across: int, team: int, parts: int) -> Plan:
     """A launch for the parts of each reduction, one that joins them, one for each map stage."""
     kernel = sizes.kernel
     outer = sizes.outer // variant.outer_lanes

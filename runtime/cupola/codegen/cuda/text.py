@@ -45,10 +45,10 @@ def source(kernel: Kernel, variant: Variant) -> str:
     Raises:
         NotImplementedError: an operation or element type that the dialect lacks.
     """
-    return _Writer(kernel, variant).text()
+    return Writer(kernel, variant).text()
 
 
-class _Writer:
+class Writer:
     def __init__(self, kernel: Kernel, variant: Variant) -> None:
         self.kernel = kernel
         self.variant = variant
@@ -73,11 +73,15 @@ class _Writer:
             parts += [
                 self._reduction(self.starts[n] + m, r, stage) for m, r in enumerate(stage.reduces)
             ]
-        bound = 256 if self.variant.mode == "flat" else 1024
-        name = entry(k, self.variant)
-        head = f'extern "C" __global__ void __launch_bounds__({bound}) {name}(const P p)'
-        lines = self._flat() if self.variant.mode == "flat" else self._team()
-        return "\n".join([*parts, f"{head} {{", *lines, "}", ""])
+        return "\n".join([*parts, *self.function()])
+
+    def function(self) -> list[str]:
+        flat = self.variant.mode == "flat"
+        name = entry(self.kernel, self.variant)
+        bound = 256 if flat else 1024
+        head = f'extern "C" __global__ void __launch_bounds__({bound}) {name}(const P p) {{'
+        thread = f"({self.addresses.index})blockIdx.x * blockDim.x + threadIdx.x"
+        return [head, *(self._flat(thread) if flat else self._team()), "}", ""]
 
     def _parameters(self) -> str:
         k = self.kernel
@@ -175,11 +179,11 @@ class _Writer:
     def _used(self, addresses: Addresses) -> list[int]:
         return sorted({a for n in self.stages for a in self._body(n, addresses).accesses()})
 
-    def _flat(self) -> list[str]:
+    def _flat(self, thread: str) -> list[str]:
         index, v = self.addresses.index, self.variant
         used = self._used(self.addresses)
         out = [
-            f"const {index} f = ({index})blockIdx.x * blockDim.x + threadIdx.x;",
+            f"const {index} f = {thread};",
             f"if (f >= p.v[{self.words.outer}]) return;",
             *self._outer("f"),
         ]
