@@ -25,6 +25,7 @@ exit codes:
 ELSEWHERE = {
     "parity": ("cupola_compat.parity.cli", "compare converted code with its torch original"),
     "run": ("cupola_compat.run", "run a script whose `import torch` is answered by cupola"),
+    "weights": ("cupola_compat.weights", "convert checkpoints between formats, or compare them"),
 }
 
 

@@ -170,7 +170,7 @@ def save_file(
     Raises TypeError for what the format cannot hold, RuntimeError for tensors that share memory.
     Source: safetensors.torch.save_file.
     """
-    parts = list(_pieces(tensors, metadata))
+    parts = list(pieces(tensors, metadata))
     with replaced(filename) as file:
         for part in parts:
             file.write(part)
@@ -178,7 +178,7 @@ def save_file(
 
 def save(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> bytes:
     """The bytes of a safetensors file. Source: safetensors.torch.save."""
-    return b"".join(_pieces(tensors, metadata))
+    return b"".join(pieces(tensors, metadata))
 
 
 class safe_open:  # noqa: N801  (the field's name for it)
@@ -258,7 +258,7 @@ class _Slice:
         return self._file.get_tensor(self._name)[index]
 
 
-def _pieces(
+def pieces(
     tensors: Mapping[str, Any], metadata: Mapping[str, str] | None
 ) -> Iterator[bytes | memoryview]:
     """The bytes of a safetensors file: the header, then one piece a tensor."""
