@@ -40,7 +40,7 @@ def train(norm, every=1):
 
 results = {
     "without": train(nn.GroupNorm(2, 8)),
-    "synchronised": train(nn.SyncBatchNorm(8)),
+    "synchronised": train(nn.BatchNorm2d(8, sync=True)),
     "accumulated": train(nn.GroupNorm(2, 8), every=2),
 }
 with torch.no_grad():

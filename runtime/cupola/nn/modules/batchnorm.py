@@ -122,7 +122,31 @@ class _NormBase(Module):
 
 
 class _BatchNorm(_NormBase):
-    """Batch normalization of inputs of any number of dimensions."""
+    """Batch normalization of inputs of any number of dimensions.
+
+    ``sync=True``: by the statistics of all processes' batches, as ``SyncBatchNorm``.
+    """
+
+    process_group: Any = None
+    sync = False
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+        sync: bool = False,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
+        self.sync = sync
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
@@ -133,16 +157,17 @@ class _BatchNorm(_NormBase):
                 momentum = 1.0 / float(self.num_batches_tracked)
         use_batch = self.training or (self.running_mean is None and self.running_var is None)
         keep = not self.training or self.track_running_stats
+        running = (self.running_mean, self.running_var) if keep else (None, None)
+        if use_batch and self.sync and processes(self.process_group) > 1:
+            # Loaded on demand: most programs have one process.
+            from cupola.distributed import normalization
+
+            return normalization.batch_norm(
+                input, *running, self.weight, self.bias, momentum, self.eps, self.process_group
+            )
         return F.batch_norm(
-            input,
-            self.running_mean if keep else None,
-            self.running_var if keep else None,
-            self.weight,
-            self.bias,
-            use_batch,
-            momentum,
-            self.eps,
-        )
+            input, *running, self.weight, self.bias, use_batch, momentum, self.eps
+        )  # fmt: skip
 
 
 def _expect_dims(input: Tensor, *dims: int) -> None:
@@ -193,32 +218,14 @@ class SyncBatchNorm(_BatchNorm):
         bias: bool = True,
     ) -> None:
         super().__init__(
-            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
-        )
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias,
+            sync=True,
+        )  # fmt: skip
         self.process_group = process_group
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
             raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
-
-    def forward(self, input: Tensor) -> Tensor:
-        synchronised = self.training or self.running_mean is None
-        if not synchronised or processes(self.process_group) == 1:
-            return super().forward(input)
-        self._check_input_dim(input)
-        # Loaded on demand: most programs have one process.
-        from cupola.distributed import normalization
-
-        momentum = 0.0 if self.momentum is None else self.momentum
-        keep = self.training and self.track_running_stats
-        if keep and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # cumulative average
-                momentum = 1.0 / float(self.num_batches_tracked)
-        running = (self.running_mean, self.running_var) if keep else (None, None)
-        return normalization.batch_norm(
-            input, *running, self.weight, self.bias, momentum, self.eps, self.process_group
-        )
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
