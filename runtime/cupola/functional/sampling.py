@@ -6,20 +6,23 @@ copied there.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from cupola import dtypes, random
 from cupola.dtypes import dtype as DType
-from cupola.functional._convert import host
+from cupola.functional._convert import broadcast_shapes, host
 from cupola.functional._register import PUBLIC, operator
 from cupola.functional.creation import sizes
+from cupola.functional.selection import where
 from cupola.functional.strides import strides
 from cupola.ir import source
 from cupola.ir.device import device as Device
 from cupola.ir.device import resolve
 from cupola.tensor import Tensor, wrap
+from cupola.tensor.batching import Level, drawn, left, levels, physical
 from cupola.tensor.create import of_array
 from cupola.tensor.geometry import check_write
 
@@ -84,6 +87,16 @@ def _made(array: Any, device: Any, requires_grad: bool, out: Tensor | None) -> T
     return made
 
 
+def _drawn(
+    shape: tuple[int, ...], draw: Any, device: Any, requires_grad: bool, out: Tensor | None
+) -> Tensor:
+    """What ``draw(shape)`` gives; inside mapped functions one draw for all or for each example."""
+    if not levels():
+        return _made(draw(shape), device, requires_grad, out)
+    made = drawn(shape, lambda s: of_array(draw(s), device))
+    return made.requires_grad_() if requires_grad else made
+
+
 def rand(
     *size: Any,
     generator: Any = None,
@@ -101,8 +114,10 @@ def rand(
     def draw(s: tuple[int, ...], d: DType) -> Any:
         return random.uniform(s, d, generator=generator)
 
-    array = _complex(draw, shape, kind) if kind.is_complex else draw(shape, kind)
-    return _made(array, device, requires_grad, out)
+    def whole(s: tuple[int, ...]) -> Any:
+        return _complex(draw, s, kind) if kind.is_complex else draw(s, kind)
+
+    return _drawn(shape, whole, device, requires_grad, out)
 
 
 def randn(
@@ -122,8 +137,10 @@ def randn(
     def draw(s: tuple[int, ...], d: DType) -> Any:
         return random.normal(s, d, generator=generator)
 
-    array = _complex(draw, shape, kind, 0.5**0.5) if kind.is_complex else draw(shape, kind)
-    return _made(array, device, requires_grad, out)
+    def whole(s: tuple[int, ...]) -> Any:
+        return _complex(draw, s, kind, 0.5**0.5) if kind.is_complex else draw(s, kind)
+
+    return _drawn(shape, whole, device, requires_grad, out)
 
 
 def randint(
@@ -152,8 +169,10 @@ def randint(
         high = numbers.pop()
     if low is None:
         low = numbers.pop() if numbers else 0
-    return _made(
-        random.randint(sizes((size,)), low, high, dtype or dtypes.int64, generator=generator),
+    kind = dtype or dtypes.int64
+    return _drawn(
+        sizes((size,)),
+        lambda s: random.randint(s, low, high, kind, generator=generator),
         device,
         requires_grad,
         out,
@@ -172,7 +191,16 @@ def randperm(
     pin_memory: bool = False,
 ) -> Tensor:
     """A random permutation of 0 … n - 1 (torch.randperm)."""
-    return _made(random.randperm(int(n), dtype, generator=generator), device, requires_grad, out)
+
+    def rows(shape: tuple[int, ...]) -> Any:
+        """Permutations one after the other, where a mapped function draws one an example."""
+        made = [
+            random.randperm(int(n), dtype, generator=generator)
+            for _ in range(math.prod(shape[:-1]))
+        ]
+        return np.stack(made).reshape(shape)
+
+    return _drawn((int(n),), rows, device, requires_grad, out)
 
 
 def _like(function: Any, name: str) -> Any:
@@ -223,10 +251,19 @@ def normal(
     """Normal numbers with given means and standard deviations (torch.normal)."""
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         place = (mean if isinstance(mean, Tensor) else std).device
+        mapped = [physical(x) if isinstance(x, Tensor) else None for x in (mean, std)]
+        if levels() and any(m is not None for m in mapped):
+            shape = broadcast_shapes(*(x._n.shape for x in (mean, std) if isinstance(x, Tensor)))
+            kind = (mean if isinstance(mean, Tensor) else std).dtype
+            made: Tensor = randn(shape, generator=generator, dtype=kind) * std + mean
+            return made
         arrays = [host(x) if isinstance(x, Tensor) else x for x in (mean, std)]
-        return _made(random.normal_like(*arrays, generator=generator), place, False, out)
-    return _made(
-        random.normal(sizes((size,)), _floating(dtype), mean, std, generator=generator),
+        made = _made(random.normal_like(*arrays, generator=generator), place, False, out)
+        return made if out is not None else _on_tape(made, mean, std)
+    kind = _floating(dtype)
+    return _drawn(
+        sizes((size,)),
+        lambda s: random.normal(s, kind, mean, std, generator=generator),
         device,
         requires_grad,
         out,
@@ -236,13 +273,54 @@ def normal(
 PUBLIC["normal"] = normal
 
 
+def _on_tape(drawn: Tensor, *operands: Any) -> Tensor:
+    """Draws on the tape of the tensors that they depend on: their gradients are zero."""
+    for x in operands:
+        if isinstance(x, Tensor) and x.requires_grad and drawn.dtype.category >= 2:
+            always = drawn.new_ones((), dtype=dtypes.bool)
+            drawn = where(always, drawn, x)
+    return drawn
+
+
 @operator(out=True)
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that the input (or ``p``) gives, else 0 (torch.bernoulli)."""
+    if p is None:
+        found = physical(input)
+        if found is not None:
+            return _of_batch(*found, lambda x: bernoulli(x, generator=generator))
     chance = host(input) if p is None else p
-    return of_array(
-        random.bernoulli(input._n.shape, chance, input.dtype, generator=generator), input.device
+    made = _drawn(
+        input._n.shape,
+        lambda s: random.bernoulli(
+            s, _repeated(chance, s, input.ndim), input.dtype, generator=generator
+        ),
+        input.device,
+        False,
+        None,
     )
+    return _on_tape(made, input)
+
+
+def _repeated(chance: Any, shape: tuple[int, ...], ndim: int) -> Any:
+    same = not isinstance(chance, np.ndarray) or len(shape) == ndim
+    return chance if same else np.ascontiguousarray(np.broadcast_to(chance, shape))
+
+
+def _of_batch(batch: Tensor, level: Level, draw: Any) -> Tensor:
+    """A random function of mapped numbers: drawn for the batch at once.
+
+    Raises:
+        RuntimeError: the function was not mapped with ``randomness="different"``.
+    """
+    if level.randomness != "different":
+        raise RuntimeError(
+            "vmap: a random function of mapped numbers draws for each example; use "
+            "randomness='different'"
+        )
+    with left(level):
+        whole = draw(batch)
+    return wrap(level.lane(whole.node))
 
 
 @operator(out=True, exact=True)
@@ -272,14 +350,26 @@ def _fill(name: str, draw: Any, doc: str, defaults: tuple[tuple[str, Any], ...])
 
     def method(self: Tensor, *args: Any, generator: Any = None, **kw: Any) -> Tensor:
         values = [kw.get(n, args[i] if i < len(args) else v) for i, (n, v) in enumerate(defaults)]
-        check_write(self)
-        array = draw(self, *values, generator=generator)
-        return self.assign(_constant(array, self))
+        return _filled(self, lambda x: draw(x, *values, generator=generator))
 
     method.__name__ = name
     method.__qualname__ = f"Tensor.{name}"
     method.__doc__ = doc
     setattr(Tensor, name, method)
+
+
+def _filled(x: Tensor, draw: Any) -> Tensor:
+    """Writes the array that ``draw(x)`` gives; inside mapped functions ``x`` may be a batch."""
+    check_write(x)
+    if levels():
+        whole = drawn(x._n.shape, lambda s: of_array(draw(empty(s, x)), x.device))
+        return x.assign(whole.node)
+    return x.assign(_constant(draw(x), x))
+
+
+def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """A tensor of which only shape, dtype and device matter."""
+    return wrap(source.const(0, shape, like.dtype, like.device))
 
 
 def _constant(array: Any, like: Tensor) -> Any:
@@ -345,21 +435,31 @@ def random_(self: Tensor, *args: Any, generator: Any = None, **kw: Any) -> Tenso
     low = kw.get("from", args[0] if len(args) == 2 else 0)
     high = kw.get("to", args[-1] if args else None)
     if high is None:
-        array = random.random(self._n.shape, self.dtype, strides=_layout(self), generator=generator)
-    else:
-        array = random.randint(
-            self._n.shape, low, high, self.dtype, strides=_layout(self), generator=generator
+        return _filled(
+            self,
+            lambda x: random.random(x._n.shape, x.dtype, strides=_layout(x), generator=generator),
         )
-    return self.assign(_constant(array, self))
+    return _filled(
+        self,
+        lambda x: random.randint(
+            x._n.shape, low, high, x.dtype, strides=_layout(x), generator=generator
+        ),
+    )
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills with 1 with probability ``p``, else 0."""
     chance = host(p) if isinstance(p, Tensor) else p
-    array = random.bernoulli(
-        self._n.shape, chance, self.dtype, strides=_layout(self), generator=generator
+    return _filled(
+        self,
+        lambda x: random.bernoulli(
+            x._n.shape,
+            _repeated(chance, x._n.shape, self.ndim),
+            x.dtype,
+            strides=_layout(x),
+            generator=generator,
+        ),
     )
-    return self.assign(_constant(array, self))
 
 
 Tensor.random_, Tensor.bernoulli_ = random_, bernoulli_
@@ -372,8 +472,13 @@ def dropout_mask(input: Tensor, p: float, shape: tuple[int, ...] | None = None) 
     """
     if p >= 1:
         return wrap(source.const(0, tuple(shape or input._n.shape), input.dtype, input.device))
-    array = random.dropout_noise(shape or input._n.shape, input.dtype, p)
-    return of_array(array, input.device)
+    return _drawn(
+        tuple(shape or input._n.shape),
+        lambda s: random.dropout_noise(s, input.dtype, p),
+        input.device,
+        False,
+        None,
+    )
 
 
 __all__ = [

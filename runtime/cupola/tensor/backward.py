@@ -129,9 +129,8 @@ def grad(
             is given.
     """
     if is_grads_batched:
-        raise NotImplementedError(
-            "is_grads_batched=True: call grad once for each row of grad_outputs"
-        )
+        rest = retain_graph, create_graph, allow_unused, materialize_grads
+        return _batched(outputs, inputs, grad_outputs, *rest)
     roots, targets = _listed(outputs), _listed(inputs)
     for t in targets:
         if not t.requires_grad:
@@ -157,3 +156,31 @@ def grad(
             )
         out.append(None if g is None else wrap(g))
     return tuple(out)
+
+
+def _batched(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any,
+    retain_graph: bool | None,
+    create_graph: bool,
+    allow_unused: bool | None,
+    materialize: bool,
+) -> tuple[Tensor | None, ...]:
+    """``grad`` for each row of ``grad_outputs``: walked once, computed for all rows."""
+    from cupola.tensor.batching import Level, entered
+
+    rows = _listed(grad_outputs)
+    sizes = {g.shape[0] for g in rows if g is not None and g.ndim}
+    if len(sizes) != 1:
+        raise RuntimeError(
+            "is_grads_batched=True: every tensor of grad_outputs needs the same first dimension"
+        )
+    level = Level(sizes.pop())
+    with entered(level):
+        lanes = [None if g is None else wrap(level.lane(g.node)) for g in rows]
+        rest = retain_graph, create_graph, True, allow_unused, False, materialize
+        found = grad(outputs, inputs, lanes, *rest)
+    live = [g.node for g in found if g is not None]
+    done = iter(level.full(b, n) for b, n in zip(level.spread(live), live, strict=True))
+    return tuple(None if g is None else wrap(next(done)) for g in found)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any
 
@@ -308,7 +309,7 @@ class Tensor(Described):
             )
 
     def _assign_root(self, value: Node) -> None:
-        if not value.requires_grad and value.op.kind != "source":
+        if not value.requires_grad and value.op.kind != "source" and not holding.level:
             note(self)
         if value.order != self._n.order:  # writing does not move the tensor in memory
             value = source.ALIAS(value)
@@ -560,6 +561,15 @@ def _nobody() -> None:
 _EAGER = engine.eager()
 
 
+class _Holding(threading.local):
+    """How many recordings run whose nodes have no values yet (vmap)."""
+
+    level = 0
+
+
+holding = _Holding()
+
+
 def wrap(node: Node) -> Tensor:
     """A new handle on a node; starts the work when much has been recorded."""
     out = object.__new__(Tensor)
@@ -570,7 +580,7 @@ def wrap(node: Node) -> Tensor:
 def settle(out: Tensor) -> Tensor:
     """The handle, whose work is started when much has been recorded."""
     due = pending.count - pending.done > engine.PENDING_LIMIT or _EAGER
-    if due and out._n.op is not source.CONST:
+    if due and out._n.op is not source.CONST and not holding.level:
         engine.realize([out._n])
     return out
 

@@ -130,3 +130,12 @@ def lost(value: Node) -> Node:
 def overwritten(old: Node, value: Node) -> Node:
     """``value``, which still requires a gradient as ``old`` did; it is zero."""
     return _made(OVERWRITTEN, (value, old), {}, value)
+
+
+# How each is made anew for other operands, by name.
+HISTORY: dict[str, Any] = {
+    "carried": lambda value, old: carried(old, value),
+    "lost": lost,
+    "overwritten": lambda value, old: overwritten(old, value),
+    "repeated": repeated,
+}
