@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 
-def resnet(T: Any, depths: tuple[int, ...], wide: bool, classes: int = 1000) -> Any:
+def resnet(
+    T: Any, depths: tuple[int, ...], wide: bool, classes: int = 1000, width: int = 64
+) -> Any:
     """A residual network (He et al., 2016): bottleneck blocks if ``wide``, else basic ones.
 
     The last normalisation of every block starts at zero (Goyal et al., 2017).
@@ -42,14 +44,14 @@ def resnet(T: Any, depths: tuple[int, ...], wide: bool, classes: int = 1000) -> 
             return self.relu(self.body(x) + self.short(x))
 
     layers: list[Any] = [
-        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
-        nn.BatchNorm2d(64),
+        nn.Conv2d(3, width, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(3, 2, 1),
     ]
-    inside = 64
+    inside = width
     for stage, depth in enumerate(depths):
-        planes = 64 << stage
+        planes = width << stage
         for k in range(depth):
             layers.append(Block(inside, planes, 2 if stage and not k else 1))
             inside = planes * (4 if wide else 1)
@@ -57,12 +59,12 @@ def resnet(T: Any, depths: tuple[int, ...], wide: bool, classes: int = 1000) -> 
     return nn.Sequential(*layers)
 
 
-def resnet50(T: Any, classes: int = 1000) -> Any:
-    return resnet(T, (3, 4, 6, 3), True, classes)
+def resnet50(T: Any, classes: int = 1000, width: int = 64) -> Any:
+    return resnet(T, (3, 4, 6, 3), True, classes, width)
 
 
-def resnet18(T: Any, classes: int = 10) -> Any:
-    return resnet(T, (2, 2, 2, 2), False, classes)
+def resnet18(T: Any, classes: int = 10, width: int = 64) -> Any:
+    return resnet(T, (2, 2, 2, 2), False, classes, width)
 
 
 def gpt(
