@@ -137,3 +137,20 @@ def test_nearest_neighbours():
     for n in (10, 33, 1000):
         points = np.random.default_rng(n).random((n, 3), np.float32)
         assert knn.check(points, knn.cupola_side(points, "cuda")) > 0.99
+
+
+def test_compiled_kernel():
+    kernel = cupola.cuda.compile_kernel(
+        """
+        extern "C" __global__ void scale(const float* x, float* y, int n, float by) {
+            int i = blockIdx.x * blockDim.x + threadIdx.x;
+            if (i < n) y[i] = x[i] * by;
+        }
+        """,
+        "scale",
+    )
+    x, y = cupola.arange(100.0, device="cuda"), cupola.zeros(100, device="cuda")
+    kernel(grid=(1, 1, 1), block=(128, 1, 1), args=(x, y, 50, 2.0))
+    kernel((1,), (128,), (x, y, 40, 3.0))
+    assert y[:40].tolist() == (3 * x[:40]).tolist() and y[60].item() == 0
+    assert y[45].item() == 90

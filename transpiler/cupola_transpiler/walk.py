@@ -16,7 +16,7 @@ from cupola_transpiler.syntax import CHILDREN, attribute_chain, dotted_name, par
 # Calls that rules look at even when no argument is a literal that names a framework.
 WATCHED_CALLS = frozenset(
     "import_module __import__ find_spec importorskip eval exec getattr hasattr setattr delattr"
-    " cast TypeVar NewType version setup".split()
+    " cast TypeVar NewType version setup load_inline RawKernel RawModule".split()
 )
 
 

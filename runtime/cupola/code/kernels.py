@@ -138,12 +138,14 @@ class Kernel:
         name, line: as written.
         parameters: (type, name) of each parameter; a pointer's type ends in ``*``.
         template: names of its template parameters.
+        constant: whether each parameter is a pointer to constants.
     """
 
     name: str
     line: int
     parameters: tuple[tuple[str, str], ...]
     template: tuple[str, ...]
+    constant: tuple[bool, ...] = ()
 
 
 def rewrite(text: str, hidden: str, before: dict[str, str]) -> tuple[str, list[Kernel]]:
@@ -204,7 +206,10 @@ def rewrite(text: str, hidden: str, before: dict[str, str]) -> tuple[str, list[K
                 re.sub(r"=.*", "", p).split()[-1]
                 for p in split_arguments(template.group(1), template.group(1))
             )
-        kernels.append(Kernel(name, line, parameters, names))
+        constant = tuple(
+            "const" in p.partition("*")[0].split() for p in split_arguments(listed, listed)
+        )
+        kernels.append(Kernel(name, line, parameters, names, constant))
     out = text
     for start, end, new in sorted(edits, reverse=True):
         out = out[:start] + new + out[end:]

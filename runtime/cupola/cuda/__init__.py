@@ -6,6 +6,7 @@ from typing import Any
 
 from cupola import engine, random
 from cupola.cuda import nvtx
+from cupola.cuda.kernel import compile_kernel
 from cupola.cuda.memory import (
     ipc_collect,
     max_memory_allocated,
@@ -206,6 +207,9 @@ class device:
     def __exit__(self, *exc: object) -> None:
         if is_available():
             set_device(self.previous)
+
+
+_compile_kernel = compile_kernel
 
 
 def __getattr__(name: str) -> Any:
