@@ -268,7 +268,15 @@ copysign = binary(
     ),
     machine=True,
 )
-nextafter = binary("nextafter", "nextafter", machine=True, cost=20)
+hypot = binary(
+    "hypot",
+    "hypot",
+    (lambda g, y, a, b: g * (a / y), lambda g, y, a, b: g * (b / y)),
+    machine=False,
+)
+nextafter = binary(
+    "nextafter", "nextafter", (lambda g, y, a, b: g, _zero), machine=True, cost=20
+)
 gcd = binary("gcd", "gcd", machine=False, cost=40)
 
 
@@ -341,10 +349,21 @@ sign = unary(
     _sign_lower,
     cost=3,
 )
+def _sgn_back(g: Node, y: Node, x: Node) -> Node:
+    """What turns the number; what makes it longer changes nothing."""
+    if not x.dtype.is_complex:
+        return _zero(g, y, x)
+    along = cast(real(conj(y) * g), dtype=x.dtype)
+    size = cast(abs(x), dtype=x.dtype)
+    flat = eq(x, like(x, 0))
+    turn = (g - y * along) / where(flat, like(x, 1), size)
+    return where(flat, like(x, 0), turn)
+
+
 sgn = unary(
     "sgn",
     lambda xp, x: xp.where(x == 0, 0, x / xp.where(x == 0, 1, xp.abs(x))).astype(x.dtype),
-    None,
+    _sgn_back,
     machine=False,
 )
 floor = unary("floor", "floor", _zero)
@@ -561,6 +580,14 @@ imag = Primitive(
     lambda x: (x.shape, x.dtype.to_real()),
     lambda xp, x: x.imag.copy(),
     (lambda g, y, x: complex(_zero_imag(g), g),),
+).register()
+# The absolute value of complex numbers, without overflow.
+modulus = Primitive(
+    "modulus",
+    "elementwise",
+    lambda x: (x.shape, x.dtype.to_real()),
+    lambda xp, x: xp.abs(x),
+    (lambda g, y, x: complex(g, _zero_imag(g)) * sgn(x),),
 ).register()
 complex = Primitive(
     "complex",
