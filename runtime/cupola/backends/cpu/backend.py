@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from cupola.backends.base import Array, Backend, Launch
 from cupola.backends.cpu.pool import Pool
-from cupola.codegen.form import Kernel
+from cupola.codegen.form import Kernel, negative_zeros
 from cupola.dtypes import dtype
 
 _RECENT = 1 << 14  # kernels found by identity
@@ -27,6 +26,7 @@ class CPUBackend(Backend):
     def __init__(self) -> None:
         self.pool = Pool()
         self._kernels: dict[tuple[Kernel, tuple[int, ...]], Launch] = {}
+        self._many: dict[Any, Callable[[Sequence[Any]], None]] = {}
         self._recent: dict[int, tuple[Kernel, Launch]] = {}
         self._lock = threading.Lock()
         self._launcher: Any = None
@@ -60,7 +60,7 @@ class CPUBackend(Backend):
         recent = self._recent.get(id(kernel))
         if recent is not None:
             return recent[1]
-        key = (kernel, _negative_zeros(kernel))
+        key = (kernel, negative_zeros(kernel))
         found = self._kernels.get(key)
         if found is None:
             with self._lock:
@@ -73,6 +73,16 @@ class CPUBackend(Backend):
         if len(self._recent) >= _RECENT:
             self._recent.clear()
         self._recent[id(kernel)] = (kernel, found)
+        return found
+
+    def compile_many(self, kernel: Kernel) -> Callable[[Sequence[Any]], None]:
+        key = (kernel, negative_zeros(kernel))
+        found = self._many.get(key)
+        if found is None:
+            self.compile(kernel)
+            from cupola.backends.cpu.many import launch_many
+
+            found = self._many[key] = launch_many(self._launcher, kernel)
         return found
 
     def call(self, op: Any, arrays: Sequence[Array], attrs: dict[str, Any], like: Any) -> Any:
@@ -93,10 +103,3 @@ class CPUBackend(Backend):
 
         for key in keys:
             heavy_ops().forget(key)
-
-
-def _negative_zeros(kernel: Kernel) -> tuple[int, ...]:
-    """Which constants are -0.0, which compares equal to 0.0 and is another kernel."""
-    numbers = [i.extra for s in kernel.stages for i in s.code if i.op == "const"]
-    numbers += [a.fill for a in kernel.accesses]
-    return tuple(k for k, v in enumerate(numbers) if v == 0 and math.copysign(1.0, v) < 0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cupola.backends.base import Array, Backend, Launch
 from cupola.backends.cuda import library
 from cupola.backends.cuda.device import device_count, require
 from cupola.backends.cuda.launch import KernelLaunch
-from cupola.codegen.form import Kernel
+from cupola.backends.cuda.many import ManyLaunch
+from cupola.codegen.form import Kernel, negative_zeros
 from cupola.dtypes import dtype
 from cupola.errors import BackendError
 
@@ -26,6 +27,7 @@ class CUDABackend(Backend):
     def __init__(self) -> None:
         self._xp = require()
         self._launches: dict[Kernel, KernelLaunch] = {}
+        self._many: dict[Any, ManyLaunch] = {}
         # Looking a kernel up by value hashes all of it; by identity it is one dictionary access.
         self._known: dict[int, tuple[Kernel, KernelLaunch]] = {}
 
@@ -67,6 +69,13 @@ class CUDABackend(Backend):
         if found is None:
             found = self._launches[kernel] = KernelLaunch(kernel)
         self._known[id(kernel)] = (kernel, found)  # holding the kernel keeps its identity its own
+        return found
+
+    def compile_many(self, kernel: Kernel) -> Callable[[Sequence[Any]], None]:
+        key = (kernel, negative_zeros(kernel))
+        found = self._many.get(key)
+        if found is None:
+            found = self._many[key] = ManyLaunch(kernel)
         return found
 
     def call(self, op: Any, arrays: Sequence[Array], attrs: dict[str, Any], like: Any) -> Any:
