@@ -24,6 +24,7 @@ class Backend(ABC):
 
     name: str
     generates: bool = True  # False: every primitive runs through ``call``
+    records: bool = False  # whether ``record`` exists
 
     @property
     @abstractmethod
@@ -79,3 +80,12 @@ class Backend(ABC):
     def forget(self, keys: Sequence[Any]) -> None:
         """Drops what library calls have kept for weights under these keys."""
         return None
+
+    def record(self, function: Callable[[], list[Array]], index: int = 0) -> Any:
+        """Launches made by a function, to be repeated as one: only where ``records`` is set.
+
+        Returns an object with ``feed(static, arrays)``, which copies new inputs into the arrays
+        that the function reads, and ``__call__()``, which repeats the launches and gives fresh
+        arrays with the results.
+        """
+        raise NotImplementedError(f"the {self.name} backend records no launches")

@@ -1,5 +1,6 @@
 """The one room that knows the whole chain: record -> program -> plan -> launches."""
 
+from cupola.engine.capture import Capture, sources
 from cupola.engine.devices import _backends, backend
 from cupola.engine.realize import (
     PENDING_LIMIT,
@@ -13,6 +14,7 @@ from cupola.engine.realize import (
 from cupola.engine.run import stats
 
 __all__ = [
+    "Capture",
     "PENDING_LIMIT",
     "_backends",
     "array_of",
@@ -20,6 +22,7 @@ __all__ = [
     "eager",
     "from_numpy",
     "realize",
+    "sources",
     "stats",
     "to_numpy",
     "use_backend",

@@ -11,6 +11,7 @@ from cupola.engine.weights import Weights, gather
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
 from cupola.ir.program import Plan, Program
+from cupola.ir.source import BUFFER, CONST
 from cupola.schedule import Lowering, plan, simplify, split
 
 _LOWERING = Lowering(lowering.lower, lowering.view)
@@ -42,7 +43,10 @@ class Compiled:
         else:
             self.plan = _interpreted(short)
         self.place = place
-        self.sources = [(i, p) for i, p in enumerate(place) if p >= 0]
+        items = self.plan.program.items
+        self.sources = [
+            (i, p) for i, p in enumerate(place) if p >= 0 and items[p].op in (BUFFER, CONST)
+        ]
 
     def __call__(self, order: list[Node], engine: Backend, device: Device) -> list[Any]:
         """Runs on the values of the program's nodes; gives the values of the plan's items."""

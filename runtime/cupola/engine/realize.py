@@ -42,7 +42,7 @@ def use_backend(device_type: str, instance: Any) -> None:
 # --- from nodes to a program
 
 
-def _walk(targets: list[Node]) -> list[Node]:
+def walk(targets: list[Node]) -> list[Node]:
     """Unrealized ancestors and the values they read, operands first."""
     order: list[Node] = []
     seen: set[int] = set()
@@ -97,6 +97,12 @@ def _describe(node: Node, index: dict[int, int]) -> tuple[Any, ...]:
     return (op, tuple(node.attrs.items()), srcs, node.shape, node.dtype)
 
 
+def described(order: list[Node]) -> tuple[Any, ...]:
+    """A program's items without values, in the order of its nodes."""
+    index = {id(n): i for i, n in enumerate(order)}
+    return tuple([_describe(n, index) for n in order])
+
+
 def _external(order: list[Node]) -> list[bool]:
     """Which nodes somebody outside the program still refers to: tensors, or recorded operators not
     run now.
@@ -127,10 +133,8 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
     if not targets:
         return
     chosen = {id(t) for t in targets}
-    order = _walk(targets)
+    order = walk(targets)
     external = _external(order)
-    index = {id(n): i for i, n in enumerate(order)}
-    described = tuple([_describe(n, index) for n in order])
     wanted = frozenset(
         i
         for i, n in enumerate(order)
@@ -140,12 +144,13 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
         or n.op is _CONST
         and id(n) in chosen
     )
-    key = (device.type, described, wanted)
+    items = described(order)
+    key = (device.type, items, wanted)
     found = _plans.get(key)
     engine = backend(device.type)
     if found is None:
         stats["plans"] += 1
-        program = Program([Item(*d) for d in described], wanted, device.type)
+        program = Program([Item(*d) for d in items], wanted, device.type)
         found = _plans[key] = Compiled(program, engine)
         if len(_plans) > _PLAN_LIMIT:
             _plans.popitem(last=False)
@@ -169,7 +174,7 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
 
 def _bring_from_other_devices(device: Device, targets: list[Node]) -> None:
     """Runs what transfers from other devices read, then the transfers themselves."""
-    for node in _walk(targets):
+    for node in walk(targets):
         if node.value is None and node.op.name == "transfer" and node.device is device:
             src = node.srcs[0]
             if src.device is not device:

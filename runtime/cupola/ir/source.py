@@ -7,7 +7,7 @@ from typing import Any
 from cupola.dtypes import dtype as DType
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
-from cupola.ir.op import Primitive
+from cupola.ir.op import Primitive, pending
 
 EMPTY_ATTRS: dict[str, Any] = {}
 
@@ -22,7 +22,9 @@ BUFFER = Primitive("buffer", "source", _source_infer).register()
 
 def buffer(value: Any, dtype: DType, device: Device) -> Node:
     """A node whose value is already there."""
-    return Node(BUFFER, (), EMPTY_ATTRS, tuple(value.shape), dtype, device, value)
+    out = Node(BUFFER, (), EMPTY_ATTRS, tuple(value.shape), dtype, device, value)
+    out.serial = pending.count
+    return out
 
 
 def const(value: Any, shape: tuple[int, ...], dtype: DType, device: Device) -> Node:

@@ -1,6 +1,6 @@
 """Layers, losses, initialisation and utilities (``torch.nn``)."""
 
-from cupola.nn import attention, functional, grad, init, modules, parallel, utils
+from cupola.nn import attention, compiled, functional, grad, init, modules, parallel, utils
 from cupola.nn.modules import *  # noqa: F403
 from cupola.nn.modules import __all__ as _layers
 from cupola.nn.parallel import DataParallel
@@ -14,6 +14,7 @@ __all__ = [  # noqa: PLE0604
     "UninitializedBuffer",
     "UninitializedParameter",
     "attention",
+    "compiled",
     "functional",
     "grad",
     "init",

@@ -8,6 +8,7 @@ from typing import Any
 from cupola.backends.base import Array, Backend, Launch
 from cupola.backends.cuda import library
 from cupola.backends.cuda.device import device_count, require
+from cupola.backends.cuda.graph import Graph
 from cupola.backends.cuda.launch import KernelLaunch
 from cupola.backends.cuda.many import ManyLaunch
 from cupola.codegen.form import Kernel, negative_zeros
@@ -23,6 +24,7 @@ class CUDABackend(Backend):
     """
 
     name = "cuda"
+    records = True
 
     def __init__(self) -> None:
         self._xp = require()
@@ -84,3 +86,6 @@ class CUDABackend(Backend):
     def synchronize(self, index: int = 0) -> None:
         with self._on(index):
             self._xp.cuda.runtime.deviceSynchronize()
+
+    def record(self, function: Callable[[], list[Array]], index: int = 0) -> Graph:
+        return Graph(function, index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+from cupola.jit import epoch
 from cupola.nn.modules import _hooks
 from cupola.nn.modules._convert import ConvertMixin
 from cupola.nn.modules._hooks import (
@@ -212,6 +213,7 @@ class Module(ConvertMixin, HookMixin, StateMixin, TraverseMixin):
                 members.pop(name, None)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        epoch.count += 1
         state = self.__dict__
         params = state.get("_parameters")
         if isinstance(value, Parameter):
