@@ -25,6 +25,7 @@ class Backend(ABC):
     name: str
     generates: bool = True  # False: every primitive runs through ``call``
     records: bool = False  # whether ``record`` exists
+    packs: bool = False  # whether library calls take ``weight_key`` and keep packed weights by it
 
     @property
     @abstractmethod

@@ -42,7 +42,9 @@ class Capture:
         index = {id(n): i for i, n in enumerate(order)}
         wanted = frozenset(index[id(n)] for n in outputs)
         items = [Item(*d) for d in described(order)]
-        self.compiled = Compiled(Program(items, wanted, device.type), self.backend)
+        self.compiled = Compiled(
+            Program(items, wanted, device.type), self.backend, frozen=True
+        )
         self.results = [self.compiled.place[index[id(n)]] for n in outputs]
         self.kinds = [(n.dtype, device) for n in outputs]
         # What the plan reads is kept; the recorded graph is not.

@@ -24,12 +24,14 @@ class Compiled:
         plan: its steps.
         place: for each node of the program, the position of its value in the plan (-1: none).
         weights: what is derived from weights alone, or None.
+
+    ``frozen`` says that the weights stay for many runs: more is folded into them.
     """
 
     __slots__ = ("place", "plan", "sources", "weights")
 
-    def __init__(self, program: Program, engine: Backend) -> None:
-        short, place = simplify(program, libraries=engine.generates)
+    def __init__(self, program: Program, engine: Backend, frozen: bool = False) -> None:
+        short, place = simplify(program, libraries=engine.generates, half=frozen)
         self.weights: Weights | None = None
         if engine.generates:
             rest, where, prologue = split(short)

@@ -88,7 +88,7 @@ class Weights:
                 self._remember(order, numbers)
         for (_, position), value in zip(self.roots, derived, strict=True):
             values[position] = value
-        if self._kept is None:
+        if self._kept is None or not engine.packs:
             return {}
         return {i: (self._key, k) for i, k in self.calls}
 

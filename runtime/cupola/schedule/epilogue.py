@@ -56,17 +56,25 @@ def relu_of(program: Program, readers: list[list[int]], x: int) -> int | None:
     return None
 
 
-def _epilogue(program: Program, readers: list[list[int]], root: int, axis: int) -> Epilogue:
+def _epilogue(
+    program: Program,
+    readers: list[list[int]],
+    root: int,
+    axis: int,
+    taken: set[int],
+    half: bool,
+) -> Epilogue:
     items = program.items
     found = Epilogue(root, root)
-    scales = items[root].op.name == "convolution" and items[root].dtype.itemsize >= 4
+    wide = half or items[root].dtype.itemsize >= 4
+    scales = items[root].op.name == "convolution" and wide
     while found.end not in program.wanted:
         at = found.end
         active = relu_of(program, readers, at)
         if active is not None:
             found.activation, found.end = "relu", active
             break
-        if len(readers[at]) != 1:
+        if len(readers[at]) != 1 or readers[at][0] in taken:
             break
         item = items[readers[at][0]]
         if item.op.name not in ("add", "sub", "mul") or item.dtype is not items[root].dtype:
@@ -88,21 +96,24 @@ def _epilogue(program: Program, readers: list[list[int]], root: int, axis: int) 
         else:
             break
         found.end = readers[at][0]
+        taken.add(found.end)
     return found
 
 
-def fuse_epilogues(program: Program) -> tuple[Program, list[int]]:
+def fuse_epilogues(program: Program, half: bool = False) -> tuple[Program, list[int]]:
     """Convolutions and products with what follows them; returns the new place of each item.
 
-    Raises nothing: what does not fit stays as it is.
+    Args:
+        half: whether scales are folded into weights of 16 bits too, which rounds them once more.
     """
     readers = program.consumers()
+    taken: set[int] = set()
     ends: dict[int, Epilogue] = {}
     for i, item in enumerate(program.items):
         if item.op.name not in ("convolution", "matmul") or not item.dtype.is_floating_point:
             continue
         axis = 1 if item.op.name == "convolution" else len(item.shape) - 1
-        found = _epilogue(program, readers, i, axis)
+        found = _epilogue(program, readers, i, axis, taken, half)
         if found.end != i:
             if item.op.name == "matmul" and not found.vectors:
                 continue  # the product's epilogue starts with a bias

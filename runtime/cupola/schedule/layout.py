@@ -17,6 +17,8 @@ Dims = tuple[int, ...]
 
 # Channels are padded to a multiple of this many bytes where the GPU's tensor cores ask for it.
 _TENSOR_CORE_BYTES = 16
+# Strided convolutions of fewer channels have slow kernels there.
+_FEW_CHANNELS = 8
 # Fewer channels in a group than this (but not one) have no channels-last kernel in oneDNN.
 _LEAST_IN_GROUP = 8
 
@@ -165,7 +167,10 @@ class _Layout:
             return
         b = self.weight(item.srcs[1], order)
         if name in ("convolution", "convolution_fused"):
-            a, b = self.padded(a, b, attrs["groups"])
+            if self.program.device_type == "cuda" and attrs["groups"] == 1:
+                if self.packs(a, attrs):
+                    a, b = self.packed(a, b, shape[1:-1], attrs)
+                a, b = self.padded(a, b)
             extra = [self.out.place[s] for s in item.srcs[2:]]
             if attrs.get("residual"):
                 extra[-1] = self.wanted_as(item.srcs[-1], order)
@@ -187,12 +192,53 @@ class _Layout:
             again = self.copies[found] = self.out.add("copy", (found,), item.shape, item.dtype)
         return again
 
-    def padded(self, x: int, w: int, groups: int) -> tuple[int, int]:
-        """On a GPU, operands with zeros appended to the channels so that tensor cores fit."""
+    def packs(self, x: int, attrs: dict[str, Any]) -> bool:
+        """Whether a strided convolution of a few channels becomes a dense one of many."""
+        steps = set(attrs["stride"])
+        return (
+            self.out.items[x].shape[-1] < _FEW_CHANNELS
+            and len(steps) == 1
+            and 1 < max(steps) <= _FEW_CHANNELS // 2
+            and set(attrs["dilation"]) == {1}
+        )
+
+    def packed(self, x: int, w: int, space: Dims, attrs: dict[str, Any]) -> tuple[int, int]:
+        """Blocks of ``stride`` pixels in each direction become channels, and the stride 1.
+
+        Tap k of the kernel reads pixel o * s + k: with k = b * s + r, the r-th of block o + b.
+        """
+        rank, s = len(space), attrs["stride"][0]
+        taps = tuple(-(-k // s) for k in self.out.items[w].shape[1:-1])
+        blocks = tuple(o + t - 1 for o, t in zip(space, taps, strict=True))
+        low = tuple(lo for lo, _ in attrs["padding"])
+        attrs |= {"stride": (1,) * rank, "padding": ((0, 0),) * rank}
+        return self.blocked(x, blocks, s, low), self.blocked(w, taps, s, (0,) * rank)
+
+    def blocked(self, x: int, blocks: Dims, s: int, low: Dims) -> int:
+        """(N, *space, C) with ``low`` zeros in front, cut into blocks: (N, *blocks, s ... s C)."""
+        out, rank = self.out, len(blocks)
+        item = out.items[x]
+        n, *space, channels = item.shape
+        spare = [b * s - lo - m for b, lo, m in zip(blocks, low, space, strict=True)]
+        if min(spare) < 0:  # pixels that no window reaches
+            stops = (n, *(m + min(e, 0) for m, e in zip(space, spare, strict=True)), channels)
+            starts, steps = (0,) * (rank + 2), (1,) * (rank + 2)
+            x = out.add("slice", (x,), stops, item.dtype, starts=starts, stops=stops, steps=steps)
+        pairs = ((0, 0), *((lo, max(e, 0)) for lo, e in zip(low, spare, strict=True)), (0, 0))
+        if any(pair != (0, 0) for pair in pairs):
+            shape = (n, *(b * s for b in blocks), channels)
+            x = out.add("pad", (x,), shape, item.dtype, pairs=pairs, value=0)
+        cut = tuple(d for b in blocks for d in (b, s))
+        x = out.reshaped(x, (n, *cut, channels))
+        dims = (0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1)
+        return out.reshaped(out.permuted(x, dims), (n, *blocks, s**rank * channels))
+
+    def padded(self, x: int, w: int) -> tuple[int, int]:
+        """Operands with zeros appended to the channels so that tensor cores fit."""
         items = self.out.items
         channels = items[x].shape[-1]
         unit = _TENSOR_CORE_BYTES // items[x].dtype.itemsize
-        if self.program.device_type != "cuda" or groups != 1 or channels % unit == 0:
+        if channels % unit == 0:
             return x, w
         extra = -channels % unit
         grown = []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from cupola.ir.program import Item, Program
 from cupola.schedule.epilogue import fuse_epilogues
 from cupola.schedule.layout import channels_last
+from cupola.schedule.parts import select_parts
 
 
 def resolve_aliases(program: Program) -> tuple[Program, list[int]]:
@@ -126,13 +128,16 @@ def remove_dead(program: Program) -> tuple[Program, list[int]]:
     return Program(items, wanted, program.device_type), new
 
 
-def simplify(program: Program, libraries: bool = True) -> tuple[Program, list[int]]:
+def simplify(
+    program: Program, libraries: bool = True, half: bool = False
+) -> tuple[Program, list[int]]:
     """All passes in order; returns the program and the new position of each original item (-1: not
     needed).
 
     Args:
         libraries: whether to rearrange the program for the libraries' fused and channels-last
             kernels.
+        half: as in ``fuse_epilogues``.
     """
     passes: list[Callable[[Program], tuple[Program, list[int]]]] = [
         resolve_aliases,
@@ -140,7 +145,14 @@ def simplify(program: Program, libraries: bool = True) -> tuple[Program, list[in
         resolve_aliases,  # the transpose of a transpose is gone
     ]
     if libraries:
-        passes += [remove_dead, fuse_epilogues, remove_dead, channels_last, resolve_aliases]
+        passes += [
+            remove_dead,
+            partial(fuse_epilogues, half=half),
+            remove_dead,
+            channels_last,
+            select_parts,
+            resolve_aliases,
+        ]
     passes.append(remove_dead)
     place = list(range(len(program.items)))
     for each in passes:

@@ -22,6 +22,7 @@ class CPUBackend(Backend):
     """
 
     name = "cpu"
+    packs = True
 
     def __init__(self) -> None:
         self.pool = Pool()
