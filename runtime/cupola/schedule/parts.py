@@ -1,4 +1,4 @@
-"""Joining a few arrays as a choice among index maps, which is one generated kernel.
+"""Joining a few arrays as a sum of padded parts, which is one generated kernel.
 
 Libraries join by one strided copy a part; a kernel writes the result in one pass, and what follows
 or precedes it element by element joins that pass.
@@ -6,7 +6,6 @@ or precedes it element by element joins that pass.
 
 from __future__ import annotations
 
-from cupola.dtypes import bool as boolean
 from cupola.ir.program import Item, Program, is_generated
 from cupola.schedule.rewrite import Rewrite
 
@@ -24,7 +23,7 @@ def _suits(item: Item) -> bool:
 
 
 def select_parts(program: Program) -> tuple[Program, list[int]]:
-    """Writes ``cat`` of a few parts as ``where`` over padded parts."""
+    """Writes ``cat`` of a few parts as a sum of padded parts."""
     if not any(_suits(item) for item in program.items):
         return program, list(range(len(program.items)))
     out = Rewrite(program)
@@ -40,25 +39,16 @@ def select_parts(program: Program) -> tuple[Program, list[int]]:
 
 
 def _select(out: Rewrite, item: Item) -> int:
+    """The sum of the parts, each padded with the neutral element: -0.0, for 0.0 + -0.0 is 0.0."""
     dim, shape, dtype = item.attr("dim"), item.shape, item.dtype
-    total = shape[dim]
-    end = total
-    result = -1
-    for old in reversed(item.srcs):
+    join = "logical_or" if dtype.category == 0 else "add"
+    neutral = -0.0 if dtype.is_floating_point else 0
+    start, result = 0, -1
+    for old in item.srcs:
         part = out.place[old]
-        start = end - out.items[part].shape[dim]
-        pairs = tuple(
-            (start, total - end) if d == dim else (0, 0) for d in range(len(shape))
-        )
-        whole = out.add("pad", (part,), shape, dtype, pairs=pairs, value=0)
-        if result < 0:
-            result = whole
-        else:
-            # True in front of the part's end: a padded constant, which costs no memory.
-            front = tuple(end if d == dim else n for d, n in enumerate(shape))
-            true = out.add("const", (), front, boolean, value=True)
-            pairs = tuple((0, total - end) if d == dim else (0, 0) for d in range(len(shape)))
-            inside = out.add("pad", (true,), shape, boolean, pairs=pairs, value=0)
-            result = out.add("where", (inside, whole, result), shape, dtype)
-        end = start
+        rest = shape[dim] - start - out.items[part].shape[dim]
+        pairs = tuple((start, rest) if d == dim else (0, 0) for d in range(len(shape)))
+        whole = out.add("pad", (part,), shape, dtype, pairs=pairs, value=neutral)
+        result = whole if result < 0 else out.add(join, (result, whole), shape, dtype)
+        start += out.items[part].shape[dim]
     return result
