@@ -8,6 +8,7 @@ from cupola.engine.realize import (
     eager,
     from_numpy,
     realize,
+    start,
     to_numpy,
     use_backend,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "from_numpy",
     "realize",
     "sources",
+    "start",
     "stats",
     "to_numpy",
     "use_backend",

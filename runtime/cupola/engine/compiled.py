@@ -25,16 +25,21 @@ class Compiled:
         place: for each node of the program, the position of its value in the plan (-1: none).
         weights: what is derived from weights alone, or None.
 
-    ``frozen`` says that the weights stay for many runs: more is folded into them.
+    ``frozen`` says that the weights stay for many runs: more is folded into them. ``written`` says
+    that every run writes them: nothing derived from them is kept.
     """
 
     __slots__ = ("place", "plan", "sources", "weights")
 
-    def __init__(self, program: Program, engine: Backend, frozen: bool = False) -> None:
+    def __init__(
+        self, program: Program, engine: Backend, frozen: bool = False, written: bool = False
+    ) -> None:
         short, place = simplify(program, libraries=engine.generates, half=frozen)
         self.weights: Weights | None = None
         if engine.generates:
             rest, where, prologue = split(short)
+            if written:
+                rest, where, prologue = short, list(range(len(short.items))), None
             if prologue is not None:
                 before = [prologue.place[p] if p >= 0 else -1 for p in place]
                 self.weights = Weights(plan(prologue.program, _LOWERING), before, prologue.roots)
@@ -50,15 +55,24 @@ class Compiled:
             (i, p) for i, p in enumerate(place) if p >= 0 and items[p].op in (BUFFER, CONST)
         ]
 
-    def __call__(self, order: list[Node], engine: Backend, device: Device) -> list[Any]:
-        """Runs on the values of the program's nodes; gives the values of the plan's items."""
+    def __call__(
+        self,
+        order: list[Node],
+        engine: Backend,
+        device: Device,
+        given: dict[int, Any] | None = None,
+    ) -> list[Any]:
+        """Runs on the values of the program's nodes; gives the values of the plan's items.
+
+        ``given`` holds arrays for kernels to write items of the plan to.
+        """
         values: list[Any] = [None] * len(self.plan.program.items)
         numbers: dict[int, Any] = {}
         packed: dict[int, Any] = {}
         if self.weights is not None:
             packed = self.weights.fill(values, order, engine, device)
         gather(self.sources, order, values, numbers)
-        run(self.plan, values, numbers, engine, device, packed)
+        run(self.plan, values, numbers, engine, device, packed, given)
         return values
 
 

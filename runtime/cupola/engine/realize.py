@@ -19,7 +19,9 @@ from cupola.engine.compiled import Compiled
 from cupola.engine.devices import backend
 from cupola.engine.run import stats
 from cupola.ir.device import device as Device
+from cupola.ir.mode import mode
 from cupola.ir.node import Node
+from cupola.ir.number import Dynamic
 from cupola.ir.op import pending
 from cupola.ir.program import Item, Program
 from cupola.ir.source import BUFFER as _BUFFER
@@ -70,9 +72,9 @@ _SPECIAL = (0, 1, -1)
 
 def _special(value: Any) -> Any:
     """Numbers worth a kernel of their own; every other number is an argument of the kernel."""
-    return (
-        value if type(value) is not complex and value in _SPECIAL and str(value) != "-0.0" else None
-    )
+    if type(value) is complex or type(value) is Dynamic:
+        return None
+    return value if value in _SPECIAL and str(value) != "-0.0" else None
 
 
 def _strides(array: Any) -> tuple[int, ...] | None:
@@ -127,13 +129,21 @@ def realize(targets: list[Node]) -> None:
         _realize_on(device, [t for t in todo if t.device is device])
 
 
+def start(nodes: list[Node]) -> None:
+    """A good moment to compute these nodes, which nobody has observed yet."""
+    if not mode.held:
+        realize(nodes)
+
+
 def _realize_on(device: Device, targets: list[Node]) -> None:
-    _bring_from_other_devices(device, targets)
-    targets = [t for t in targets if t.value is None]
-    if not targets:
-        return
-    chosen = {id(t) for t in targets}
     order = walk(targets)
+    if any(n.op.name == "transfer" and n.value is None for n in order):
+        _bring_from_other_devices(order, device)
+        targets = [t for t in targets if t.value is None]
+        if not targets:
+            return
+        order = walk(targets)
+    chosen = {id(t) for t in targets}
     external = _external(order)
     wanted = frozenset(
         i
@@ -172,9 +182,9 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
                         s.taped += 1
 
 
-def _bring_from_other_devices(device: Device, targets: list[Node]) -> None:
+def _bring_from_other_devices(order: list[Node], device: Device) -> None:
     """Runs what transfers from other devices read, then the transfers themselves."""
-    for node in walk(targets):
+    for node in order:
         if node.value is None and node.op.name == "transfer" and node.device is device:
             src = node.srcs[0]
             if src.device is not device:

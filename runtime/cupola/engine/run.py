@@ -29,14 +29,17 @@ def run(
     engine: Backend,
     device: Device,
     packed: dict[int, Any] | None = None,
+    given: dict[int, Any] | None = None,
 ) -> None:
     """Runs a plan's steps over ``values`` (one array an item).
 
     Args:
         numbers: the constants that a plan does not hold, by item.
         packed: for a library call's item, a key that stands for its weight's contents.
+        given: arrays that kernels write these items to, instead of fresh ones.
     """
     keys = packed or {}
+    placed = given or {}
     items = made.program.items
     number = device.index or 0
     for k, step in enumerate(made.steps):
@@ -45,7 +48,10 @@ def run(
             low = step[1]
             arrays = [values[i] for i in low.inputs]
             for i in low.outputs:
-                values[i] = array = engine.empty(items[i].shape, items[i].dtype, number)
+                array = placed.get(i)
+                if array is None:
+                    array = engine.empty(items[i].shape, items[i].dtype, number)
+                values[i] = array
                 arrays.append(array)
             if array.size:
                 stats["launches"] += 1
@@ -59,7 +65,10 @@ def run(
             for low in step[1]:
                 arrays = [values[i] for i in low.inputs]
                 for i in low.outputs:
-                    values[i] = array = engine.empty(items[i].shape, items[i].dtype, number)
+                    array = placed.get(i)
+                    if array is None:
+                        array = engine.empty(items[i].shape, items[i].dtype, number)
+                    values[i] = array
                     arrays.append(array)
                 work.append((arrays, low.meta, [numbers[i] for i in low.scalars]))
             launch = made.launches.get(k)

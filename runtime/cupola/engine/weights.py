@@ -14,6 +14,7 @@ from cupola.backends.base import Backend
 from cupola.engine.run import run
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
+from cupola.ir.number import Dynamic
 from cupola.ir.program import Plan
 from cupola.ir.source import BUFFER, CONST
 
@@ -31,7 +32,8 @@ def gather(
         if node.value is not None:
             values[p] = node.value
         elif node.op is CONST:
-            numbers[p] = node.attrs["value"]
+            value = node.attrs["value"]
+            numbers[p] = value.now() if type(value) is Dynamic else value
 
 
 class Weights:

@@ -5,6 +5,7 @@ takes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from cupola import dtypes, engine
 from cupola.dtypes import dtype as DType
 from cupola.ir import source
 from cupola.ir.node import Node
+from cupola.ir.number import Dynamic
 from cupola.ops import elementwise, movement
 from cupola.tensor import Tensor, wrap
 
-Number = (int, float, complex, np.number, np.bool_)
+Number = (int, float, complex, np.number, np.bool_, Dynamic)
 
 
 def wrap_dim(dim: int, ndim: int) -> int:
@@ -76,6 +78,12 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
     return tuple(out)
 
 
+@lru_cache(maxsize=4096)
+def common_shape(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+    """``broadcast_shapes`` of two, remembered: programs meet the same pairs at every step."""
+    return broadcast_shapes(first, second)
+
+
 def expand_node(node: Node, shape: tuple[int, ...]) -> Node:
     """Broadcasts a node; constants simply take the shape."""
     if node.shape == shape:
@@ -118,7 +126,7 @@ def result_type(*operands: Any) -> DType:
         if isinstance(x, Tensor):
             k, d = (0 if x._n.shape else 1), x._n.dtype
         else:
-            k, d = 2, dtypes.of_number(x)
+            k, d = 2, dtypes.of_number(0.0 if type(x) is Dynamic else x)
         old = ranks[k]
         ranks[k] = d if old is None else dtypes.promote_types(old, d)
     out = _combine(ranks[0], _combine(ranks[1], ranks[2]))
@@ -166,7 +174,7 @@ def operands(*xs: Any, dtype: DType | None = None) -> list[Node]:
             shapes.append(x._n.shape)
         elif not isinstance(x, Number):
             raise TypeError(f"expected a Tensor or a number, got {type(x).__name__}")
-    shape = broadcast_shapes(*shapes) if shapes else ()
+    shape = common_shape(*shapes) if len(shapes) == 2 else broadcast_shapes(*shapes or ((),))
     found = dtype or result_type(*xs)
     place = _place(xs)
     if place is None:

@@ -60,7 +60,7 @@ def batch_norm(
         weight=weight,
         bias=bias,
     )
-    shape = (channels,) + (1,) * (input.dim() - 2)
+    shape = (1, channels) + (1,) * (input.dim() - 2)
     if not training:
         scale = (running_var + eps).rsqrt()
         if weight is not None:

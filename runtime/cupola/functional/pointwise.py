@@ -8,10 +8,18 @@ from typing import Any
 
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
-from cupola.functional._convert import cast_node, operands, result_type
+from cupola.functional._convert import (
+    cast_node,
+    common_shape,
+    expand_node,
+    operands,
+    result_type,
+)
 from cupola.functional._register import first_tensor, only_tensors, operator
 from cupola.ir.node import Node
+from cupola.ir.number import Dynamic
 from cupola.ir.op import Primitive
+from cupola.ir.source import const
 from cupola.ops import elementwise as ew
 from cupola.tensor import Tensor, apply, wrap
 
@@ -147,14 +155,25 @@ def frac(input: Tensor) -> Tensor:
 
 def both(primitive: Primitive, a: Any, b: Any, dtype: DType | None = None) -> Tensor:
     """Applies a binary primitive after broadcasting and promotion."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        x, y = a.node, b.node
-        if x.shape == y.shape and x.dtype is y.dtype and (dtype is None or dtype is x.dtype):
-            return apply(primitive, a, b)
-    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+    if isinstance(a, Tensor):
+        x = a.node
+        if isinstance(b, Tensor):
+            y = b.node
+            if x.dtype is y.dtype and x.device is y.device and (dtype is None or dtype is x.dtype):
+                if x.shape != y.shape:
+                    shape = common_shape(x.shape, y.shape)
+                    x, y = expand_node(x, shape), expand_node(y, shape)
+                return wrap(primitive(x, y))
+        elif x.dtype.category == 2 and type(b) in _PLAIN and (dtype is None or dtype is x.dtype):
+            return wrap(primitive(x, const(b, x.shape, x.dtype, x.device)))
+    elif not isinstance(b, Tensor):
         first_tensor(primitive.name, a)
     x, y = operands(a, b, dtype=dtype)
     return wrap(primitive(x, y))
+
+
+# Numbers that take over the dtype of a floating-point tensor.
+_PLAIN = (float, int, Dynamic)
 
 
 @operator(inplace=True, out=True)

@@ -7,6 +7,7 @@ from typing import Any
 from cupola.dtypes import dtype as DType
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
+from cupola.ir.number import Dynamic
 from cupola.ir.op import Primitive, pending
 
 EMPTY_ATTRS: dict[str, Any] = {}
@@ -29,7 +30,9 @@ def buffer(value: Any, dtype: DType, device: Device) -> Node:
 
 def const(value: Any, shape: tuple[int, ...], dtype: DType, device: Device) -> Node:
     """A node all of whose elements are one Python number; it costs no memory."""
-    if dtype.category == 2:
+    if type(value) is Dynamic:
+        pass
+    elif dtype.category == 2:
         value = float(value)
     elif dtype.category == 1:
         value = int(value)

@@ -13,6 +13,7 @@ import numpy as np
 
 import cupola.dtypes as dtypes
 from cupola import engine
+from cupola.ir.mode import mode
 from cupola.tensor import Tensor, enable_grad, no_grad, tensor
 from cupola.tensor.written import take
 from cupola.utils.hooks import RemovableHandle
@@ -399,7 +400,8 @@ class Optimizer:
 
     def _run(self) -> None:
         """Start the recorded work: a step is where training loops pause."""
-        engine.realize(take())
+        if not mode.held:
+            engine.realize(take())
 
     step = _with_hooks(step)
 

@@ -581,7 +581,7 @@ def settle(out: Tensor) -> Tensor:
     """The handle, whose work is started when much has been recorded."""
     due = pending.count - pending.done > engine.PENDING_LIMIT or _EAGER
     if due and out._n.op is not source.CONST and not holding.level:
-        engine.realize([out._n])
+        engine.start([out._n])
     return out
 
 

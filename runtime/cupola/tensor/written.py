@@ -10,6 +10,7 @@ from typing import Any
 from weakref import ref
 
 from cupola import engine
+from cupola.ir.mode import mode
 from cupola.ir.node import Node
 
 _LIMIT = 4096
@@ -22,7 +23,7 @@ def note(tensor: Any) -> None:
     That is the storage where there is one: the handle may be a passing one, such as ``x.data``.
     """
     _written.append(ref(tensor if tensor._storage is None else tensor._storage))
-    if len(_written) > _LIMIT:
+    if len(_written) > _LIMIT and not mode.held:
         engine.realize(take())
 
 
