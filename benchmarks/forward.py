@@ -108,7 +108,9 @@ def measure(found: argparse.Namespace, name: str, mode: str, converted: pathlib.
     rows = []
     for batch in found.batches:
         mine, theirs = sides.inputs(batch)
-        sync = (lambda: (torch.cuda.synchronize(), cupola.cuda.synchronize())) if cuda else (lambda: 0)
+        sync = (
+            (lambda: (torch.cuda.synchronize(), cupola.cuda.synchronize())) if cuda else (lambda: 0)
+        )
         with torch.no_grad(), cupola.no_grad():
             want = sides.theirs(theirs).float().cpu().numpy()
             start = time.perf_counter()
@@ -163,7 +165,9 @@ def show(row: dict) -> None:
     for key in ("eager", "compiled"):
         cells.append(f"{row[key] / row['cupola']:6.2f}x" if key in row else "")
     seconds = row["torch_seconds"]
-    cells.append(f"{row['cupola_seconds']:6.1f}s" + ("" if seconds is None else f" {seconds:6.1f}s"))
+    cells.append(
+        f"{row['cupola_seconds']:6.1f}s" + ("" if seconds is None else f" {seconds:6.1f}s")
+    )
     print(" ".join(cells), f"err {row['error']:.0e}", flush=True)
 
 
@@ -177,7 +181,9 @@ def main() -> int:
 
     torch.set_num_threads(found.threads)
     cupola.set_num_threads(found.threads)
-    print(f"{'model':16} {'bs':>3} {'mode':7}    cupola  no comp.     eager  compiled  /eager  /comp.  ms")
+    print(
+        f"{'model':16} {'bs':>3} {'mode':7}    cupola  no comp.     eager  compiled  /eager  /comp.  ms"
+    )
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         converted = harness.convert(ROOT / "fixtures/models", pathlib.Path(folder) / "models")
@@ -191,9 +197,13 @@ def main() -> int:
     }
     for side, ratio in ratios.items():
         least = min(r[side] / r["cupola"] for r in rows)
-        print(f"against torch {side}: {ratio:.2f} times as fast (geometric mean), at least {least:.2f}")
+        print(
+            f"against torch {side}: {ratio:.2f} times as fast (geometric mean), at least {least:.2f}"
+        )
     device = torch.cuda.get_device_name() if found.device == "cuda" else platform.processor()
-    print(json.dumps({"device": device, "torch": torch.__version__, "rows": rows, "ratios": ratios}))
+    print(
+        json.dumps({"device": device, "torch": torch.__version__, "rows": rows, "ratios": ratios})
+    )
     return 0
 
 

@@ -51,8 +51,17 @@ class Compiled:
             self.plan = _interpreted(short)
         self.place = place
         items = self.plan.program.items
+        self._find_sources()
+
+    def follow(self, place: list[int]) -> None:
+        """Renumbers the nodes: ``place`` has each one's position in the program."""
+        self.place = [self.place[p] if p >= 0 else -1 for p in place]
+        self._find_sources()
+
+    def _find_sources(self) -> None:
+        items = self.plan.program.items
         self.sources = [
-            (i, p) for i, p in enumerate(place) if p >= 0 and items[p].op in (BUFFER, CONST)
+            (i, p) for i, p in enumerate(self.place) if p >= 0 and items[p].op in (BUFFER, CONST)
         ]
 
     def __call__(

@@ -33,7 +33,7 @@ def gather(
             values[p] = node.value
         elif node.op is CONST:
             value = node.attrs["value"]
-            numbers[p] = value.now() if type(value) is Dynamic else value
+            numbers[p] = value.value if type(value) is Dynamic else value
 
 
 class Weights:
@@ -103,9 +103,7 @@ class Weights:
         )
 
     def _remember(self, order: list[Node], numbers: dict[int, Any]) -> None:
-        self._seen = [
-            weakref.ref(order[i]) for i, _ in self.sources if order[i].value is not None
-        ]
+        self._seen = [weakref.ref(order[i]) for i, _ in self.sources if order[i].value is not None]
         self._numbers = numbers
 
     def _forget(self, engine: Backend) -> None:

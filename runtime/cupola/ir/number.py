@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Untraceable(Exception):
-    """A changing number was used in a way that cannot be followed."""
+# What was done with changing numbers that cannot be followed, since the list was last cleared.
+lost: list[str] = []
 
 
 class Dynamic:
@@ -18,31 +18,46 @@ class Dynamic:
     the number of the call that is being replayed.
 
     Attributes:
-        key: the expression, equal for equal computations.
+        key: the expression: ("source", name) or (operator, operands); equal for equal computations.
+        value: the number while recording.
     """
 
-    __slots__ = ("key", "now")
+    __slots__ = ("key", "value")
 
-    def __init__(self, key: Any, now: Callable[[], float]) -> None:
+    def __init__(self, key: Any, value: float) -> None:
         self.key = key
-        self.now = now
+        self.value = value
 
     def __float__(self) -> float:
-        raise Untraceable("a learning rate or step number is used outside tensor arithmetic")
+        lost.append("a learning rate or step count is used outside tensor arithmetic")
+        return float(self.value)
 
-    __int__ = __index__ = __bool__ = __float__
+    def __int__(self) -> int:
+        return int(float(self))
 
-    def _compare(self, other: Any) -> Any:
-        raise Untraceable("a learning rate or step number decides what is computed")
+    def __bool__(self) -> bool:
+        return bool(float(self))
 
-    __lt__ = __le__ = __gt__ = __ge__ = _compare
+    def _compared(name: str) -> Any:  # noqa: N805 - runs while the class is built
+        compare = getattr(operator, name)
+
+        def method(self: Dynamic, other: Any) -> bool:
+            lost.append("a learning rate or step count decides what is computed")
+            return bool(compare(self.value, other.value if type(other) is Dynamic else other))
+
+        return method
+
+    __lt__, __le__ = _compared("lt"), _compared("le")
+    __gt__, __ge__ = _compared("gt"), _compared("ge")
+    __eq__, __ne__ = _compared("eq"), _compared("ne")
+    __hash__ = None  # type: ignore[assignment]
+    del _compared
 
     def __neg__(self) -> Dynamic:
-        now = self.now
-        return Dynamic(("neg", self.key), lambda: -now())
+        return Dynamic(("neg", self.key), -self.value)
 
     def __repr__(self) -> str:
-        return f"Dynamic({self.now()})"
+        return f"Dynamic({self.value})"
 
 
 def _key(x: Any) -> Any:
@@ -53,9 +68,9 @@ def _apply(name: str, function: Callable[[Any, Any], Any], a: Any, b: Any) -> An
     for x in (a, b):
         if not isinstance(x, Dynamic | int | float):
             return NotImplemented
-    first = a.now if isinstance(a, Dynamic) else lambda: a
-    second = b.now if isinstance(b, Dynamic) else lambda: b
-    return Dynamic((name, _key(a), _key(b)), lambda: function(first(), second()))
+    first = a.value if isinstance(a, Dynamic) else a
+    second = b.value if isinstance(b, Dynamic) else b
+    return Dynamic((name, _key(a), _key(b)), function(first, second))
 
 
 def _define(name: str) -> None:
@@ -73,3 +88,13 @@ def _define(name: str) -> None:
 
 for _name in ("add", "sub", "mul", "truediv", "pow"):
     _define(_name)
+
+
+def evaluate(key: Any, sources: dict[Any, float]) -> float:
+    """The number that an expression gives for these values of its sources."""
+    if not isinstance(key, tuple):
+        return float(key)
+    if key[0] == "source":
+        return sources[key[1]]
+    operands = [evaluate(k, sources) for k in key[1:]]
+    return float(getattr(operator, key[0])(*operands))

@@ -40,7 +40,9 @@ def const(value: Any, shape: tuple[int, ...], dtype: DType, device: Device) -> N
         value = bool(value)
     else:
         value = complex(value)
-    return Node(CONST, (), {"value": value}, shape, dtype, device)
+    out = Node(CONST, (), {"value": value}, shape, dtype, device)
+    out.serial = pending.count
+    return out
 
 
 def _same(x: Node, **_: Any) -> Any:

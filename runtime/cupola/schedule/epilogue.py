@@ -183,6 +183,4 @@ def _product(out: Rewrite, e: Epilogue) -> int:
     a, b = (out.place[s] for s in item.srcs)
     _, bias = _bias(out, e.vectors, item.shape[-1])
     assert bias is not None
-    return out.add(
-        "matmul_fused", (a, b, bias), item.shape, item.dtype, activation=e.activation
-    )
+    return out.add("matmul_fused", (a, b, bias), item.shape, item.dtype, activation=e.activation)

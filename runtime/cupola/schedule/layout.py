@@ -163,7 +163,9 @@ class _Layout:
         if name == "convolution_weight_grad":
             # The result lies as the weight does: an optimizer reads both side by side.
             b = self.wanted_as(item.srcs[1], order)
-            self.out.place[i] = self.out.add(f"{name}_last", (a, b), item.shape, item.dtype, **attrs)
+            self.out.place[i] = self.out.add(
+                f"{name}_last", (a, b), item.shape, item.dtype, **attrs
+            )
             return
         b = self.weight(item.srcs[1], order)
         if name in ("convolution", "convolution_fused"):

@@ -22,9 +22,7 @@ class Rewrite:
         self.items: list[Item] = []
         self.place = [-1] * len(old.items)
 
-    def add(
-        self, name: str, srcs: tuple[int, ...], shape: Any, dtype: Any, /, **attrs: Any
-    ) -> int:
+    def add(self, name: str, srcs: tuple[int, ...], shape: Any, dtype: Any, /, **attrs: Any) -> int:
         """Appends an item (``srcs`` are positions in the new program); gives its position."""
         self.items.append(Item(PRIMITIVES[name], tuple(attrs.items()), srcs, shape, dtype))
         return len(self.items) - 1

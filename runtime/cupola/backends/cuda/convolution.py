@@ -211,9 +211,7 @@ def convolution(
     window = (tuple(stride), rest, tuple(dilation))
     if bias is not None or residual is not None or activation:
         try:
-            return _solve(
-                "fprop", (x, w), shape, window, bias, residual, activation, channels_last
-            )
+            return _solve("fprop", (x, w), shape, window, bias, residual, activation, channels_last)
         except NoPlan:
             pass
     try:

@@ -13,7 +13,6 @@ from cupola.backends.cuda.device import require
 Function = Callable[..., Any]
 
 
-
 def _first(x: Any) -> Any:
     """A view with the channels, innermost so far, as dimension 1."""
     return x.transpose((0, x.ndim - 1, *range(1, x.ndim - 1)))
