@@ -108,7 +108,7 @@ class Capture:
         self.table: Any = None
 
     def _with_numbers(self, program: Program, order: list[Node]) -> tuple[Program, list[int]]:
-        """Reads changing numbers from an array: a CUDA graph keeps the arguments of its launches."""
+        """Reads changing numbers from an array: a graph keeps the arguments of its launches."""
         out = Rewrite(program)
         count = len(self.keys)
         shape = (count,)

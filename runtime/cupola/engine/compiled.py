@@ -50,7 +50,6 @@ class Compiled:
         else:
             self.plan = _interpreted(short)
         self.place = place
-        items = self.plan.program.items
         self._find_sources()
 
     def follow(self, place: list[int]) -> None:

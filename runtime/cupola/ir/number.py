@@ -6,7 +6,6 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-
 # What was done with changing numbers that cannot be followed, since the list was last cleared.
 lost: list[str] = []
 

@@ -94,6 +94,7 @@ class Compiled:
         trace = Trace(self._free, given)
         with trace:
             result = self.function(*exchanged(args, shared), **exchanged(kwargs, shared))
+        before = trace.inputs
         try:
             self.reason = ""
             entry = self._entries[key] = trace.entry(result)
@@ -101,7 +102,7 @@ class Compiled:
             entry.settle()
         except Unrepeatable as why:
             self.reason = str(why)
-            for t, c, node in zip(tensors, given, trace.inputs, strict=True):
+            for t, c, node in zip(tensors, given, before, strict=True):
                 if c is not t and c.node is not node:
                     t.assign(c.node)
         return result

@@ -1,4 +1,4 @@
-"""TorchScript's names (torch.jit): programs run as they are written, so these return their argument."""
+"""TorchScript's names (torch.jit): programs run as written, so these return their argument."""
 
 from __future__ import annotations
 

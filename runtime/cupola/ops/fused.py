@@ -87,7 +87,7 @@ def _weight_grad(xp: Any, g: Any, x: Any, **window: Any) -> Any:
 
 
 weight_grad = Primitive("convolution_weight_grad_last", "library", _never, _weight_grad).register()
-"""``ops.conv.convolution_weight_grad`` of channels-last operands; the result (O, C / g, *kernel)."""
+"""``ops.conv.convolution_weight_grad`` of channels-last operands; gives (O, C / g, *kernel)."""
 
 
 def _product(xp: Any, a: Any, b: Any, bias: Any, activation: str | None) -> Any:
