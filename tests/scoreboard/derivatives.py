@@ -15,6 +15,14 @@ from scoreboard.tally import guarded, torch_only
 from scoreboard.translate import Skipped, translate
 
 
+def _wrapped(op: Any) -> Callable[..., Any]:
+    """The entry as torch's own tests of derivatives call it: with an input made Hermitian,
+    triangular and so on, where only such inputs have well-defined derivatives.
+    """
+    wrapper, function = op.gradcheck_wrapper, op.op
+    return lambda *args, **kwargs: wrapper(function, *args, **kwargs)
+
+
 def _results(function: Callable[..., Any], parts: Parts, process: Any, kind: type) -> list[Any]:
     result = process(call(function, parts))
     return [o for o in flatten(result) if isinstance(o, kind) and o.requires_grad]
@@ -33,8 +41,9 @@ def second(op: Any, sample: Any, within: Any) -> str | None:
 def _gradients(op: Any, sample: Any, within: Any, order: int) -> str | None:
     parts, process = parts_of(sample), sample.output_process_fn_grad
     inputs = leaves(parts, torch.Tensor)
+    function = op.op if order == 1 else _wrapped(op)
     start()
-    outputs = torch_only(lambda: _results(op.op, parts, process, torch.Tensor))
+    outputs = torch_only(lambda: _results(function, parts, process, torch.Tensor))
     if not outputs or not inputs:
         raise Skipped("nothing to differentiate")
     cotangents = [c.requires_grad_(order == 2) for c in random_like(outputs, 7)]
@@ -43,7 +52,7 @@ def _gradients(op: Any, sample: Any, within: Any, order: int) -> str | None:
     def compare() -> str | None:
         start()
         ours = translate(parts)
-        made = _results(translate(op.op), ours, translate(process), cupola.Tensor)
+        made = _results(_ours(op, order), ours, translate(process), cupola.Tensor)
         if len(made) != len(outputs):
             return f"structure: {len(made)} differentiable results, {len(outputs)} expected"
         given = [translate(c) for c in cotangents]
@@ -53,6 +62,15 @@ def _gradients(op: Any, sample: Any, within: Any, order: int) -> str | None:
         return difference(*_without_zeros(got, want), within)
 
     return guarded(compare)
+
+
+def _ours(op: Any, order: int = 2) -> Callable[..., Any]:
+    """The entry in cupola, wrapped as in torch for all but first gradients."""
+    function = translate(op.op)
+    if order == 1:
+        return function
+    wrapper = translate(op.gradcheck_wrapper)
+    return lambda *args, **kwargs: wrapper(function, *args, **kwargs)
 
 
 def _walked(
@@ -103,7 +121,7 @@ def forward_mode(op: Any, sample: Any, within: Any) -> str | None:
                 id(x): forward_ad.make_dual(x.detach(), t)
                 for x, t in zip(inputs, tangents, strict=True)
             }
-            result = process(call(op.op, _replaced(parts, duals)))
+            result = process(call(_wrapped(op), _replaced(parts, duals)))
             found = [o for o in flatten(result) if isinstance(o, torch.Tensor)]
             pairs = [forward_ad.unpack_dual(o) for o in found]
             return [(p.primal, p.tangent) for p in pairs if _continuous(p.primal)]
@@ -121,7 +139,7 @@ def forward_mode(op: Any, sample: Any, within: Any) -> str | None:
 
         def function(*given: Any) -> Any:
             swapped = {id(p): g for p, g in zip(places, given, strict=True)}
-            result = translate(process)(call(translate(op.op), _replaced(ours, swapped)))
+            result = translate(process)(call(_ours(op), _replaced(ours, swapped)))
             found = [o for o in flatten(result) if isinstance(o, cupola.Tensor)]
             return tuple(o for o in found if o.dtype.is_floating_point or o.dtype.is_complex)
 

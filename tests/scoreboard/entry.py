@@ -11,7 +11,7 @@ import torch
 import cupola
 from scoreboard import derivatives, forms
 from scoreboard.compare import flatten, judged, to_torch, tolerance
-from scoreboard.exclusions import fragile, undefined
+from scoreboard.exclusions import fragile, undefined, wrong
 from scoreboard.samples import call, copied, expected, parts_of, start
 from scoreboard.tally import Options, guarded, listed, quiet, raised, seed, some, tally
 from scoreboard.translate import target, translate
@@ -101,7 +101,7 @@ def _derivatives(op: Any, options: Options, row: dict[str, Any]) -> None:
             within = tolerance(op, known[name])
             row[kind][name] = tally(samples, lambda s, w=within: check(op, s, w))
 
-    if op.supports_autograd:
+    if op.supports_autograd and not wrong(op.name):
         fill("gradient", [n for n in row["forward"] if n in known], derivatives.gradient)
         precise = [n for n in PRECISE if n in known][:1]
         if op.supports_gradgrad:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scoreboard.exclusions import ENTRIES, FRAGILE, LAYOUTS, PHASES, UNDEFINED
+from scoreboard.exclusions import ENTRIES, FRAGILE, LAYOUTS, PHASES, UNDEFINED, WRONG
 from scoreboard.tally import KINDS, MODULE_KINDS, OPTIMIZER_KINDS
 
 COLUMNS = {"operators": KINDS, "modules": MODULE_KINDS, "optimizers": OPTIMIZER_KINDS}
@@ -153,6 +153,7 @@ def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
     for table, text in (
         (UNDEFINED, "values of `{}` are not compared"),
         (PHASES, "values of `{}` are compared after `output_process_fn_grad`"),
+        (WRONG, "gradients of `{}` are not compared"),
         (FRAGILE, "`{}` is given no `out=` of another dtype"),
         (LAYOUTS, "samples that hold {} tensors are skipped"),
     ):

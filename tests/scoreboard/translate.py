@@ -80,7 +80,8 @@ def _names() -> dict[int, str]:
         holder = torch
         for part in filter(None, space.split(".")):
             holder = getattr(holder, part)
-        for name in sorted(dir(holder), key=lambda n: n.startswith("_")):
+        public = [n for n in dir(holder) if not n.startswith("_") or n.endswith("__")]
+        for name in sorted(public, key=lambda n: n.startswith("_")):
             value = getattr(holder, name, None)
             if callable(value) or isinstance(value, types.ModuleType):
                 found.setdefault(id(value), f"{space}.{name}" if space else name)
@@ -139,16 +140,17 @@ def to_cupola(t: torch.Tensor) -> Any:
             raise Skipped(kind)
     if t.ndim > 64:  # more than NumPy has
         out = _placed(_values(t.reshape(-1))).reshape(t.shape).detach()
-    elif t.is_contiguous():
+    elif t.is_contiguous() and _stored(t) == t.numel():
         out = _placed(_values(t))
-    else:
-        lowest, extent = (
-            t.storage_offset(),
-            sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)),
-        )
-        flat = t.as_strided((extent + 1 if t.numel() else 0,), (1,), lowest)
-        out = _placed(_values(flat)).as_strided(tuple(t.shape), t.stride(), 0).detach()
+    else:  # the memory around the tensor goes along: an operator may look at it
+        base = _placed(_values(t.as_strided((_stored(t),), (1,), 0)))
+        out = base.as_strided(tuple(t.shape), t.stride(), t.storage_offset()).detach()
     return out.requires_grad_() if leaf.requires_grad else out
+
+
+def _stored(t: torch.Tensor) -> int:
+    """How many elements the memory holds in which a tensor lies."""
+    return t.untyped_storage().nbytes() // t.element_size()
 
 
 def _placed(x: Any) -> Any:

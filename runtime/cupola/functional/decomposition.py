@@ -12,6 +12,7 @@ from cupola import dtypes
 from cupola.functional._convert import broadcast_shapes, expand_node
 from cupola.functional._register import operator
 from cupola.functional.linalg import matmul
+from cupola.ir import source
 from cupola.ir.node import Node
 from cupola.ops import elementwise as ew
 from cupola.ops import linalg as la
@@ -222,22 +223,28 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
     return QR(wrap(mv.like_shape(a, (0,))) if mode == "r" else wrap(la.rows(both, 0, m)), r)
 
 
+def _upper(uplo: str) -> bool:
+    """Which triangle is read.
+
+    Raises:
+        RuntimeError: neither L nor U was asked for.
+    """
+    if uplo.upper() not in ("L", "U"):
+        raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {uplo}")
+    return uplo.upper() == "U"
+
+
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """Eigenvalues, ascending, and eigenvectors of Hermitian matrices (torch.linalg.eigh)."""
-    a = _hermitian(A, UPLO, "eigh")
+    a = matrix_node(A, "eigh")
     n = a.shape[-1]
-    both = la.eigh(a)
+    both = la.eigh(a, upper=_upper(UPLO))
     return Eigen(flat_row(real_part(la.rows(both, n, n + 1))), wrap(la.rows(both, 0, n)))
-
-
-def _hermitian(A: Tensor, uplo: str, name: str) -> Node:
-    a = matrix_node(A, name)
-    return la.adjoint(a) if uplo.upper() == "U" else a
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """Eigenvalues of Hermitian matrices, ascending (torch.linalg.eigvalsh)."""
-    return flat_row(la.eigvalsh(_hermitian(A, UPLO, "eigvalsh")))
+    return flat_row(la.eigvalsh(matrix_node(A, "eigvalsh"), upper=_upper(UPLO)))
 
 
 def eig(A: Tensor) -> Any:
@@ -318,7 +325,11 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         n >>= 1
         if n:
             square = matmul(square, square)
-    return wrap(la.identity(A.node, A._n.shape[-1])) if out is None else out
+    if out is not None:
+        return out
+    # The power 0 is on the tape, with a gradient of zero.
+    always = source.const(True, A._n.shape, dtypes.bool, A.device)
+    return wrap(ew.where(always, la.identity(A.node, A._n.shape[-1]), A.node))
 
 
 def matrix_exp(A: Tensor) -> Tensor:
@@ -326,14 +337,14 @@ def matrix_exp(A: Tensor) -> Tensor:
     return wrap(matrix_exponential(matrix_node(A, "matrix_exp")))
 
 
-@operator
+@operator(out=True)
 def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """X with A X = input, from A's Cholesky factor (torch.cholesky_solve)."""
     lower = L.mH if upper else L
     return solve_triangular(lower.mH, solve_triangular(lower, input, upper=False), upper=True)
 
 
-@operator
+@operator(out=True)
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of A, from A's Cholesky factor (torch.cholesky_inverse)."""
     return cholesky_solve(wrap(la.identity(L.node, L._n.shape[-1])), L, upper)
@@ -342,7 +353,7 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
 Triangular = namedtuple("Triangular", "solution cloned_coefficient")
 
 
-@operator(name="triangular_solve")
+@operator(name="triangular_solve", out=True)
 def old_triangular_solve(
     b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> Any:
@@ -355,32 +366,32 @@ def old_triangular_solve(
 OldSVD = namedtuple("OldSVD", "U S V")
 
 
-@operator(name="svd")
+@operator(name="svd", out=True)
 def old_svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     """Singular value decomposition with V, not its adjoint (torch.svd)."""
     u, s, vh = svd(input, not some)
     return OldSVD(u, s, vh.mH)
 
 
-@operator(name="qr")
+@operator(name="qr", out=True)
 def old_qr(input: Tensor, some: bool = True) -> Any:
     """Q and R (torch.qr)."""
     return qr(input, "reduced" if some else "complete")
 
 
-@operator(name="cholesky")
+@operator(name="cholesky", out=True)
 def old_cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """Cholesky factor (torch.cholesky)."""
     return cholesky(input, upper=upper)
 
 
-@operator(name="lu_solve")
+@operator(name="lu_solve", out=True)
 def old_lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     """X with A X = b from A's factorization (torch.lu_solve)."""
     return lu_solve(LU_data, LU_pivots, b)
 
 
-@operator(name="lu")
+@operator(name="lu", out=True)
 def old_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """Packed factors and pivots (torch.lu)."""
     return (*lu_factor(A), _no_info(A)) if get_infos else tuple(lu_factor(A))

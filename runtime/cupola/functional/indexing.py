@@ -446,7 +446,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     """
     if index.dtype not in (dtypes.int64, dtypes.int32):
         if index.numel() == 0:
-            return input.new_empty(index._n.shape)
+            return gather(input, dim, index.to(dtypes.int64))
         raise RuntimeError("gather(): Expected dtype int32/int64 for index")
     d = wrap_dim(dim, input.ndim)
     if index.ndim != input.ndim:

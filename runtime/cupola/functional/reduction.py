@@ -494,7 +494,9 @@ def vector_norm(
     elif ord == -math.inf:
         result = amin(a, () if dim is None else dim, keepdim)
     elif ord == 0:
-        result = sum(a.ne(0).to(a.dtype), dim, keepdim)
+        counted = a.ne(0).to(a.dtype)
+        # On the tape, with a gradient of zero.
+        result = sum(where(counted.new_ones((), dtype=dtypes.bool), counted, a), dim, keepdim)
     elif ord == 1:
         result = sum(a, dim, keepdim)
     elif ord == 2:

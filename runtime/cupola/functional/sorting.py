@@ -8,7 +8,7 @@ import numpy as np
 
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
-from cupola.functional._convert import cast_node, host, wrap_dim
+from cupola.functional._convert import cast_node, host, to_float, wrap_dim
 from cupola.functional._register import operator
 from cupola.functional.joining import sliced
 from cupola.functional.reduction import named
@@ -132,7 +132,11 @@ cummin = _running("cummin", scan.cummin_index)
 @operator(out=True)
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Cumulative log-sum-exp (torch.logcumsumexp)."""
-    top = input.amax(dim, True).detach()
+    if not input.numel() or not input.ndim:
+        return input.clone() if input.dtype.category >= 2 else input.float()
+    if not input.dtype.is_complex:
+        return wrap(scan.logcumsumexp(to_float(input), dim=wrap_dim(dim, input.ndim)))
+    top = input.real.amax(dim, True).detach()
     return input.sub(top).exp().cumsum(dim).log().add(top)
 
 

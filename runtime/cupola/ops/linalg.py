@@ -19,7 +19,7 @@ from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops._build import like
 from cupola.ops.custom import host_function
-from cupola.ops.elementwise import cast, conj_of, eq, neg, real
+from cupola.ops.elementwise import cast, conj_of, eq, imag, neg, real
 from cupola.ops.elementwise import complex as to_complex
 from cupola.ops.matmul import matmul, transposed
 from cupola.ops.movement import cat, expand, like_shape, reshape
@@ -232,6 +232,14 @@ def _log_back(g: Node, y: Node, a: Node) -> Node:
     return across(scale, a.shape) * adjoint(inverse(a))
 
 
+def _sign_back(g: Node, y: Node, a: Node) -> Node:
+    """Real signs are constant; a complex one turns by the imaginary part of tr(A^-1 dA)."""
+    if not a.dtype.is_complex:
+        return like(a, 0)
+    turn = imag(g * conj_of(y))
+    return across(to_complex(like(turn, 0), turn), a.shape) * adjoint(inverse(a))
+
+
 # Scalars come as (..., 1, 1) matrices.
 determinant = host_function(
     "determinant",
@@ -240,7 +248,7 @@ determinant = host_function(
     (lambda g, y, a: across(g * conj_of(y), a.shape) * adjoint(inverse(a)),),
 )
 determinant_sign = host_function(
-    "determinant_sign", on_host(_determinant_part(0)), _scalar("slogdet")
+    "determinant_sign", on_host(_determinant_part(0)), _scalar("slogdet"), (_sign_back,)
 )
 determinant_log = host_function(
     "determinant_log", on_host(_determinant_part(1)), _scalar("slogdet", True), (_log_back,)
@@ -411,12 +419,12 @@ qr = host_function("qr", on_host(_qr), _qr_infer, (_qr_back,))
 # --- eigenvalues
 
 
-def _eigh(a: Any) -> Any:
-    w, v = np.linalg.eigh(a)
+def _eigh(a: Any, upper: bool) -> Any:
+    w, v = np.linalg.eigh(a, "U" if upper else "L")
     return np.concatenate([v, w[..., None, :].astype(a.dtype)], axis=-2)
 
 
-def _pack_one(a: Node) -> Any:
+def _pack_one(a: Node, **_: Any) -> Any:
     square_matrix("eigh")(a)
     return (*a.shape[:-2], a.shape[-1] + 1, a.shape[-1]), a.dtype
 
@@ -429,20 +437,22 @@ def _gaps(w: Node) -> Node:
     return off_diagonal(gap) + diagonal_part(like(gap, 1))
 
 
-def _eigh_back(g: Node, y: Node, a: Node) -> Node:
+def _eigh_back(g: Node, y: Node, a: Node, upper: bool) -> Node:
     n = a.shape[-1]
     v, w = rows(y, 0, n), rows(y, n, n + 1)
-    mixed = off_diagonal(matmul(adjoint(v), rows(g, 0, n))) / conj_of(_gaps(w))
+    # The Hermitian part alone: only such changes of A are meant.
+    mixed = off_diagonal(_skew(matmul(adjoint(v), rows(g, 0, n))) * 0.5) / conj_of(_gaps(w))
     inner = mixed + diagonal_of_row(rows(g, n, n + 1))
     return matmul(matmul(v, inner), adjoint(v))
 
 
-# Rows of V (n), then the row of eigenvalues.
+# Rows of V (n), then the row of eigenvalues; the other triangle is not read, yet the gradient is
+# that of the whole matrix, as in PyTorch.
 eigh = host_function("eigh", on_host(_eigh), _pack_one, (_eigh_back,))
 
 
-def _values_back(g: Node, y: Node, a: Node) -> Node:
-    v = rows(eigh(a), 0, a.shape[-1])
+def _values_back(g: Node, y: Node, a: Node, upper: bool) -> Node:
+    v = rows(eigh(a, upper=upper), 0, a.shape[-1])
     scale = g if g.dtype is v.dtype else to_complex(g, like(g, 0))
     return matmul(times_row(v, scale), adjoint(v))
 
@@ -450,8 +460,8 @@ def _values_back(g: Node, y: Node, a: Node) -> Node:
 # Eigenvalues alone, as a row (..., 1, n): their gradient stays finite where eigenvalues repeat.
 eigvalsh = host_function(
     "eigvalsh",
-    on_host(lambda a: np.linalg.eigvalsh(a)[..., None, :]),
-    lambda a: (square_matrix("eigvalsh")(a)[0][:-2] + (1, a.shape[-1]), a.dtype.to_real()),
+    on_host(lambda a, upper: np.linalg.eigvalsh(a, "U" if upper else "L")[..., None, :]),
+    lambda a, upper: (square_matrix("eigvalsh")(a)[0][:-2] + (1, a.shape[-1]), a.dtype.to_real()),
     (_values_back,),
 )
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
+
+from cupola.dtypes import int64
+from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
-from cupola.ops.movement import flip
+from cupola.ir.source import const
+from cupola.ops._build import like
+from cupola.ops.elementwise import eq, exp, ge, gt, log, lt, neg, where
+from cupola.ops.movement import expand, flip, iota, permute, reshape
+from cupola.ops.reduce import sum as sum_
 
 
 def _scan(name: str) -> Any:
@@ -35,13 +43,46 @@ def _exclusive_reference(xp: Any, x: Any, dim: int) -> Any:
     return out
 
 
+def _rows(x: Node, dim: int) -> Node:
+    """n copies of x along a new first dimension, one for each position of ``dim``."""
+    return expand(reshape(x, shape=(1, *x.shape)), shape=(x.shape[dim], *x.shape))
+
+
+def _pairs(x: Node, dim: int) -> tuple[Node, Node]:
+    """Positions i of the copy and j along ``dim``, for every element of the copies."""
+    blank = const(0, (x.shape[dim], *x.shape), int64, x.device)
+    return iota(blank, dim=0), iota(blank, dim=dim + 1)
+
+
+def _columns(x: Node, dim: int) -> Node:
+    """As _rows, but every copy holds its own element of ``dim`` throughout."""
+    first = permute(x, dims=(dim, *(d for d in range(x.ndim) if d != dim)))
+    shape = (first.shape[0], *(1 if d == dim else n for d, n in enumerate(x.shape)))
+    return expand(reshape(first, shape=shape), shape=(x.shape[dim], *x.shape))
+
+
+def _summed(keep: Node, terms: Node, dim: int) -> Node:
+    """Sums over j where ``keep`` holds, with i moved to its place."""
+    total = sum_(where(keep, terms, like(terms, 0)), dims=(dim + 1,))
+    rest = total.shape[1 : dim + 1] + total.shape[dim + 2 :]
+    flat = reshape(total, shape=(total.shape[0], *rest))
+    order = tuple(range(1, dim + 1)) + (0,) + tuple(range(dim + 1, flat.ndim))
+    return permute(flat, dims=order)
+
+
 def _product_back(exclusive: bool) -> Any:
     """d y_j / d x_i is the product of the factors of y_j other than x_i: an O(n^2) sum that stays
     right at zeros.
     """
 
     def rule(g: Node, y: Node, x: Node, dim: int) -> Node:
-        return cumprod_grad(g, x, dim=dim, exclusive=exclusive)
+        if not mode.grad:
+            return cumprod_grad(g, x, dim=dim, exclusive=exclusive)
+        # Differentiable itself: row i holds the products without factor i.
+        row, place = _pairs(x, dim)
+        product = exclusive_cumprod if exclusive else cumprod
+        runs = product(where(eq(row, place), like(_rows(x, dim), 1), _rows(x, dim)), dim=dim + 1)
+        return _summed(ge(place, row), _rows(g, dim) * runs, dim)
 
     return rule
 
@@ -93,9 +134,44 @@ def _running(better: str) -> Any:
     return reference
 
 
-def _index_infer(x: Node, dim: int) -> Any:
-    from cupola.dtypes import int64
+def _logcumsumexp_reference(xp: Any, x: Any, dim: int) -> Any:
+    import numpy as np
 
+    host = x if xp is np else xp.asnumpy(x)
+    wide = host.astype(np.float64) if host.dtype.kind == "f" else host  # as PyTorch accumulates
+    out = np.logaddexp.accumulate(wide, axis=dim).astype(host.dtype)
+    return xp.asarray(out)
+
+
+def _logcumsumexp_back(g: Node, y: Node, x: Node, dim: int) -> Node:
+    """exp(x_i) times the sum of g_j exp(-y_j) over j >= i, in logarithms as PyTorch has it: the
+    positive and the negative part of g apart.
+    """
+    if mode.grad:  # a sum of pairs: differentiable in g, too, also where it is zero
+        row, place = _pairs(x, dim)
+        keep = ge(place, row)
+        gap = where(keep, _columns(x, dim) - _rows(y, dim), like(_rows(y, dim), 0))
+        return _summed(keep, _rows(g, dim) * exp(gap), dim)
+    size = log(where(gt(g, like(g, 0)), g, neg(g)))
+    low = like(g, float(ml_dtypes.finfo(g.dtype.np).min))
+
+    def part(wanted: Node) -> Node:
+        tail = flip(where(wanted, size, low) - y, dims=(dim,))
+        return exp(flip(logcumsumexp(tail, dim=dim), dims=(dim,)) + x)
+
+    return part(gt(g, like(g, 0))) - part(lt(g, like(g, 0)))
+
+
+logcumsumexp = Primitive(
+    "logcumsumexp",
+    "library",
+    lambda x, dim: (x.shape, x.dtype),
+    _logcumsumexp_reference,
+    (_logcumsumexp_back,),
+).register()
+
+
+def _index_infer(x: Node, dim: int) -> Any:
     return x.shape, int64
 
 
