@@ -33,6 +33,8 @@ def test_results_are_stable(text):
 def test_every_rule_explains_itself(rule):
     assert rule.title()
     assert rule.VALID, "a rule shows what it leaves alone"
-    assert rule.INVALID or rule.code in ("unsupported-name", "remaining-name"), (
-        "and what it changes"
-    )
+    assert rule.INVALID or rule.code in (
+        "unsupported-name",
+        "remaining-name",
+        "vendored-package",
+    ), "and what it changes"

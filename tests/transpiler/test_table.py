@@ -3,7 +3,15 @@
 import pytest
 
 from cupola_transpiler.rule import discover
-from cupola_transpiler.table import MISSING, RENAMED, SAME, STRUCTURAL, TORCH_VERSION, UNSUPPORTED, load
+from cupola_transpiler.table import (
+    MISSING,
+    RENAMED,
+    SAME,
+    STRUCTURAL,
+    TORCH_VERSION,
+    UNSUPPORTED,
+    load,
+)
 
 TABLE = load()
 

@@ -68,6 +68,18 @@ def _convert(commands) -> None:
         action="store_true",
         help="convert in spite of uncommitted changes in git, and files marked read-only",
     )
+    mode.add_argument(
+        "--update", metavar="UPSTREAM",
+        help="PATH is converted already: take over what changed in UPSTREAM, its new original",
+    )  # fmt: skip
+    mode.add_argument(
+        "--with", action="append", default=[], dest="packages", metavar="PACKAGE",
+        help="also convert this installed package into PATH/_cupola_vendor (repeatable)",
+    )  # fmt: skip
+    mode.add_argument(
+        "--commit", nargs="?", const="Convert from PyTorch to cupola", metavar="MESSAGE",
+        help="commit what was written to git",
+    )  # fmt: skip
     what = command.add_argument_group("choice of files")
     what.add_argument(
         "--only",
@@ -88,11 +100,11 @@ def _convert(commands) -> None:
     )
     report = command.add_argument_group("report")
     report.add_argument(
-        "--report", choices=("json", "html"), help="also write a report in this form"
+        "--report", choices=("json", "sarif", "html"), help="also write a report in this form"
     )
     report.add_argument(
         "-o", "--report-file", metavar="FILE",
-        help="where the report goes (json: standard output; html: cupola-report.html)",
+        help="where the report goes (html: cupola-report.html; otherwise standard output)",
     )  # fmt: skip
     command.add_argument(
         "-j", "--jobs", type=int, metavar="N", help="processes to use (as many as there are cores)"
@@ -139,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = importlib.import_module("cupola_transpiler.commands")
     try:
         return getattr(commands, args.command)(args)
-    except (commands.CommandError, commands.LockedError) as error:
+    except (commands.CommandError, commands.LockedError, commands.VendorError) as error:
         print(f"cupola: {error}", file=sys.stderr)
     except OSError as error:
         print(f"cupola: {error}", file=sys.stderr)

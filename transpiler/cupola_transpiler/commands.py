@@ -8,16 +8,20 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cupola_transpiler.cli import version
 from cupola_transpiler.discover import Tree, discover
+from cupola_transpiler.extras import follow, take_in
 from cupola_transpiler.journal import Journal
 from cupola_transpiler.lock import FOLDER, LockedError, locked
 from cupola_transpiler.plan import CHANGED, Plan, count, plan
 from cupola_transpiler.progress import progress
 from cupola_transpiler.report.facts import json_report
 from cupola_transpiler.report.html import diff_lines, html_report
+from cupola_transpiler.report.sarif import sarif_report
 from cupola_transpiler.report.text import print_report
 from cupola_transpiler.rule import discover as discover_rules
-from cupola_transpiler.vcs import uncommitted
+from cupola_transpiler.vcs import commit, uncommitted
+from cupola_transpiler.vendor import VendorError
 
 DONE, FOUND, FAILED = 0, 1, 2
 
@@ -31,11 +35,19 @@ def convert(args: argparse.Namespace) -> int:
     console = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
     trees = _trees(args)
     write = not (args.diff or args.check)
+    _check_requests(args, trees, write)
+    taken: list[str] = []
     with ExitStack() as stack:
         if write:
             for tree in trees:
                 _prepare(tree, args.force, console, stack)
+            if args.packages:
+                taken = take_in(trees[0].root, args.packages, args.jobs, console)
             trees = _trees(args)
+        if args.update:
+            upstream = Path(os.path.realpath(args.update))
+            conflicts = follow(args, trees[0], upstream, console)
+            return FOUND if conflicts else DONE
         plans = []
         for tree in trees:
             with progress(
@@ -59,10 +71,30 @@ def convert(args: argparse.Namespace) -> int:
         console.print(
             f"To take it back: cupola revert {' '.join(map(str, args.paths))}", highlight=False
         )
+    if write and args.commit is not None:
+        for p in plans:
+            names = [*p.outputs, *(taken if p is plans[0] else ())]
+            if names:
+                commit(p.root, names, args.commit)
+                console.print(f"Committed {count(len(names), 'file')}.", highlight=False)
     _report(args, plans, originals, write, console)
     if args.check:
         return FOUND if any(p.with_status(CHANGED) for p in plans) else DONE
     return DONE if all(p.complete for p in plans) and not conflicts else FOUND
+
+
+def _check_requests(args: argparse.Namespace, trees: list[Tree], write: bool) -> None:
+    """Raises CommandError for requests that contradict each other."""
+    if (args.update or args.packages) and (len(trees) != 1 or not Path(args.paths[0]).is_dir()):
+        raise CommandError("--update and --with need one folder as PATH")
+    if args.packages and not write:
+        raise CommandError("--with writes to the repository: leave out --diff and --check")
+    if args.update and not Path(args.update).is_dir():
+        raise CommandError(f"{args.update}: there is no such folder")
+    if args.update and not Journal(trees[0].root).generations():
+        raise CommandError(
+            f"{trees[0].root}: no conversion is on record here, so there is nothing to update"
+        )
 
 
 def _trees(args: argparse.Namespace) -> list[Tree]:
@@ -142,6 +174,8 @@ def _report(args, plans: list[Plan], originals, written: bool, console: Console)
         return
     if args.report == "json":
         text = json_report(plans, written)
+    elif args.report == "sarif":
+        text = sarif_report(plans, version())
     else:
         text = html_report(plans, written, originals)
     file = args.report_file or ("cupola-report.html" if args.report == "html" else "-")
@@ -203,4 +237,4 @@ def _indented(text: str) -> str:
     return "".join(f"    {line}\n" for line in text.splitlines())
 
 
-__all__ = ["CommandError", "LockedError", "convert", "revert", "rules"]
+__all__ = ["CommandError", "LockedError", "VendorError", "convert", "revert", "rules"]

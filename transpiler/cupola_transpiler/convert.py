@@ -147,8 +147,7 @@ def rewrite(path: str, text: str, link: Link) -> Rewrite:
         return Rewrite((), (), facts, needs)
     places = _places(module, edits, findings)
     pieces = {Piece(*_at(e.anchor, places), e.text, code) for e, code in edits}
-    if edits:
-        pieces |= {_import_piece(module, statement, code) for statement, code in imports.items()}
+    pieces |= {_import_piece(module, statement, code) for statement, code in imports.items()}
     remarks = [Remark(_at(f.anchor, places)[0], code, f) for f, code in findings]
     return Rewrite(tuple(sorted(pieces)), tuple(remarks), facts, needs)
 

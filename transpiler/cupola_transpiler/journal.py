@@ -22,7 +22,10 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One replaced file. before, after: SHA-256; offset, size: its original in the pack."""
+    """One replaced file. before, after: SHA-256; offset, size: its original in the pack.
+
+    A file that the conversion made has no `before` (an empty string).
+    """
 
     path: str
     mode: int
@@ -174,11 +177,11 @@ class Journal:
             for name in sorted(files):
                 planned, new = files[name]
                 path = self.root / name
-                data = path.read_bytes()
-                if digest(data) != planned:
+                data = path.read_bytes() if planned or path.exists() else b""
+                if (digest(data) if path.exists() else "") != planned:
                     outcome.conflicts.append(name)
                     continue
-                mode = path.stat().st_mode & 0o7777
+                mode = path.stat().st_mode & 0o7777 if planned else 0o644
                 entries.append(Entry(name, mode, planned, digest(new), offset, len(data)))
                 offset += pack.write(data)
             pack.flush()
@@ -191,9 +194,11 @@ class Journal:
         for entry in entries:
             # Someone may have saved the file since it was packed: that would be the one thing to
             # get lost.
-            if digest((self.root / entry.path).read_bytes()) != entry.before:
+            path = self.root / entry.path
+            if (digest(path.read_bytes()) if path.exists() else "") != entry.before:
                 outcome.conflicts.append(entry.path)
                 continue
+            path.parent.mkdir(parents=True, exist_ok=True)
             replace(self.root, entry.path, files[entry.path][1], entry.mode)
             outcome.written.append(entry.path)
             step(entry.path)
@@ -239,10 +244,16 @@ class Journal:
             path = self.root / entry.path
             path.with_name(f".{path.name}.cupola-tmp").unlink(missing_ok=True)
             now = digest(path.read_bytes()) if path.is_file() else None
-            if now == entry.before:
+            if now == (entry.before or None):
                 continue
             if now not in (entry.after, None) and not force:
                 conflicts.append(entry.path)
+                continue
+            if not entry.before:
+                path.unlink()
+                self._remove_empty(path.parent)
+                outcome.written.append(entry.path)
+                step(entry.path)
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             replace(self.root, entry.path, generation.original(entry), entry.mode)
@@ -254,6 +265,20 @@ class Journal:
             os.replace(generation.folder, gone)
             shutil.rmtree(gone, ignore_errors=True)
             shutil.rmtree(self.home / "tmp", ignore_errors=True)
+
+    def _remove_empty(self, folder: Path) -> None:
+        """Removes folders that a conversion made and that hold nothing any more."""
+        while folder != self.root and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
+
+    def original(self, name: str) -> bytes | None:
+        """The bytes of a file before the first conversion on record; None if none replaced it."""
+        for generation in self.generations():
+            for entry in generation.entries:
+                if entry.path == name and entry.before:
+                    return generation.original(entry)
+        return None
 
     def forget(self) -> None:
         """Removes the folder `.cupola` if no conversion is on record any more."""

@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+VENDORED = "_cupola_vendor"  # packages that were taken into the repository
+
 
 class Local(NamedTuple):
     """A module of the tree (by path; a folder is a namespace package), and attributes of it."""
@@ -18,6 +20,17 @@ class Layout:
     """The Python files of a tree, by their paths relative to its root."""
 
     files: frozenset[str]
+    VENDOR_FOLDER = VENDORED + "/"
+
+    @cached_property
+    def vendored(self) -> frozenset[str]:
+        """Names of the packages in the folder for those that were taken in."""
+        inside = (
+            f.removeprefix(self.VENDOR_FOLDER)
+            for f in self.files
+            if f.startswith(self.VENDOR_FOLDER)
+        )
+        return frozenset(f.partition("/")[0].removesuffix(".py") for f in inside)
 
     @cached_property
     def folders(self) -> frozenset[str]:
@@ -74,7 +87,7 @@ class Layout:
         above = folder
         while above and f"{above}/__init__.py" in self.files:
             above = above.rpartition("/")[0]
-        for base in dict.fromkeys((above, folder, "", "src", "python")):
+        for base in dict.fromkeys((above, folder, "", "src", "python", VENDORED)):
             path = self.module(base, parts)
             if path is not None:
                 return Local(path)

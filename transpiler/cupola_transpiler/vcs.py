@@ -1,10 +1,10 @@
-"""Does a git working tree hold uncommitted changes? Asks git, or reads the index without it."""
+"""git: which changes are not committed (asked of git, or read from its index), and committing."""
 
 import hashlib
 import os
 import struct
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cupola_transpiler.journal import digest
@@ -132,3 +132,20 @@ def _offset(data: bytes, at: int) -> tuple[int, int]:
         byte = data[at]
         value, at = ((value + 1) << 7) | (byte & 0x7F), at + 1
     return value, at
+
+
+def commit(root: Path, names: Sequence[str], message: str) -> None:
+    """Commits these paths below root, and nothing else.
+
+    Raises OSError if git cannot do it.
+    """
+    for command in (
+        ["add", "--pathspec-from-file=-", "--pathspec-file-nul"],
+        ["commit", "-q", "-m", message, "--pathspec-from-file=-", "--pathspec-file-nul"],
+    ):
+        paths = b"\0".join(os.fsencode(name) for name in names)
+        literal = ["git", "--literal-pathspecs", "-C", str(root), *command]
+        done = subprocess.run(literal, input=paths, capture_output=True, timeout=600)
+        if done.returncode:
+            why = os.fsdecode(done.stderr or done.stdout).strip()
+            raise OSError(f"git {command[0]} failed: {why}")

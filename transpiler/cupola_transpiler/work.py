@@ -70,7 +70,8 @@ def _convert_file(root: Path, path: str, link: Link) -> FileResult:
             _convert_document(result, kind, data, link)
         return result
     try:
-        if not result.mentions:
+        vendored = link.layout.vendored
+        if not result.mentions and not any(name.encode() in data for name in vendored):
             if not data.isascii():
                 decode(data)
             return result
