@@ -115,7 +115,7 @@ def _merge_file(
 
 
 def save(found: Update, upstream: Path, home: Path) -> None:
-    """Keeps what upstream was, as the base of the next update, and its text of files in conflict."""
+    """Keeps what upstream was, the base of the next update, and its text of files in conflict."""
     shutil.rmtree(home / ORIGINALS, ignore_errors=True)
     for name in found.plan.files:
         if (upstream / name).is_file():
