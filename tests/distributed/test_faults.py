@@ -43,6 +43,19 @@ def test_debug_mode_names_what_differs():
     assert "[4]" in ended("shape", CUPOLA_MPI_DEBUG=1)
 
 
+def test_training_goes_on_from_the_last_complete_checkpoint(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    want = ranks.run(2, "resume", whole, 4).stdout.splitlines()
+    first = ranks.run(2, "resume", parts, 4, "die", check=False)
+    assert first.returncode != 0
+    assert [p.name for p in parts.iterdir()] == ["checkpoint.pt"]
+    rest = ranks.run(2, "resume", parts, 4).stdout.splitlines()
+    assert len(want) == 4 and len(rest) == 2
+    assert first.stdout.splitlines()[:2] + rest == want
+
+
 def status(**changes):
     calm = {"calls": 5, "waits": None, "what": None, "idle": 0.0, "gpu": False, "ended": False}
     return {**calm, "age": 0.5, **changes}
