@@ -64,7 +64,8 @@ def code(
             source sets the size itself, in ``out0_size0`` or by ``out0->set_shape({n})``.
         dtype: the output's dtype, or a list of dtypes.
         inputs: tensors of one device, with any strides.
-        outputs: instead of shape and dtype: tensors to write into, whose contents the source finds.
+        outputs: instead of shape and dtype: tensors to write into; the source finds their
+            contents.
         cpu_src, cpu_header: C++ statements, and what stands before the function (``#include``).
         cuda_src, cuda_header: ``__global__`` kernels and the lines that launch them; nvcc is not
             needed.
@@ -175,8 +176,7 @@ def _record(
                 "them with .to(device)"
             )
     operator.stage.text(where.type)
-    later = deferred()
-    if not deferred():
+    if not deferred() or operator.stage.dynamic:
         # Run now: a compiler's message then comes at the line that it is about, a number that
         # changes makes no new plan, and a size that the source decides is known.
         engine.realize(nodes)

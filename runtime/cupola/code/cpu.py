@@ -114,8 +114,11 @@ class CPURunner:
         stage = self.stage
         if stage.given or self._sizes or not _DIRECT or not stage.inputs:
             return None
+        if engine.backend("cpu").name != "cpu":
+            return None
         small = all(math.prod(s) * d.itemsize < SMALL for s, d in zip(shapes, stage.outputs))
-        empty = np.empty if small else engine.backend("cpu").pool.empty  # type: ignore[attr-defined]
+        pool: Any = engine.backend("cpu")
+        empty = np.empty if small else pool.pool.empty
         makers = [(s, d.np, d) for s, d in zip(shapes, stage.outputs)]
         ready, pack, pack_numbers = self._ready, self._pack, self._numbers
         settings, report, stats, raise_ = threads, _report, engine.stats, self._raise
