@@ -202,7 +202,8 @@ class Grouping:
         """Joins kernels that read all of the same array: reductions over the same rows, others of
         the same shape.
         """
-        if self.items[s].op.multi:  # its results are read one by one
+        shape = self.items[s].shape
+        if shape and isinstance(shape[0], tuple):  # several results, which are read one by one
             return
         found: dict[Any, Kernel] = {}
         size = _count(self.items[s].shape)
