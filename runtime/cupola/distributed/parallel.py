@@ -6,13 +6,15 @@ Installed by ``start`` under mpirun. Programs that open a process group themselv
 from __future__ import annotations
 
 import io
+import os
 import sys
+import time
 import weakref
 from typing import Any
 
 from cupola.distributed import buckets, world
 from cupola.distributed.buckets import Entry
-from cupola.io import writer
+from cupola.io import reader, writer
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.nn.modules.module import Module, register_module_forward_pre_hook
@@ -168,7 +170,36 @@ def _writes(f: Any) -> bool:
     """Whether this rank writes a checkpoint: rank 0 does; every rank, if the program knows it."""
     state = world.world()
     alike = state.automatic and not state.aware and state.alone is None
-    return state.rank == 0 or not alike
+    if state.rank == 0 or not alike:
+        return True
+    path = os.path.realpath(f)
+    _left[path] = _left.get(path, 0) + 1
+    return False
+
+
+# How often this rank has left a file to rank 0, and how often that has said that it is written.
+_left: dict[str, int] = {}
+_heard: dict[str, int] = {}
+
+
+def _written(f: Any) -> None:
+    """Rank 0 says that it has written a checkpoint."""
+    state = world.world()
+    if state.automatic and not state.aware and state.alone is None and state.rank == 0:
+        state.transport.tell_all(os.path.realpath(f))
+
+
+def _await(f: Any) -> None:
+    """Before a rank reads a file that it left to rank 0: waits until it is written."""
+    if not _left or not isinstance(f, (str, os.PathLike)):
+        return
+    path, end = os.path.realpath(f), time.monotonic() + 60
+    while _heard.get(path, 0) < _left.get(path, 0) and time.monotonic() < end:
+        told = world.world().transport.told()
+        if told is None:
+            time.sleep(0.005)
+        else:
+            _heard[told] = _heard.get(told, 0) + 1
 
 
 def install() -> None:
@@ -177,6 +208,6 @@ def install() -> None:
     register_module_forward_pre_hook(averaging.meet)
     passes.finished.append(averaging.after_backward)
     passes.weight = lambda: state.weight if state.automatic else 1.0
-    writer.writes = _writes
+    writer.writes, writer.written, reader.ready = _writes, _written, _await
     if state.rank:
         sys.stdout, sys.stderr = Quiet(sys.stdout), Quiet(sys.stderr)

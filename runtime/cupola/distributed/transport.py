@@ -15,6 +15,8 @@ OPS = ("add", "mean", "max", "min", "prod", "band", "bor", "bxor")
 
 # Reductions of parts of at least so many bytes go round a ring.
 _RING_PART = 1 << 18
+# A tag that programs do not choose; MPI promises tags up to this one.
+_NOTE = 32767
 _RING = {"add": np.add, "mean": np.add, "max": np.maximum, "min": np.minimum}
 
 
@@ -102,6 +104,7 @@ class MPITransport:
     def __init__(self, mpi: Any, comm: Any) -> None:
         self.mpi = mpi
         self.comm = comm
+        self._notes: list[Any] = []
         self._room = np.empty(0, np.uint8)  # kept: fresh memory costs more than the addition
         names = {"add": "SUM", "mean": "SUM", "max": "MAX", "min": "MIN", "prod": "PROD"}
         names |= {"band": "BAND", "bor": "BOR", "bxor": "BXOR"}
@@ -239,6 +242,16 @@ class MPITransport:
 
     def scatter_objects(self, values: Any, root: int) -> Any:
         return self.comm.scatter(values, root)
+
+    def tell_all(self, text: str) -> None:
+        """Leaves a short message for every other rank, who may or may not read it."""
+        self._notes = [r for r in self._notes if not r.Test()]
+        others = (r for r in range(self.comm.size) if r != self.comm.rank)
+        self._notes += [self.comm.isend(text, r, _NOTE) for r in others]
+
+    def told(self) -> str | None:
+        """The next message of ``tell_all`` from rank 0, if one has come."""
+        return self.comm.recv(source=0, tag=_NOTE) if self.comm.iprobe(0, _NOTE) else None
 
     def abort(self, code: int) -> None:
         """Ends all processes of the job."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cupola.io import legacy, sharded, torch_zip
@@ -24,6 +25,10 @@ _MISTAKEN = (
     (b"\x93NUMPY", "a NumPy .npy file: read it with numpy.load"),
     (b"GGUF", "a GGUF file, which cupola does not read"),
 )
+
+
+# Called with what is about to be read: another process may still be writing it.
+ready: Callable[[Any], None] = lambda f: None
 
 
 def load(
@@ -59,6 +64,7 @@ def load(
         )
     if unknown := set(pickle_load_args) - _PICKLE_ARGUMENTS:
         raise TypeError(f"load got an unexpected keyword argument {min(unknown)!r}")
+    ready(f)
     return read(
         f,
         CupolaFactory(),

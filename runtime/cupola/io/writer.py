@@ -27,6 +27,8 @@ _VERSION = b"3\n"
 
 # Whether this process writes a checkpoint to a path; of several alike, one does.
 writes: Callable[[Any], bool] = lambda f: True
+# Called when a checkpoint lies complete at its path.
+written: Callable[[Any], None] = lambda f: None
 
 
 def save(
@@ -52,6 +54,8 @@ def save(
     if isinstance(f, (str, os.PathLike)) and not writes(f):
         return
     write(obj, f, TakeApart(), translate, _use_new_zipfile_serialization, _disable_byteorder_record)
+    if isinstance(f, (str, os.PathLike)):
+        written(f)
 
 
 def write(
