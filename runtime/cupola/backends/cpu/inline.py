@@ -6,8 +6,6 @@ import ctypes
 import functools
 import hashlib
 import os
-import shutil
-import subprocess
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -35,6 +33,8 @@ def compiler() -> str:
     Raises:
         BackendError: there is none; the text says what to install.
     """
+    import shutil  # a second process finds its code on disk and compiles nothing
+
     given = os.environ.get("CXX")
     found = shutil.which(given) if given else None
     for name in () if given else _CANDIDATES:
@@ -114,6 +114,8 @@ def _options(
 
 
 def _build(text: str, options: tuple[tuple[str, ...], tuple[str, ...]]) -> bytes:
+    import subprocess
+
     program = compiler()
     with tempfile.TemporaryDirectory(prefix="cupola-") as folder:
         source, target = Path(folder) / "code.cpp", Path(folder) / "code.so"
