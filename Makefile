@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 help:
 	@echo "make demo    convert a real face detector and run it without torch (results in demo-out/)"
 	@echo "make test    ruff, mypy, import-linter, documentation examples and the test suite"
-	@echo "make bench   every script in benchmarks/ (results in bench-out/)"
+	@echo "make bench   every script in benchmarks/ (writes docs/benchmarks.md)"
 	@echo "make docs    regenerate the generated pages of docs/ and run every example in docs/"
 	@echo "make scoreboard   PyTorch's operator database against cupola (docs/operators.md)"
 	@echo "make clean   remove the environments, caches and results made by the above"

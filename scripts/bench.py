@@ -1,41 +1,122 @@
 #!/usr/bin/env python3
-"""Runs every script in benchmarks/; each prints a table and, as its last line, one JSON object.
+"""Runs every script in benchmarks/ and writes docs/benchmarks.md from what they measured.
 
-usage: bench.py [NAME ...]
+usage: bench.py [--docs-only] [NAME ...]
 
-The JSON objects are kept in bench-out/NAME.json. Ends with one plain line.
+Each script prints a table and, as its last line, one JSON object. The objects are kept in
+bench-out/NAME.json; the page holds a section for each one kept there. Scripts that need several
+GPUs or MPI are left out where there are none. Ends with one plain line.
 """
 
 from __future__ import annotations
 
+import ast
+import datetime
+import importlib.util
 import json
+import os
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+OUT = ROOT / "bench-out"
+PAGE = ROOT / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Written by `make bench` from the JSON that the scripts in `benchmarks/` print; no figure here was
+typed in. Both sides run in one process, in turn, on random data; results are compared before any
+time is taken; times are medians.
+"""
 
 
-def main(names: list[str]) -> int:
+def missing(script: pathlib.Path) -> str:
+    """What this machine lacks for a script; empty if it can run."""
+    text = script.read_text()
+    if script.stem.startswith(("gpu_", "nccl")) and not pathlib.Path("/dev/nvidia0").exists():
+        return "a GPU"
+    if "import _mpi" in text and importlib.util.find_spec("mpi4py") is None:
+        return "mpi4py"
+    return ""
+
+
+def run(script: pathlib.Path) -> bool:
+    """Runs one script and keeps its report; False if it failed."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'runtime'}:{ROOT / 'compat'}"}
+    environment.pop("OMP_NUM_THREADS", None)  # a script sets its own number of threads
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    print(done.stdout, end="", flush=True)
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        return False
+    report = json.loads(lines[-1])
+    report.setdefault("date", datetime.date.today().isoformat())
+    report["printed"] = [line.rstrip() for line in lines[:-1] if not line.startswith("{")]
+    (OUT / f"{script.stem}.json").write_text(json.dumps(report, indent=1) + "\n")
+    return True
+
+
+def cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def section(name: str, report: dict[str, Any]) -> str:
+    """One benchmark's part of the page."""
+    script = ROOT / "benchmarks" / f"{name}.py"
+    about = (ast.get_docstring(ast.parse(script.read_text())) or name).splitlines()[0]
+    versions = report.get("versions") or {
+        k: v for k, v in report.items() if k in ("torch", "cupola", "cupy")
+    }
+    facts = [report.get("date"), report.get("machine"), report.get("device")]
+    facts += [f"{k} {v}" for k, v in versions.items()]
+    lines = [f"## {name}", "", about, "", ", ".join(str(f) for f in facts if f) + ".", ""]
+    table = report.get("table")
+    if table:
+        columns = table["columns"]
+        lines += ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+        lines += ["| " + " | ".join(map(cell, row)) + " |" for row in table["rows"]]
+        lines += ["", *(note + "  " for note in report.get("notes", ()))]
+    else:
+        lines += ["```text", *report.get("printed", ()), "```"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for path in sorted(OUT.glob("*.json")):
+        if (ROOT / "benchmarks" / f"{path.stem}.py").exists():
+            parts.append(section(path.stem, json.loads(path.read_text())))
+    return "\n".join(parts)
+
+
+def main(given: list[str]) -> int:
+    names = [n for n in given if not n.startswith("--")]
     scripts = sorted((ROOT / "benchmarks").glob("*.py"))
     scripts = [s for s in scripts if not s.stem.startswith("_") and (not names or s.stem in names)]
-    out = ROOT / "bench-out"
-    out.mkdir(exist_ok=True)
-    failed = []
-    for number, script in enumerate(scripts, 1):
-        print(f"[{number}/{len(scripts)}] {script.stem}", flush=True)
-        command = [sys.executable, str(script)]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        print(done.stdout, end="", flush=True)
-        if done.returncode:
+    OUT.mkdir(exist_ok=True)
+    failed, left, ran = [], [], 0
+    for number, script in enumerate([] if "--docs-only" in given else scripts, 1):
+        lacking = missing(script)
+        note = f": left out, it needs {lacking}" if lacking else ""
+        print(f"[{number}/{len(scripts)}] {script.stem}{note}", flush=True)
+        if lacking:
+            left.append(script.stem)
+        elif run(script):
+            ran += 1
+        else:
             failed.append(script.stem)
-            continue
-        last = done.stdout.strip().splitlines()[-1]
-        (out / f"{script.stem}.json").write_text(json.dumps(json.loads(last), indent=1) + "\n")
+    PAGE.write_text(page())
     if failed:
         print(f"make bench: FAILED: {', '.join(failed)}")
     else:
-        print(f"make bench: {len(scripts)} benchmarks ran; results in bench-out/")
+        rest = f", {len(left)} left out" if left else ""
+        print(f"make bench: {ran} benchmarks ran{rest}; docs/benchmarks.md written")
     return 1 if failed else 0
 
 
