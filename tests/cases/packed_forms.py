@@ -60,3 +60,20 @@ CASES = [
         for n in ("hfft2", "hfftn", "ihfft2", "ihfftn")
     ],
 ]
+
+CASES += [
+    Case("hypot", lambda m, x, y: m.hypot(x, y) + m.complex(x, y).abs(), (F(5), F(5))),
+    Case("vdot", lambda m, x, y: m.vdot(m.complex(x, y), m.complex(y, x)).abs(), (F(5), F(5))),
+    Case(
+        "__rpow__.negative",
+        lambda m, x, y: x**y,
+        (I(9, low=-3, high=3), I(9, low=-3, high=3)),
+        grad=False,
+    ),
+    Case(
+        "avg_pool2d.integers",
+        lambda m, x: m.nn.functional.avg_pool2d(x, 2),
+        (I(1, 2, 4, 4),),
+        grad=False,
+    ),
+]

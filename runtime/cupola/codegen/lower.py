@@ -342,7 +342,7 @@ class KernelBuilder:
 
     def full(self, i: int) -> bool:
         """Whether a member has an element for each step of the inner loops."""
-        return self.count > 1 and _count(self.program.items[i].shape) == self.elements
+        return self.count > 1 and 0 < self.elements == _count(self.program.items[i].shape)
 
     def place(self, i: int) -> Coords:
         """Where in its own shape a member lies at each point of the kernel's space."""

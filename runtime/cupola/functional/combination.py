@@ -173,5 +173,5 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     if lead < 0 or any(b not in (1, a) for a, b in zip(n[lead:], target, strict=True)):
         raise RuntimeError(f"size {list(target)} is not expandable to size {list(n)}.")
     dims = tuple(i for i, a in enumerate(n) if i < lead or (target[i - lead] == 1 and a != 1))
-    out = self.sum(dims, True) if dims else self
+    out = self.sum(dims, True) if dims or not self.ndim else self
     return out.reshape(target) if lead else out

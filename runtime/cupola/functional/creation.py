@@ -242,6 +242,8 @@ def arange(
             isinstance(v, int) or dtypes.of_number(v).category < 2 for v in (first, last, by)
         )
         dtype = dtypes.int64 if whole else dtypes.get_default_dtype()
+    if dtype is dtypes.int64:
+        first, last, by = (int(v) if math.isfinite(v) else v for v in (first, last, by))
     if not all(math.isfinite(v) for v in (first, last, by) if not isinstance(v, complex)):
         raise RuntimeError(f"unsupported range: {first} -> {last}")
     if by == 0:
@@ -299,6 +301,8 @@ def linspace(
     found = dtype or dtypes.get_default_dtype()
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
+    if found.category == 1:
+        start, end = int(start), int(end)
     work = dtypes.float64 if found.category < 2 or found is dtypes.float64 else dtypes.float32
     k = ew.cast(positions(steps, device).node, dtype=work)
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
@@ -322,6 +326,8 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **kw: Any) ->
     from cupola.functional.pointwise import pow
 
     dtype = kw.pop("dtype", None) or dtypes.get_default_dtype()
+    if dtype.category == 1 and steps != 1:
+        start, end = (int(v) for v in (start, end))
     grid = linspace(start, end, steps, dtype=dtypes.float64, **kw)
     made: Tensor = pow(float(base), grid).to(dtype)
     return made

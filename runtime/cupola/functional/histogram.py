@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cupola import dtypes
 from cupola.functional._convert import host
 from cupola.functional._register import operator
 from cupola.functional.creation import linspace
@@ -63,6 +64,20 @@ def _counts(columns: Any, edges: list[Any], weights: Any, density: bool) -> Any:
             shape[k] = -1
             out = out / np.diff(e).reshape(shape)
     return out.astype(columns.dtype)
+
+
+@operator(out=True)
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """Counts of each non-negative integer (torch.bincount)."""
+    counts = np.bincount(
+        host(input), None if weights is None else host(weights).astype(np.float64), minlength
+    )
+    out = of_array(counts, input.device)
+    return (
+        out
+        if weights is None
+        else out.to(weights.dtype if weights.dtype.category >= 2 else dtypes.float64)
+    )
 
 
 @operator

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cupola import dtypes, engine
-from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, host, wrap_dim
+from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, wrap_dim
 from cupola.functional._register import PUBLIC, deliver, operator
 from cupola.ir import source
 from cupola.ir.node import Node
@@ -322,11 +322,7 @@ def nonzero(input: Tensor, *, out: Any = None, as_tuple: bool = False) -> Any:
     found = wrap(ix.nonzero(node, count=count))
     if as_tuple:
         if input.ndim == 0:
-            return (
-                wrap(mv.reshape(found.node, shape=(count,)))
-                if count
-                else wrap(source.const(0, (0,), dtypes.int64, input.device)),
-            )
+            return (wrap(source.const(0, (count,), dtypes.int64, input.device)),)
         return tuple(wrap(mv.reshape(c.node, shape=(count,))) for c in found.unbind(1))
     return found if out is None else deliver(found, out, exact=True)
 
@@ -537,8 +533,11 @@ def scatter_reduce(
     if not include_self:
         fill = start if start is not None else (-math.inf if reduce == "amax" else math.inf)
         if input.dtype.category < 2 and start is None:
-            info = np.iinfo(input.dtype.np)
-            fill = int(info.min if reduce == "amax" else info.max)
+            if input.dtype is dtypes.bool:
+                fill = reduce == "amin"
+            else:
+                info = np.iinfo(input.dtype.np)
+                fill = int(info.min if reduce == "amax" else info.max)
         base = _scatter(input, dim, index, fill, None)
     out = _scatter(base, dim, index, src, kinds[reduce])
     if reduce == "mean":
@@ -554,6 +553,8 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     if source.dtype is not input.dtype:
         raise RuntimeError("index_add_(): self and source must have the same scalar type")
     value = source.mul(alpha) if alpha != 1 else source
+    if input.dtype is dtypes.bool:
+        return index_add(input.int(), dim, index, value.int()).bool()
     if input.ndim == 0:
         return input.add(value.sum())
     return wrap(_put(input, {wrap_dim(dim, input.ndim): index.reshape(-1)}, value, True))
@@ -586,22 +587,6 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
     """Writes values at index tensors, one a dimension (torch.index_put)."""
     parsed = _parse(input, tuple(slice(None) if i is None else i for i in indices))
     return wrap(_put(parsed.view, parsed.advanced, values, accumulate))
-
-
-@operator(out=True)
-def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """Counts of each non-negative integer (torch.bincount)."""
-    from cupola.tensor.create import of_array
-
-    counts = np.bincount(
-        host(input), None if weights is None else host(weights).astype(np.float64), minlength
-    )
-    out = of_array(counts, input.device)
-    return (
-        out
-        if weights is None
-        else out.to(weights.dtype if weights.dtype.category >= 2 else dtypes.float64)
-    )
 
 
 __all__ = ["apply", "gather", "index_select", "masked_fill", "nonzero", "scatter"]

@@ -117,23 +117,30 @@ def _target_sizes(
     return sizes, [None] * n if recompute else list(factors)
 
 
-def _ratio(size: int, out: int, scale: float | None, align: bool) -> np.float32:
-    """Input distance between two neighbouring outputs, in float32 as torch computes it."""
+def _precision(input: Tensor) -> Any:
+    """What torch computes weights in: float64 for float64, else float32."""
+    return np.float64 if input.dtype.itemsize == 8 else np.float32
+
+
+def _ratio(size: int, out: int, scale: float | None, align: bool, kind: Any = np.float32) -> Any:
+    """Input distance between two neighbouring outputs."""
     if align:
-        return np.float32((size - 1) / (out - 1)) if out > 1 else np.float32(0)
+        return kind((size - 1) / (out - 1)) if out > 1 else kind(0)
     if scale is not None and scale > 0:
-        return np.float32(1.0 / scale)
-    return np.float32(size) / np.float32(out)
+        return kind(1.0 / scale)
+    return kind(size) / kind(out)
 
 
-def _positions(size: int, out: int, scale: float | None, align: bool, cubic: bool) -> Any:
+def _positions(
+    size: int, out: int, scale: float | None, align: bool, cubic: bool, kind: Any
+) -> Any:
     """Where each output falls in the input."""
-    ratio = _ratio(size, out, scale, align)
-    steps = np.arange(out, dtype=np.float32)
+    ratio = _ratio(size, out, scale, align, kind)
+    steps = np.arange(out, dtype=kind)
     if align:
         return steps * ratio
-    position = (steps + np.float32(0.5)) * ratio - np.float32(0.5)
-    return position if cubic else np.maximum(position, np.float32(0))
+    position = (steps + kind(0.5)) * ratio - kind(0.5)
+    return position if cubic else np.maximum(position, kind(0))
 
 
 def _pick(input: Tensor, dim: int, index: Any) -> Tensor:
@@ -142,7 +149,7 @@ def _pick(input: Tensor, dim: int, index: Any) -> Tensor:
 
 def _along(weights: Any, input: Tensor, dim: int) -> Tensor:
     """A vector of weights, shaped to multiply ``input`` along ``dim``."""
-    values = tensor(np.asarray(weights, np.float32), dtype=input.dtype, device=input.device)
+    values = tensor(np.asarray(weights, _precision(input)), dtype=input.dtype, device=input.device)
     return values.reshape((-1,) + (1,) * (input.dim() - dim - 1))
 
 
@@ -167,10 +174,10 @@ def _linear(input: Tensor, dim: int, out: int, scale: float | None, align: bool)
     size = input.shape[dim]
     if out == size and (align or scale in (None, 1.0)):
         return input
-    position = _positions(size, out, scale, align, cubic=False)
+    position = _positions(size, out, scale, align, False, _precision(input))
     low = np.minimum(position.astype(np.int64), size - 1)
     high = np.minimum(low + 1, size - 1)
-    fraction = np.clip(position - low.astype(np.float32), 0, 1)
+    fraction = np.clip(position - low.astype(position.dtype), 0, 1)
     if size == 1:
         return _pick(input, dim, low)
     a, b = _pick(input, dim, low), _pick(input, dim, high)
@@ -193,7 +200,7 @@ def _cubic(input: Tensor, dim: int, out: int, scale: float | None, align: bool) 
     size = input.shape[dim]
     if out == size and (align or scale in (None, 1.0)):
         return input
-    position = _positions(size, out, scale, align, cubic=True)
+    position = _positions(size, out, scale, align, True, _precision(input))
     base = np.floor(position)
     result: Any = None
     for k, weight in enumerate(cubic_weights(position - base)):
@@ -208,13 +215,13 @@ def _antialias(
 ) -> Tensor:
     """Resampling whose filter widens when the image shrinks; one matrix per dimension."""
     size = input.shape[dim]
-    ratio = float(_ratio(size, out, scale, align))
+    ratio = float(_ratio(size, out, scale, align, _precision(input)))
     if out == size and (align or scale in (None, 1.0)):
         return input
     reach = 2.0 if cubic else 1.0
     support = reach * ratio if ratio >= 1.0 else reach
     inverse = 1.0 / ratio if ratio >= 1.0 else 1.0
-    matrix = np.zeros((size, out), np.float32)
+    matrix = np.zeros((size, out), _precision(input))
     for i in range(out):
         center = ratio * (i + 0.5)
         first = max(int(center - support + 0.5), 0)

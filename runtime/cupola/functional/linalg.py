@@ -81,7 +81,13 @@ def matrix_vector(input: Tensor, vec: Tensor) -> Tensor:
     return matmul(input, vec)
 
 
-@operator(out=True, aliases=("vdot",))
+@operator(out=True)
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """Product of two vectors, the first one conjugated (torch.vdot)."""
+    return dot(input.conj(), other)
+
+
+@operator(out=True)
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Product of two vectors (torch.dot)."""
     if input.ndim != 1 or tensor.ndim != 1:
@@ -117,6 +123,9 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 
 def _scaled(x: Tensor, factor: Any) -> Tensor:
+    """x times a number; what integers are multiplied with is cut to an integer first."""
+    if x.dtype.category < 2 and not isinstance(factor, Tensor):
+        factor = int(factor) if x.dtype.category else bool(factor)
     return x if factor == 1 else x.mul(factor)
 
 

@@ -21,6 +21,7 @@ from cupola.ir.number import Dynamic
 from cupola.ir.op import Primitive
 from cupola.ir.source import const
 from cupola.ops import elementwise as ew
+from cupola.ops import gamma
 from cupola.tensor import Tensor, apply, wrap
 
 
@@ -75,11 +76,11 @@ tanh = _float_unary("tanh", ew.tanh, "Hyperbolic tangent")
 asinh = _float_unary("asinh", ew.asinh, "Inverse hyperbolic sine", ("arcsinh",))
 acosh = _float_unary("acosh", ew.acosh, "Inverse hyperbolic cosine", ("arccosh",))
 atanh = _float_unary("atanh", ew.atanh, "Inverse hyperbolic tangent", ("arctanh",))
-erf = _float_unary("erf", ew.erf, "Error function")
-erfc = _float_unary("erfc", ew.erfc, "Complementary error function")
-erfinv = _float_unary("erfinv", ew.erfinv, "Inverse error function")
-lgamma = _float_unary("lgamma", ew.lgamma, "Logarithm of the absolute value of the gamma function")
-digamma = _float_unary("digamma", ew.digamma, "Derivative of lgamma")
+erf = _float_unary("erf", gamma.erf, "Error function")
+erfc = _float_unary("erfc", gamma.erfc, "Complementary error function")
+erfinv = _float_unary("erfinv", gamma.erfinv, "Inverse error function")
+lgamma = _float_unary("lgamma", gamma.lgamma, "Logarithm of the gamma function's absolute value")
+digamma = _float_unary("digamma", gamma.digamma, "Derivative of lgamma")
 sigmoid = _float_unary("sigmoid", ew.sigmoid, "1 / (1 + exp(-x))")
 floor = _same_unary("floor", ew.floor, "Largest integer not above the input", integers=False)
 ceil = _same_unary("ceil", ew.ceil, "Smallest integer not below the input", integers=False)
@@ -107,8 +108,7 @@ def neg(input: Tensor) -> Tensor:
 def abs(input: Tensor) -> Tensor:
     """Absolute value; of complex numbers the modulus (torch.abs)."""
     if input._n.dtype.is_complex:
-        re, im = apply(ew.real, input), apply(ew.imag, input)
-        return hypot(re, im)
+        return apply(ew.modulus, input)
     if not input._n.dtype.is_signed:
         return input.clone()
     return apply(ew.abs, input)
@@ -143,8 +143,8 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 @operator(inplace=True, out=True)
 def square(input: Tensor) -> Tensor:
-    """x * x (torch.square)."""
-    return mul(input, input)
+    """x * x; bools give int64 (torch.square)."""
+    return mul(input, input) if input._n.dtype.category else input.long()
 
 
 @operator(inplace=True, out=True)
@@ -403,7 +403,8 @@ def fmin(input: Any, other: Any) -> Tensor:
 def hypot(input: Any, other: Any) -> Tensor:
     """sqrt(input^2 + other^2) (torch.hypot)."""
     _two_tensors("hypot", input, other)
-    return sqrt(add(square(input), square(other)))
+    x, y = operands(input, other)
+    return wrap(ew.hypot(x, y))
 
 
 @operator(inplace=True, out=True)

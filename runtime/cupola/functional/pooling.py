@@ -217,9 +217,11 @@ def _avg_pool(
         raise RuntimeError("divisor must be not zero")
     windows = _windows(input, n, geometry, 0)
     total = windows.sum(tuple(range(input.dim(), input.dim() + n)))
-    if divisor_override is not None:
-        return total / divisor_override
-    return total / _divisor(input, geometry, count_include_pad)
+    divisor = _divisor(input, geometry, count_include_pad)
+    divisor = divisor if divisor_override is None else divisor_override
+    if input.dtype.category == 1:  # integers stay integers
+        return total.div(divisor, rounding_mode="trunc").to(input.dtype)
+    return total / divisor
 
 
 @operator(method=False)

@@ -41,6 +41,7 @@ from cupola.tensor import Tensor, apply, wrap
 @operator(inplace=True, out=True)
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)); the input is clamped to [eps, 1 - eps] if given (torch.logit)."""
+    input = wrap(to_float(input))
     if eps is not None:
         input = clamp(input, eps, 1 - eps)
     return log(div(input, rsub(input, 1)))

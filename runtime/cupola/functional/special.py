@@ -7,7 +7,7 @@ from typing import Any
 
 from cupola.functional._convert import operands, to_float
 from cupola.functional._register import only_tensors, operator
-from cupola.ops import elementwise as ew
+from cupola.ops import gamma
 from cupola.ops import special as prim
 from cupola.tensor import Tensor, wrap
 
@@ -40,7 +40,7 @@ def derivative_of_digamma(n: int, input: Tensor) -> Tensor:
     """
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
-    return input.digamma() if n == 0 else wrap(ew.polygamma(to_float(input), n=n))
+    return input.digamma() if n == 0 else wrap(gamma.polygamma(to_float(input), n=n))
 
 
 polygamma = operator(name="polygamma", method=False, out=True)(derivative_of_digamma)

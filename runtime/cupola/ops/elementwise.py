@@ -16,18 +16,7 @@ from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops._build import computed_in_float32, install, like, same_shape
 
-_TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 Rule = Callable[..., Any]
-
-
-def _special_function(xp: Any, name: str) -> Any:
-    if xp is np:
-        from scipy import special  # 0.2 s to import, so not before it is needed
-
-        return getattr(special, name)
-    import cupyx.scipy.special as device_special
-
-    return getattr(device_special, name)
 
 
 def _machine(op: str) -> Rule:
@@ -231,9 +220,18 @@ def _pow_exponent(g: Node, y: Node, a: Node, b: Node) -> Node:
     return where(zero, like(g, 0), g * conj_of(y * log(a)))
 
 
+def _pow_reference(xp: Any, a: Any, b: Any) -> Any:
+    """Integers to negative powers are 0, but for 1 and -1."""
+    if b.dtype.kind not in "i":
+        return xp.power(a, b)
+    below = b < 0
+    out = xp.power(a, xp.where(below, -b, b))
+    return xp.where(below & (a != 1) & (a != -1), 0, out).astype(a.dtype)
+
+
 pow = binary(
     "pow",
-    lambda xp, a, b: xp.power(a, b),
+    _pow_reference,
     (_pow_base, _pow_exponent),
     lambda build, a, b, dtype: build("pow", dtype, a, b) if dtype.is_floating_point else None,
     cost=40,
@@ -429,74 +427,6 @@ tanh = unary("tanh", "tanh", lambda g, y, x: g * conj_of(1.0 - y * y), cost=16)
 asinh = unary("asinh", "arcsinh", lambda g, y, x: g * conj_of(rsqrt(1.0 + x * x)), cost=30)
 acosh = unary("acosh", "arccosh", lambda g, y, x: g * conj_of(rsqrt(x * x - 1.0)), cost=30)
 atanh = unary("atanh", "arctanh", lambda g, y, x: g / conj_of(1.0 - x * x), cost=30)
-
-# --- special functions
-
-erf = unary(
-    "erf",
-    lambda xp, x: _special_function(xp, "erf")(x),
-    lambda g, y, x: g * exp(neg(x * x)) * _TWO_OVER_SQRT_PI,
-    cost=16,
-)
-erfc = unary(
-    "erfc",
-    lambda xp, x: _special_function(xp, "erfc")(x),
-    lambda g, y, x: g * exp(neg(x * x)) * -_TWO_OVER_SQRT_PI,
-    cost=30,
-)
-erfinv = unary(
-    "erfinv",
-    lambda xp, x: _special_function(xp, "erfinv")(x),
-    lambda g, y, x: g * exp(y * y) * (1.0 / _TWO_OVER_SQRT_PI),
-    machine=False,
-)
-lgamma = unary(
-    "lgamma",
-    lambda xp, x: _special_function(xp, "gammaln")(x),
-    lambda g, y, x: g * digamma(x),
-    cost=40,
-)
-
-
-def _digamma_reference(xp: Any, x: Any) -> Any:
-    """Reflected at 0 in the operand's own precision, as PyTorch does: near the negative zeros the
-    digits that this loses are its digits.
-    """
-    digamma_of = _special_function(xp, "digamma")
-    below = x < 0
-    fraction = (x - xp.trunc(x)).astype(xp.float64)
-    cotangent = np.pi / xp.tan(np.pi * xp.where(below, fraction, 0.5))
-    out = digamma_of(xp.where(below, 1 - x, x))
-    out = xp.where(below, out.astype(xp.float64) - cotangent, out)
-    out = xp.where(below & (fraction == 0), xp.nan, out)
-    return xp.where(x == 0, xp.copysign(xp.asarray(np.inf, x.dtype), -x), out).astype(x.dtype)
-
-
-digamma = unary("digamma", _digamma_reference, lambda g, y, x: g * polygamma(x, n=1), machine=False)
-
-
-def _polygamma_infer(x: Node, n: int) -> Any:
-    return x.shape, x.dtype
-
-
-def _polygamma_reference(xp: Any, x: Any, n: int) -> Any:
-    """Order 1 is reflected at one half in the operand's own precision: see digamma."""
-    polygamma_of = _special_function(xp, "polygamma")
-    if n != 1:
-        return polygamma_of(n, x).astype(x.dtype)
-    below = x < 0.5
-    sine = xp.sin(xp.asarray(np.pi, x.dtype) * xp.where(below, x, 0.5))
-    out = polygamma_of(1, xp.where(below, 1 - x, x))
-    return xp.where(below, np.pi**2 / (sine * sine) - out, out).astype(x.dtype)
-
-
-polygamma = Primitive(
-    "polygamma",
-    "elementwise",
-    _polygamma_infer,
-    computed_in_float32(_polygamma_reference),
-    (lambda g, y, x, n: g * polygamma(x, n=n + 1),),
-).register()
 
 # --- selection and conversion
 
