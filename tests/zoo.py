@@ -46,6 +46,12 @@ KINDS = {
     "r2plus1d": Kind((2, 3, 8, 32, 32)),
     "s3d": Kind((1, 3, 16, 224, 224)),
     "mvit": Kind((1, 3, 16, 224, 224)),
+    "swin3d": Kind((2, 3, 4, 64, 64)),
+    **{
+        name: Kind(task="detection", arguments=(("min_size", 96), ("max_size", 160)))
+        for name in ("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet", "fcos")
+    },
+    "ssd": Kind(task="detection"),
     "vit_b": Kind((2, 3, 64, 64), (("image_size", 64),)),
     "vit_l": Kind((2, 3, 64, 64), (("image_size", 64),)),
     "vit_h": Kind((2, 3, 56, 56), (("image_size", 56),)),
@@ -191,6 +197,12 @@ class Pair:
 
         import cupola
 
+        if kind_of(self.name).task == "detection":
+            images, targets = scenes(dtype)
+            return tuple(
+                [moved(lib, part, self.device) for part in (images, targets)]
+                for lib in (torch, cupola)
+            )
         shape = kind_of(self.name).shape
         rng = np.random.default_rng(3)
         images = rng.standard_normal(shape, dtype=np.float32).astype(dtype)
@@ -251,6 +263,38 @@ class Pair:
         self.ours.load_state_dict(cupola.load(written, map_location="cpu"), strict=True)
 
 
+def scenes(dtype: str) -> tuple[list, list]:
+    """Returns images of two sizes, and the boxes, labels, masks and keypoints in them."""
+    rng = np.random.default_rng(3)
+    images, targets = [], []
+    for height, width, count in ((96, 128, 3), (112, 90, 2)):
+        images.append(rng.random((3, height, width)).astype(dtype))
+        low = rng.random((count, 2)) * [width * 0.5, height * 0.5]
+        size = rng.random((count, 2)) * [width * 0.4, height * 0.4] + 8
+        boxes = np.concatenate([low, low + size], 1).astype(dtype)
+        masks = np.zeros((count, height, width), np.uint8)
+        for mask, (x1, y1, x2, y2) in zip(masks, boxes.astype(int)):
+            mask[y1 : y2 + 1, x1 : x2 + 1] = 1
+        at = low[:, None] + rng.random((count, 17, 2)) * size[:, None]
+        seen = rng.integers(0, 2, (count, 17, 1))
+        targets.append({
+            "boxes": boxes,
+            "labels": rng.integers(1, 2, count),
+            "masks": masks,
+            "keypoints": np.concatenate([at, seen], 2).astype(np.float32),
+        })  # fmt: skip
+    return images, targets
+
+
+def moved(framework, value, device: str):
+    """Returns arrays, in whatever they are nested, as tensors of a framework on a device."""
+    if isinstance(value, dict):
+        return {k: moved(framework, v, device) for k, v in value.items()}
+    if isinstance(value, list):
+        return [moved(framework, v, device) for v in value]
+    return framework.from_numpy(value.copy()).to(device)
+
+
 def flat(output) -> list[np.ndarray]:
     """Returns the arrays in a model's output, whatever it is nested in."""
     if isinstance(output, dict):
@@ -275,7 +319,10 @@ def gradients(framework, module, inputs, targets, seed):
     framework.manual_seed(seed)
     module.train()
     module.zero_grad(set_to_none=True)
-    loss = loss_of(framework, module(inputs), targets)
+    if isinstance(inputs, list):  # detectors compute their losses themselves
+        loss = sum(module(inputs, targets).values())
+    else:
+        loss = loss_of(framework, module(inputs), targets)
     loss.backward()
     found = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
     return float(loss.detach()), {n: harness.to_numpy(g) for n, g in found.items()}
