@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -50,13 +51,16 @@ def start(ranks: int, script: str, *arguments: str, timeout: float = 600) -> int
         raise SystemExit("no mpirun was found: pip install mpi4py mpich")
     command = [launcher, "-np", str(ranks), sys.executable, script, *arguments]
     process = subprocess.Popen(command, env=environment(), start_new_session=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the ranks end with this process
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 15)
-        time.sleep(2)
-        os.killpg(process.pid, 9)
         return 124
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            time.sleep(2)
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def gpus() -> int:

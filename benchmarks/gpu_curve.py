@@ -42,7 +42,9 @@ def main() -> None:
         _mpi.skip("no NVIDIA GPU")
     names = ("steps", "batch", "image", "lr", "net", "norm", "width", "device", "dtype")
     arguments = [f"--{name}={getattr(options, name)}" for name in names]
-    raise SystemExit(_mpi.start(found, __file__, *arguments, timeout=150))
+    raise SystemExit(
+        _mpi.start(found, __file__, *arguments, timeout=150 if options.device == "cuda" else 900)
+    )
 
 
 def measure(options: argparse.Namespace) -> None:

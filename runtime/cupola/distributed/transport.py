@@ -6,6 +6,7 @@ which MPI does not know, travel as float32.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -232,7 +233,11 @@ class MPITransport:
         return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
     def barrier(self) -> None:
-        self.comm.Barrier()
+        """Waits for all ranks; after a moment without keeping a core busy."""
+        request, quick = self.comm.Ibarrier(), time.monotonic() + 0.002
+        while not request.Test():
+            if time.monotonic() > quick:
+                time.sleep(0.0005)
 
     def gather_objects(self, value: Any) -> list[Any]:
         return self.comm.allgather(value)
