@@ -97,7 +97,6 @@ def burst(call, sync) -> int:
 
 
 def measure(found: argparse.Namespace, name: str, mode: str, converted: pathlib.Path) -> list[dict]:
-    import numpy as np
     import torch
 
     import cupola
@@ -119,9 +118,15 @@ def measure(found: argparse.Namespace, name: str, mode: str, converted: pathlib.
             got = ours(mine).float().cpu().numpy()
             got = ours(mine).float().cpu().numpy()
             ready = time.perf_counter() - start
-            error = float(np.linalg.norm(got - want) / np.linalg.norm(want))
+            error = _error(got, want)
             if not error < TOLERANCE[mode]:
-                raise SystemExit(f"{name} batch {batch} {mode}: outputs differ by {error:.1e}")
+                plain = sides.ours(mine).float().cpu().numpy()
+                again = ours(mine).float().cpu().numpy()
+                raise SystemExit(
+                    f"{name} batch {batch} {mode}: outputs differ by {error:.1e}; uncompiled by "
+                    f"{_error(plain, want):.1e}, replayed again by {_error(again, want):.1e}; by "
+                    f"image {[f'{_error(g, w):.0e}' for g, w in zip(got, want)]}"
+                )
             if ours._replayed.reason:
                 print("not captured:", ours._replayed.reason, file=sys.stderr)
             calls = {
@@ -151,6 +156,12 @@ def measure(found: argparse.Namespace, name: str, mode: str, converted: pathlib.
         rows.append(row)
         show(row)
     return rows
+
+
+def _error(got, want) -> float:
+    import numpy as np
+
+    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
 
 
 def cupola_run(value):

@@ -13,6 +13,10 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 Launch = Callable[[Sequence[Array], Sequence[int], Sequence[float | int]], None]
 
 
+class NotRecorded(RuntimeError):
+    """Launches cannot be recorded: part of the work waits for the host."""
+
+
 class Backend(ABC):
     """One kind of device.
 
@@ -88,5 +92,8 @@ class Backend(ABC):
         Returns an object with ``feed(static, arrays)``, which copies new inputs into the arrays
         that the function reads, and ``__call__()``, which repeats the launches and gives fresh
         arrays with the results.
+
+        Raises:
+            NotRecorded: the function waits for the device.
         """
         raise NotImplementedError(f"the {self.name} backend records no launches")

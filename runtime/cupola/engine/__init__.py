@@ -1,5 +1,6 @@
 """The one room that knows the whole chain: record -> program -> plan -> launches."""
 
+from cupola.backends.base import NotRecorded
 from cupola.engine.capture import Capture, sources
 from cupola.engine.devices import _backends, backend
 from cupola.engine.realize import (
@@ -16,6 +17,7 @@ from cupola.engine.run import stats
 
 __all__ = [
     "Capture",
+    "NotRecorded",
     "PENDING_LIMIT",
     "_backends",
     "array_of",

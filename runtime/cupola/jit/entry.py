@@ -136,13 +136,12 @@ class Entry:
         # A gradient that was absent may have decided what was computed; one that was not read
         # has not.
         self.absent = [p for p, g in grads if g is None and id(p) in touched]
-        self.capture = engine.Capture(
-            [o.node for o in outputs],
-            inputs,
-            device,
-            [(old, new) for _, old, new in writes],
-            [g.node for g in kept],
-        )
+        written = [(old, new) for _, old, new in writes]
+        made = [o.node for o in outputs]
+        try:
+            self.capture = engine.Capture(made, inputs, device, written, [g.node for g in kept])
+        except engine.NotRecorded as why:
+            raise Unrepeatable(f"part of it runs on the host ({why})") from why
         for o, node in zip(outputs, self.capture(inputs, settings.recorded()), strict=True):
             o._n.value = node.value
             o._n.srcs = ()

@@ -65,10 +65,17 @@ def can_generate(program: Program, item: Item) -> bool:
             if (
                 name in _INTEGER_DIVISION
             ):  # division by zero is an error, which only the reference raises
-                return program.items[item.srcs[1]].op.name == "const"
+                return _is_constant(program, item.srcs[1])
         if name == "bitcast" and any(t.itemsize == 2 for t in types):
             return False
     return True
+
+
+def _is_constant(program: Program, i: int) -> bool:
+    """Whether an item is one number, seen through index maps that add no other."""
+    while program.items[i].op.name in ("permute", "reshape", "expand"):
+        i = program.items[i].srcs[0]
+    return program.items[i].op.name == "const"
 
 
 class Partition:

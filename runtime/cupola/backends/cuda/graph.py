@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cupola.backends.base import NotRecorded
 from cupola.backends.cuda.device import require
 
 _WARM = 2  # runs before recording: kernels are compiled, memory is in the pool, weights are derived
@@ -30,8 +32,11 @@ class Graph:
                 stream.begin_capture()
                 try:
                     self.results = function()
-                finally:
-                    self.graph = stream.end_capture()
+                except Exception as why:
+                    with contextlib.suppress(Exception):  # the recording has become invalid
+                        stream.end_capture()
+                    raise NotRecorded(str(why)) from why
+                self.graph = stream.end_capture()
             self.stream = stream  # scratch memory is kept for it
         self._stream = xp.cuda.get_current_stream
 
