@@ -5,7 +5,8 @@ each outer
 iteration; a ``map`` or ``reduce`` stage adds *inner* loops of its own (all stages share the
 kernel's inner dims):
 
-* ``reduce``: runs ``code`` over the inner loops and folds values into carries (``reduces``);
+* ``reduce``: runs ``code`` over the inner loops and folds values into carries (``reduces``); may
+  store values too, which a later stage of the same outer iteration reads back;
 * ``map``: runs ``code`` over the inner loops and stores;
 * ``point``: runs ``code`` once, outside the inner loops (epilogue of a reduction), and stores.
 

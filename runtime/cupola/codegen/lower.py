@@ -12,6 +12,7 @@ from typing import Any
 
 from cupola import dtypes
 from cupola.codegen import form
+from cupola.codegen.keep import keep
 from cupola.codegen.loops import Loops
 from cupola.codegen.memo import remembered
 from cupola.codegen.pack import pack
@@ -398,6 +399,8 @@ class KernelBuilder:
             address = _combined(coords, strides_of(item.shape), len(self.sizes))
             access = self.access(Access(-1 - number, address, (), 0))
             build.stores.append(form.Store(access, value))
+        if whole.stores and self.stages:
+            keep(self, [self.stages[level] for level in sorted(self.stages)], whole)
         return pack(self, loops, self.finished(point, whole))
 
     def finished(self, point: Build, whole: Build) -> tuple[form.Stage, ...]:

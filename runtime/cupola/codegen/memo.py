@@ -95,7 +95,7 @@ class Local:
                     i in inlined,
                 )
             )
-        head = (len(roots), tuple([number[i] for i in members]))
+        head = (program.device_type, len(roots), tuple([number[i] for i in members]))
         self.count = 0
         if plain and all(items[i].shape == shape for i in members):
             self.count = count

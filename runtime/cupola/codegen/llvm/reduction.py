@@ -100,6 +100,10 @@ class Reductions:
             self.b.code[1] = []
         return lines
 
+    def _store(self, stage: Stage, values: list[Val]) -> None:
+        for store in stage.stores:
+            self.a.store(store.access, values[store.value])
+
     def carry(self, k: int) -> Val:
         """A carry in register form, at the current place."""
         if self.columns:
@@ -166,6 +170,7 @@ class Reductions:
 
         def step(states: States) -> States:
             values = self.evaluator.evaluate(stage)
+            self._store(stage, values)
             return [
                 f.step(b, s, values[r.value], values[r.index] if f.arg else None)
                 for f, s, r in zip(folds, states, stage.reduces)
@@ -208,6 +213,7 @@ class Reductions:
                 index = Val(f"%{label}.i", "i64", 1, level - 1)
                 self.a.loops[last] = b.add(index, b.const("i64", c))
                 values = self.evaluator.evaluate(stage, c)
+                self._store(stage, values)
                 for n, (f, r) in enumerate(zip(folds, stage.reduces)):
                     value, before = values[r.value], parts[n]
                     if f.blocked:
