@@ -1,7 +1,7 @@
 """Which names of the table the runtime does not have yet.
 
 `python tests/transpiler/pending.py` writes them to tables/pending.txt, so that a conversion
-reports them instead of letting the converted program find out.
+reports them instead of letting the converted program find out, and writes docs/support.md.
 """
 
 import importlib
@@ -13,6 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 LIST = Path(__file__).parents[2] / "transpiler/cupola_transpiler/tables/pending.txt"
+PAGE = Path(__file__).parents[2] / "docs/support.md"
 HEAD = """\
 # Names that the runtime does not have yet, by namespace.
 # Written by tests/transpiler/pending.py.
@@ -46,6 +47,7 @@ def is_placeholder(value: object) -> bool:
 
 def write_list() -> None:
     """Writes the list again."""
+    from cupola_transpiler.report.support import support_page
     from cupola_transpiler.table import PENDING, SAME, load
 
     missing = defaultdict(list)
@@ -59,6 +61,8 @@ def write_list() -> None:
         wrapped = textwrap.wrap(names, 96, break_long_words=False, break_on_hyphens=False)
         lines.append("\n".join([f"[{namespace}]", *wrapped, ""]))
     LIST.write_text("\n".join(lines))
+    load.cache_clear()
+    PAGE.write_text(support_page(load()))
     print(f"{sum(map(len, missing.values()))} names are pending", file=sys.stderr)
 
 

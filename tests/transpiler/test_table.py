@@ -1,7 +1,10 @@
 """The table: every public name has a row, and every row makes sense."""
 
+from pathlib import Path
+
 import pytest
 
+from cupola_transpiler.report.support import support_page
 from cupola_transpiler.rule import discover
 from cupola_transpiler.table import (
     MISSING,
@@ -83,3 +86,9 @@ def test_rows_lead_somewhere():
 def test_the_version_is_the_runtimes():
     cupola = pytest.importorskip("cupola")
     assert tuple(map(int, str(cupola.torch_version).split(".")[:2])) == TORCH_VERSION
+
+
+def test_the_page_says_what_the_table_says():
+    page = Path(__file__).parents[2] / "docs" / "support.md"
+    stale = page.read_text(encoding="utf-8") != support_page(TABLE)
+    assert not stale, "run tests/transpiler/pending.py"

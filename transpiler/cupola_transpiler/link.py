@@ -51,10 +51,14 @@ class Followed(NamedTuple):
 
 @dataclass(frozen=True)
 class Link:
-    """Names bound to converted packages, by module path: what a file sees of the others."""
+    """Names bound to converted packages, by module path: what a file sees of the others.
+
+    modules: names that a module binds to other modules of the tree, with their paths.
+    """
 
     layout: Layout
     exports: dict[str, dict[str, Export]] = field(default_factory=dict)
+    modules: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def follow(self, local: Local) -> Followed:
         """Follows attributes from a module of the tree; target None where that leads nowhere."""
@@ -66,7 +70,7 @@ class Link:
                     renamed[index] = export.name
                 rest = local.attributes[index + 1 :]
                 return Followed(".".join((export.target, *rest)), renamed)
-            inside = self.layout.submodule(path, name)
+            inside = self.modules.get(path, {}).get(name) or self.layout.submodule(path, name)
             if inside is None:
                 return Followed(None, renamed)
             path = inside
@@ -132,15 +136,24 @@ class Linker:
     def link(self, paths: Iterable[str]) -> Link:
         """The names of these modules that stand for converted packages, star imports included."""
         exports: dict[str, dict[str, Export]] = {}
-        for path in paths:
-            found = {}
+        modules: dict[str, dict[str, str]] = {}
+        waiting, seen = list(paths), set(paths)
+        while waiting:
+            path = waiting.pop()
+            found, inner = {}, {}
             for name in self._visible(path, set()):
                 export = self.export(path, name)
                 if isinstance(export, Export):
                     found[name] = export
+                elif export is not None and not export.attributes:
+                    inner[name] = export.path
             if found:
                 exports[path] = found
-        return Link(self.layout, exports)
+            if inner:
+                modules[path] = inner
+                waiting += {p for p in inner.values() if p not in seen}
+                seen.update(inner.values())
+        return Link(self.layout, exports, modules)
 
     def _visible(self, path: str, seen: set[str]) -> set[str]:
         if path in seen:

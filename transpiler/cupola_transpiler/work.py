@@ -176,7 +176,7 @@ class Workers:
         count = max(1, -(-len(ordered) // BATCH))
         batches = [ordered[i::count] for i in range(count)]
         pending: set[Future[list[FileResult]]] = {
-            pool.submit(_work, batch, link.exports) for batch in batches
+            pool.submit(_work, batch, link.exports, link.modules) for batch in batches
         }
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -222,10 +222,10 @@ def _leave_with(parent: int) -> None:
     os._exit(1)
 
 
-def _work(paths: Iterable[str], exports: dict) -> list[FileResult]:
+def _work(paths: Iterable[str], exports: dict, modules: dict) -> list[FileResult]:
     layout, root = _state["layout"], _state["root"]
     assert isinstance(layout, Layout) and isinstance(root, Path)
-    link = Link(layout, exports)
+    link = Link(layout, exports, modules)
     found = deep(lambda: [convert_file(root, path, link) for path in paths])
     gc.collect()
     return found
