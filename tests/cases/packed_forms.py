@@ -77,3 +77,5 @@ CASES += [
         grad=False,
     ),
 ]
+
+CASES.append(Case("chalf", lambda m, x: x.chalf().to(m.complex64).abs(), (F(5),), tolerance=1e-2))

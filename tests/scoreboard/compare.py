@@ -45,6 +45,9 @@ def to_torch(x: Any) -> torch.Tensor:
     x = x.detach().cpu()
     if x.dtype is cupola.bfloat16:
         return torch.from_numpy(np.array(x.float().numpy())).to(torch.bfloat16)
+    if x.dtype is cupola.complex32:
+        wide = x.to(cupola.complex64).resolve_conj().numpy()
+        return torch.from_numpy(np.array(wide, copy=True)).to(torch.complex32)
     return torch.from_numpy(np.array(x.resolve_conj().numpy(), copy=True))
 
 

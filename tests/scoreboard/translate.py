@@ -160,6 +160,8 @@ def _placed(x: Any) -> Any:
 def _values(t: torch.Tensor) -> Any:
     if t.dtype is torch.bfloat16:
         return cupola.from_numpy(t.float().numpy().copy()).to(cupola.bfloat16)
+    if t.dtype is torch.complex32:
+        return cupola.from_numpy(t.to(torch.complex64).numpy().copy()).to(cupola.complex32)
     return cupola.from_numpy(t.numpy().copy())
 
 

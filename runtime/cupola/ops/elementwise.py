@@ -272,9 +272,7 @@ hypot = binary(
     (lambda g, y, a, b: g * (a / y), lambda g, y, a, b: g * (b / y)),
     machine=False,
 )
-nextafter = binary(
-    "nextafter", "nextafter", (lambda g, y, a, b: g, _zero), machine=True, cost=20
-)
+nextafter = binary("nextafter", "nextafter", (lambda g, y, a, b: g, _zero), machine=True, cost=20)
 gcd = binary("gcd", "gcd", machine=False, cost=40)
 
 
@@ -452,12 +450,20 @@ where = Primitive(
 def _cast_back(g: Node, y: Node, x: Node, dtype: DType) -> Node | None:
     if not (x.dtype.is_floating_point or x.dtype.is_complex):
         return None
+    if g.dtype is dtypes.complex32:
+        g = cast(g, dtype=dtypes.complex64)
     if g.dtype.is_complex and not x.dtype.is_complex:
         g = real(g)
     return cast(g, dtype=x.dtype)
 
 
 def _cast_reference(xp: Any, x: Any, dtype: DType) -> Any:
+    if x.dtype.names is not None:  # complex32 is a pair of halves
+        x = (x["re"].astype(xp.float32) + x["im"].astype(xp.float32) * 1j).astype(xp.complex64)
+    if dtype is dtypes.complex32:
+        out = xp.empty(x.shape, dtype.np)
+        out["re"], out["im"] = x.real, x.imag
+        return out
     if dtype.category == 0:
         return x != 0
     if x.dtype.kind == "c" and dtype.category != 3:
