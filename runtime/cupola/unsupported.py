@@ -285,7 +285,11 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return module
 
     def exec_module(self, module: types.ModuleType) -> None:
-        pass
+        # What is a module there may be an object here (torch.backends.cudnn): it stays what it is.
+        parent, _, name = module.__name__.rpartition(".")
+        own = vars(sys.modules[parent]).get(name)
+        if own is not None:
+            sys.modules[module.__name__] = own
 
 
 def install() -> None:

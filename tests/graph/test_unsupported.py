@@ -65,3 +65,14 @@ def test_names_of_torchs_modules_import():
 def test_devices_that_are_not_there():
     assert not cupola.xpu.is_available() and cupola.mps.device_count() == 0
     assert cupola.cpu.is_available()
+
+
+def test_objects_that_torch_has_as_modules_import_as_they_are():
+    settings = cupola.backends.cudnn
+    import cupola.backends.cudnn as cudnn
+
+    assert cudnn is settings is cupola.backends.cudnn
+    before = cudnn.benchmark
+    cudnn.benchmark = True
+    assert cupola.backends.cudnn.benchmark
+    cudnn.benchmark = before
