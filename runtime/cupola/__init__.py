@@ -154,6 +154,10 @@ def __getattr__(name: str):  # type: ignore[no-untyped-def]
 
     if name == "vmap":
         return __getattr__("func").vmap
+    if name in ("graph", "summary"):
+        from cupola import inspection
+
+        return getattr(inspection, name)
     if name in _LATER:
         import importlib
 

@@ -370,3 +370,52 @@ def test_random_arrays_against_numpy():
         y = cupola.from_numpy(b).t()
         out = cupola.code((k, i, j), cupola.float64, [x, y], cpu_src=source)
         assert np.array_equal(out.numpy(), (a - b[:, :, None]).transpose(2, 0, 1))
+
+
+def test_inside_compile():
+    scale = {"by": 2.0}
+
+    @cupola.compile
+    def f(x):
+        y = double(x + 1)
+        return cupola.code(
+            (4,), x.dtype, [y.flip(0)], data={"by": scale["by"]},
+            cpu_src='for (int i = 0; i < 4; i++) @out(i) = @in0(i) * data["by"];',
+        ) - 1  # fmt: skip
+
+    for k in range(5):
+        x = cupola.arange(4.0) + k
+        assert cupola.equal(f(x), ((x + 1) * 4).flip(0) - 1)
+    assert f.reason == ""
+
+
+def test_a_training_step_inside_compile():
+    weight = cupola.nn.Parameter(cupola.ones(3))
+    optimizer = cupola.optim.SGD([weight], lr=0.1)
+
+    @cupola.compile
+    def step(x):
+        y = double(weight * x, cpu_grad_src=[
+            "for (int i = 0; i < in0_shape0; i++) @out(i) = 2 * @dout(i) + 0 * @in0(i);"
+        ])  # fmt: skip
+        loss = y.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    for _ in range(4):
+        step(cupola.tensor([1.0, 2.0, 3.0]))
+    assert cupola.allclose(weight, 1 - 4 * 0.1 * 2 * cupola.tensor([1.0, 2.0, 3.0]))
+
+
+def test_sizes_that_vary_inside_compile():
+    @cupola.compile
+    def f(x):
+        return cupola.code((-4,), x.dtype, [x], cpu_src="""
+            for (int i = 0; i < 4; i++) if (@in0(i) > 0) @out(out_size0++) = @in0(i);
+        """) * 2  # fmt: skip
+
+    for signs in ([1, -1, 1, 1], [-1, -1, 1, -1], [1, 1, 1, 1]):
+        x = cupola.tensor(signs, dtype=cupola.float32)
+        assert f(x).tolist() == [2.0] * signs.count(1)

@@ -154,3 +154,14 @@ def test_compiled_kernel():
     kernel((1,), (128,), (x, y, 40, 3.0))
     assert y[:40].tolist() == (3 * x[:40]).tolist() and y[60].item() == 0
     assert y[45].item() == 90
+
+
+def test_inside_compile():
+    @cupola.compile
+    def f(x):
+        return square(x + 1) - 1
+
+    for k in range(4):
+        x = cupola.arange(4.0, device="cuda") + k
+        assert cupola.allclose(f(x), (x + 1) ** 2 - 1)
+    assert f.reason == ""

@@ -14,7 +14,9 @@ from cupola.dtypes import dtype as DType
 from cupola.dtypes import from_numpy_dtype
 from cupola.ir import source
 from cupola.ir.device import resolve
+from cupola.ir.mode import mode
 from cupola.ir.node import Node
+from cupola.ir.number import Dynamic
 from cupola.ops.custom import code as primitive
 from cupola.tensor import Tensor, wrap
 
@@ -26,7 +28,7 @@ _DEBUG = os.environ.get("CUPOLA_DEBUG", "0") not in ("", "0")
 
 def deferred() -> bool:
     """Whether calls have to be recorded and run later: while a function is being captured."""
-    return False
+    return mode.held
 
 
 def code(
@@ -180,6 +182,8 @@ def _record(
         # Run now: a compiler's message then comes at the line that it is about, a number that
         # changes makes no new plan, and a size that the source decides is known.
         engine.realize(nodes)
+        if mode.held:
+            engine.stats["hits"] += 1  # a captured function observes a value here
         return launch_now(operator, nodes, shapes, numbers, where)
     if not nodes:
         nodes = [source.const(0, (), operator.dtypes[0], where)]
@@ -215,13 +219,19 @@ def _numbers(data: Mapping[str, float | int]) -> tuple[Any, ...]:
     values = tuple(data.values())
     for k, v in zip(data, values):
         if not isinstance(v, (int, float)):
-            if hasattr(v, "item"):
-                return _numbers({n: x.item() if hasattr(x, "item") else x for n, x in data.items()})
+            if hasattr(v, "item") or type(v) is Dynamic:
+                return _numbers({n: _number(x) for n, x in data.items()})
             raise TypeError(
                 f"cupola.code: data[{k!r}] is {type(v).__name__}; data holds numbers, and tensors "
                 "are passed in inputs="
             )
     return tuple(data), values, tuple(map(type, values))
+
+
+def _number(x: Any) -> Any:
+    if type(x) is Dynamic:
+        return float(x)
+    return x.item() if hasattr(x, "item") else x
 
 
 def _frozen(x: Any) -> Any:
