@@ -288,7 +288,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         # What is a module there may be an object here (torch.backends.cudnn): it stays what it is.
         parent, _, name = module.__name__.rpartition(".")
         own = vars(sys.modules[parent]).get(name)
-        if own is not None:
+        if own is not None and not callable(own):
             sys.modules[module.__name__] = own
 
 
