@@ -46,8 +46,8 @@ def _enough(x, y):
 
 
 def _root(x):
-    """The tensor itself if it is no view: what ``data`` is assigned to."""
-    if x._is_view():
+    """The tensor itself if it is no view and no result: what ``data`` is assigned to."""
+    if x._is_view() or x.requires_grad and not x.is_leaf:
         raise Unfit
     return x
 
@@ -98,6 +98,8 @@ def _backward(x):
 
 
 def _hook(x):
+    if x._is_view() and x.is_leaf:  # under no_grad: torch crashes where there is no gradient
+        raise Unfit
     x.register_hook(lambda g: g * 2)
     return x
 
@@ -269,6 +271,11 @@ TWO = {**PAIRS, **PAIR_WRITES}
 NAMES = sorted(ONE) + sorted(TWO)
 # Writes that read nothing: repeated places make no difference to them.
 _SAFE = set(CONSTANT_WRITES)
+# Writes at indices, which read their operand anywhere.
+_BY_INDEX = {
+    *("set_mask_2", "set_mask_take_2", "set_perm_2", "masked_scatter_2", "index_copy_2"),
+    *("index_add_2", "scatter_2", "index_put_acc", "add_at_list_2"),
+}
 _TARGETS = {*WRITES, *CONSTANT_WRITES, *INDEXED, *PAIR_WRITES}
 # Writes that the tape does not see. A gradient that reads such memory later gets the new values in
 # torch, the recorded ones in cupola: programs with these steps are compared without gradients.
@@ -277,6 +284,7 @@ BACKWARD = {"backward", "grads", "grad_write"}
 # Copies of tensors with repeated elements lie in memory in an order of torch's own, by which views
 # of the copies exist or not.
 REPEATING = {"expand", "expand_last", "expand_ones", "expand_as", "as_strided", "unfold"}
+OWN_ORDER = {"gather", "grads", "take_mask"}
 VIEWED = {"view", "view2", "view_as", "reshape", "reshape_as", "flatten", "unflatten"}
 # Operators that cupola composes of others: torch keeps operands or results for the backward pass
 # which cupola does not need, so overwriting them is an error in torch only.
@@ -290,6 +298,18 @@ def places(x):
     return [x.storage_offset() + sum(p) for p in itertools.product(*axes)] if x.numel() else []
 
 
+def quirk(name, x, y):
+    """Whether torch refuses one place of memory for the strides of dimensions of size 1."""
+    if name not in PAIR_WRITES:
+        return False
+    shared = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
+    if name.startswith("set_") and (1 in x.shape or 1 in y.shape or x.dim() != y.dim()):
+        return shared and bool(set(places(x)) & set(places(y)))
+    if x is y or x.shape != y.shape or x.stride() == y.stride():
+        return False
+    return shared and places(x) == places(y)
+
+
 def undefined(name, x, y):
     """Whether torch's result depends on the order in which it visits memory."""
     if name not in _TARGETS:
@@ -297,7 +317,7 @@ def undefined(name, x, y):
     mine = places(x)
     if len(set(mine)) < len(mine) and (name not in _SAFE or x.requires_grad):
         return True
-    if name in PAIR_WRITES and (y is not x or name == "masked_scatter_2"):
+    if name in PAIR_WRITES and (y is not x or name in _BY_INDEX):
         shared = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
         if (
             shared
@@ -337,21 +357,20 @@ def execute(m, start, program, left_out):
         if step in left_out or silent and name in BACKWARD or free and name in VIEWED:
             log.append("left out")
             continue
-        if name in _TARGETS or name.endswith("_"):
-            _ask(x)
-        unclear = m.__name__ == "torch" and undefined(name, x, y)
+        _ask(x)
+        unclear = m.__name__ == "torch" and (undefined(name, x, y) or quirk(name, x, y))
         try:
             out = ONE[name](m, x, k) if name in ONE else TWO[name](m, x, y, k)
             if out is not None and all(out is not p for p in pool):
                 pool.append(out)
-                if free or name in REPEATING or name in PAIRS and x.shape != y.shape:
+                if free or name in REPEATING | OWN_ORDER or name in PAIRS and x.shape != y.shape:
                     loose.append(out)
             log.append("ok")
         except Unfit:
             log.append("unfit")
         except ERRORS as error:
             log.append(type(error).__name__)
-        if unclear and log[-1] == "ok":
+        if unclear and (log[-1] == "ok" or quirk(name, x, y)):
             raise Undefined(step)
     values = [p.detach().clone() for p in pool]
     # What a backward pass has added up when it fails is nobody's business.

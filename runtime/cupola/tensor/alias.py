@@ -17,7 +17,7 @@ from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ir.program import strides_of
 from cupola.ops import elementwise, index, movement, reduce
-from cupola.tensor.geometry import geometry
+from cupola.tensor.geometry import distinct, geometry
 from cupola.tensor.history import repeated
 
 Step = tuple[Primitive, dict[str, Any]]
@@ -34,11 +34,12 @@ class Storage:
             their own.
         written: what was last written through a view, and who counts its writes; stale after the
             next write.
+        views: values read through views since the last write, and who counts their writes.
         external: a NumPy array that the user shares with us; read afresh at every use, written
             through.
     """
 
-    __slots__ = ("__weakref__", "external", "node", "sharers", "version", "written")
+    __slots__ = ("__weakref__", "external", "node", "sharers", "version", "views", "written")
 
     def __init__(self, node: Node | None, version: int = 0, external: Any = None) -> None:
         self.node = node
@@ -46,6 +47,7 @@ class Storage:
         self.external = external
         self.written: tuple[Node, list[int] | None] | None = None
         self.sharers: list[Any] = []
+        self.views: list[tuple[Any, list[int]]] = []
 
     def join(self, reference: Any) -> None:
         """Adds a sharer and forgets those that are gone."""
@@ -75,9 +77,9 @@ def write(base: Node, chain: Chain, value: Node) -> Node:
     """
     if not chain:
         return value
-    if any(op is movement.expand for op, _ in chain):
+    if any(op is movement.expand or op is movement.window for op, _ in chain):
         shape, strides, offset = geometry(base.shape, chain)
-        if all(s or n == 1 for n, s in zip(shape, strides, strict=True)):
+        if distinct(shape, strides):  # what repeats elements on the way was cut off again
             return movement.as_strided_update(
                 base, value, shape=shape, strides=strides, offset=offset
             )

@@ -54,7 +54,7 @@ def _recorded(roots: list[Node], targets: list[Tensor]) -> list[list[Node]]:
     was read.
     """
     out = [[t.node] for t in targets]
-    if any(t.is_leaf and t._storage is not None for t in targets):
+    if any(t.is_leaf and (t._version or t._storage is not None) for t in targets):
         owners: dict[int, list[Node]] = {}
         for node in autodiff.leaves(roots):
             assert node.meta is not None

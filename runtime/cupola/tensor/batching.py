@@ -19,8 +19,9 @@ from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops import custom, movement
 from cupola.tensor.batchrules import RULES, by_example, whole
-from cupola.tensor.core import Tensor, holding, wrap
+from cupola.tensor.core import Tensor, wrap
 from cupola.tensor.history import HISTORY
+from cupola.tensor.written import holding
 
 
 def _no_value(xp: Any, **_: Any) -> Any:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import Any
 
@@ -19,7 +18,7 @@ from cupola.tensor.described import Described, _wrap
 from cupola.tensor.gradfn import GradFn, hook_node
 from cupola.tensor.history import carried, lost, overwritten
 from cupola.tensor.size import Size
-from cupola.tensor.written import note
+from cupola.tensor.written import holding, note
 
 
 class Tensor(Described):
@@ -111,6 +110,7 @@ class Tensor(Described):
                     self._n = replay(base._upright(), self._base_chain)
                 finally:
                     mode.grad = saved
+                storage.views.append((weakref.ref(self._n), counter))
                 if wanted and not self._n.requires_grad:
                     self._n = lost(self._n)
                 self._moved_on()
@@ -185,6 +185,7 @@ class Tensor(Described):
         out._chain = self._chain + step
         out._counter = counter = self._counter
         assert counter is not None
+        storage.views.append((weakref.ref(node), counter))
         out._counted = counter[0]
         if self._base is None:
             out._base, out._base_chain = self, self._turned + step
@@ -194,7 +195,7 @@ class Tensor(Described):
                 out._origin = self._origin
         if not mode.grad:
             out._origin = "quiet"
-            if self._n.requires_grad or self._broken:
+            if out._base.requires_grad:
                 out._n = source.leaf(node, _nobody)
         return settle(out)
 
@@ -227,7 +228,6 @@ class Tensor(Described):
             self._n = moved
         else:
             self._take(moved)
-        self._moved_on()
         self._count()
         return self
 
@@ -281,8 +281,10 @@ class Tensor(Described):
         """Gives a view that is about to be written a value of its own: what hooks on the old one
         see is not the gradient of the new one.
         """
-        meta = self._n.meta
-        if self._base is not None and meta is not None and "hooks" in meta and mode.grad:
+        meta, base = self._n.meta, self._base
+        if base is None or meta is None or "hooks" not in meta or not mode.grad:
+            return
+        if not base.is_leaf and not self._origin:  # else the write will be refused
             self._n = replay(self._base._upright(), self._base_chain)
 
     def _mark_stale(self, storage: Storage, since: int) -> None:
@@ -291,6 +293,11 @@ class Tensor(Described):
         """
         if storage.written is not None and storage.written[1] is self._counter:
             storage.written[0].stale = since
+        views, storage.views = storage.views, []
+        for of_node, counter in views:
+            node = of_node()
+            if node is not None and counter is self._counter:
+                node.stale = max(node.stale, since)
         for reference in storage.sharers:
             other = reference()
             if other is not None and other._counter is self._counter:
@@ -309,7 +316,7 @@ class Tensor(Described):
             )
 
     def _assign_root(self, value: Node) -> None:
-        if not value.requires_grad and value.op.kind != "source" and not holding.level:
+        if not value.requires_grad and value.op.kind != "source":
             note(self)
         if value.order != self._n.order:  # writing does not move the tensor in memory
             value = source.ALIAS(value)
@@ -330,8 +337,12 @@ class Tensor(Described):
             target = replay_numpy(storage.external, self._chain)
             target[...] = engine.to_numpy(plain)
         elif self._chain:
-            assert storage.node is not None
-            storage.node = write(storage.node, self._chain, plain)
+            old = storage.node
+            assert old is not None
+            storage.node = write(old, self._chain, plain)
+            if storage.node.order != old.order:
+                storage.node = source.ALIAS(storage.node)
+                storage.node.order = old.order
         else:
             storage.node = plain
         storage.version += 1
@@ -561,15 +572,6 @@ def _nobody() -> None:
 _EAGER = engine.eager()
 
 
-class _Holding(threading.local):
-    """How many recordings run whose nodes have no values yet (vmap)."""
-
-    level = 0
-
-
-holding = _Holding()
-
-
 def wrap(node: Node) -> Tensor:
     """A new handle on a node; starts the work when much has been recorded."""
     out = object.__new__(Tensor)
@@ -587,7 +589,7 @@ def settle(out: Tensor) -> Tensor:
 
 def apply(op: Primitive, *tensors: Tensor, **attrs: Any) -> Tensor:
     """Records one primitive on tensors: lazy and differentiable."""
-    return wrap(op(*[t._n if t._storage is None else t._sync() for t in tensors], **attrs))
+    return wrap(op(*[t._n if t._storage is None else t.node for t in tensors], **attrs))
 
 
 __all__ = ["Size", "Tensor", "_wrap", "apply", "movement", "wrap"]

@@ -125,6 +125,16 @@ def dense(shape: Shape, steps: Shape) -> bool:
     return True
 
 
+def distinct(shape: Shape, steps: Shape) -> bool:
+    """Whether every element surely has a place of its own."""
+    span = 1
+    for s, n in sorted((s, n) for n, s in zip(shape, steps, strict=True) if n != 1):
+        if s < span:
+            return False
+        span += s * (n - 1)
+    return True
+
+
 _REPEATED = (
     "unsupported operation: more than one element of the written-to tensor refers to a single "
     "memory location. Please clone() the tensor before performing the operation."

@@ -6,6 +6,7 @@ expressions would grow with every step. Whoever starts recorded work computes th
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 from weakref import ref
 
@@ -17,11 +18,22 @@ _LIMIT = 4096
 _written: list[ref[Any]] = []
 
 
+class _Holding(threading.local):
+    """How many recordings run whose nodes have no values yet (vmap): nothing is started then."""
+
+    level = 0
+
+
+holding = _Holding()
+
+
 def note(tensor: Any) -> None:
     """Remembers what was written, and starts the work when there is much of it.
 
     That is the storage where there is one: the handle may be a passing one, such as ``x.data``.
     """
+    if holding.level:
+        return
     _written.append(ref(tensor if tensor._storage is None else tensor._storage))
     if len(_written) > _LIMIT and not mode.held:
         engine.realize(take())
