@@ -116,6 +116,7 @@ from cupola.threads import (  # noqa: E402
     set_num_interop_threads,
     set_num_threads,
 )
+from cupola.utils.dlpack import from_dlpack, to_dlpack  # noqa: E402
 
 asarray = as_tensor
 newaxis = None

@@ -495,6 +495,4 @@ def apply_(self: Tensor, callable: Any) -> Tensor:
 
 
 Tensor.apply_ = apply_
-Tensor.__dlpack__ = lambda self, **kw: engine.array_of(self.node).__dlpack__(**kw)
-Tensor.__dlpack_device__ = lambda self: engine.array_of(self.node).__dlpack_device__()
 __all__ = ["copy_", "fill_", "item", "numpy", "to", "tolist", "wrap_one_dim"]
