@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=0)
     parser.add_argument("--only", default="", choices=("", "resnet50", "gpt"))
     parser.add_argument("--side", default="", choices=("", "cupola", "torch"))
+    parser.add_argument("--plain", action="store_true", help="without compile")
     parser.add_argument("--limit", type=float, default=240)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
@@ -41,11 +42,12 @@ def main() -> None:
         _mpi.skip("no NVIDIA GPU")
     names = ("only", "side", "limit", "steps", "rounds")
     arguments = [f"--{name}={getattr(options, name)}" for name in names if getattr(options, name)]
+    arguments += ["--plain"] * options.plain
     raise SystemExit(_mpi.start(found, __file__, *arguments, timeout=options.limit + 20))
 
 
 class Cupola:
-    """cupola: a plain program, made data-parallel by mpirun."""
+    """cupola: a plain program, made data-parallel by mpirun; the whole step is compiled."""
 
     def __init__(self, mpi: Any) -> None:
         import cupola
@@ -54,6 +56,9 @@ class Cupola:
 
     def wrap(self, net: Any) -> Any:
         return net
+
+    def whole(self, step: Any, plain: bool) -> Any:
+        return step if plain else self.T.compile(step)
 
     def alone(self, net: Any) -> Any:
         return self._mpi.single_process_scope(0)
@@ -66,7 +71,7 @@ class Cupola:
 
 
 class Torch:
-    """torch: DistributedDataParallel under torch.compile."""
+    """torch: DistributedDataParallel; the network is compiled."""
 
     def __init__(self, mpi: Any) -> None:
         import torch
@@ -81,6 +86,9 @@ class Torch:
         self._wrapped = DistributedDataParallel(net, device_ids=[0], broadcast_buffers=False)
         return self.T.compile(self._wrapped)
 
+    def whole(self, step: Any, plain: bool) -> Any:
+        return step
+
     def alone(self, net: Any) -> Any:
         return self._wrapped.no_sync()
 
@@ -91,7 +99,7 @@ class Torch:
         self._group.destroy_process_group()
 
 
-def job(side: Any, name: str, rank: int) -> tuple[Any, Any, int]:
+def job(side: Any, name: str, rank: int, plain: bool) -> tuple[Any, Any, int]:
     """A training step, the network, and how many samples (or tokens) it takes."""
     T = side.T
     T.manual_seed(rank)
@@ -116,7 +124,7 @@ def job(side: Any, name: str, rank: int) -> tuple[Any, Any, int]:
         loss.backward()
         optimizer.step()
 
-    return step, net, count
+    return side.whole(step, plain), net, count
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -137,13 +145,16 @@ def measure(options: argparse.Namespace) -> None:
                     print(f"{label} {name}: left out, the time limit is near", flush=True)
                 continue
             started = time.perf_counter()
-            step, net, count = job(side, name, rank)
+            step, net, count = job(side, name, rank, options.plain)
             for _ in range(4):
                 step()
             side.wait()
             ready = time.perf_counter() - started
             one, together = timings(side, step, net, options, mpi)
             if rank == 0:
+                why = getattr(step, "reason", "")
+                if why:
+                    print(f"{label} {name} is not captured: {why}", flush=True)
                 parts.append(told(label, name, device, size, count, one, together, ready))
             del step, net
         side.close()

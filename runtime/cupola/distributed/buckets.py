@@ -11,8 +11,11 @@ from cupola import engine
 from cupola.distributed import collectives, watch
 from cupola.distributed.world import Group, debug
 from cupola.dtypes import float32
+from cupola.functional.joining import cat
+from cupola.ir.mode import mode
 from cupola.ir.node import Node
-from cupola.ir.source import buffer, const
+from cupola.ir.op import Primitive
+from cupola.ir.source import buffer, const, item
 from cupola.tensor import Tensor
 
 # Bytes a message; PyTorch's DistributedDataParallel has the same default.
@@ -40,19 +43,18 @@ def average(entries: Sequence[Entry], group: Group, size: int = BUCKET) -> None:
     passes make them.
     """
     nodes = [entry.read() for entry in entries]
+    if mode.held and _captured(entries, nodes, group, size):
+        return
     shared = np.array([node is not None for node in nodes], np.uint8)
     with watch.collective("gradients", group, (len(entries),), None, {}):
         if debug():
             _compare(entries, group)
         group.transport.reduce_in_place(shared, "max")
-    chosen: dict[tuple[Any, Any], list[tuple[Entry, Node]]] = {}
-    for k in reversed(np.flatnonzero(shared).tolist()):
-        entry, node = entries[k], nodes[k]
-        if node is None:
-            like = entry.like
-            node = const(0, tuple(like.shape), like.dtype, like.device)
-        chosen.setdefault((node.device, node.dtype), []).append((entry, node))
-    for (device, _), pairs in chosen.items():
+    for k in np.flatnonzero(shared):
+        if nodes[k] is None:
+            like = entries[k].like
+            nodes[k] = const(0, tuple(like.shape), like.dtype, like.device)
+    for (device, _), pairs in _kinds(entries, nodes).items():
         fast = group.nccl() if device.type == "cuda" and group.size > 1 else None
         if fast is not None:
             _over_nccl(_filled(pairs, size), fast, group)
@@ -60,6 +62,60 @@ def average(entries: Sequence[Entry], group: Group, size: int = BUCKET) -> None:
             engine.realize([node for _, node in pairs])
             for bucket in _filled(pairs, size):
                 _over_mpi(bucket, group)
+
+
+def _kinds(
+    entries: Sequence[Entry], nodes: Sequence[Node | None]
+) -> dict[tuple[Any, Any], list[tuple[Entry, Node]]]:
+    """What is shared, by device and dtype, last first."""
+    out: dict[tuple[Any, Any], list[tuple[Entry, Node]]] = {}
+    for entry, node in zip(reversed(entries), reversed(nodes), strict=True):
+        if node is not None:
+            out.setdefault((node.device, node.dtype), []).append((entry, node))
+    return out
+
+
+def _captured(
+    entries: Sequence[Entry], nodes: Sequence[Node | None], group: Group, size: int
+) -> bool:
+    """Within a captured call: records the averages as steps of it. Ranks share the same entries."""
+    kinds = _kinds(entries, nodes)
+    for device, _ in kinds:
+        if device.type == "cuda" and group.size > 1 and group.nccl() is None:
+            collectives.not_captured()
+            return False
+    for (device, _), pairs in kinds.items():
+        for bucket in _filled(pairs, size):
+            own = [node for _, node in bucket]
+            shapes, dtypes = tuple(n.shape for n in own), tuple(n.dtype for n in own)
+            srcs = (*own, *collectives.before(own[0]))
+            attrs = {"group": group, "count": len(own), "dtype": dtypes[0]}
+            made = collectives.pinned(Node(AVERAGE, srcs, attrs, shapes, dtypes, device))
+            for k, (entry, _) in enumerate(bucket):
+                entry.write(item(made, k))
+    return True
+
+
+def _average(
+    xp: Any, *arrays: Any, group: Group, count: int, dtype: Any
+) -> tuple[Any, ...]:  # fmt: skip
+    """The averages of ``count`` arrays; those after them are only waited for."""
+    arrays = arrays[:count]
+    fast = group.nccl() if group.size > 1 and xp is not np else None
+    if fast is None:
+        return tuple(_through_host(arrays, dtype, group))
+    arrays = tuple(collectives.contiguous(a) for a in arrays)
+    flat, outs = _flat(arrays, xp)
+    with watch.collective("gradients", group, flat.shape, dtype, {}):
+        fast.all_reduce_many(arrays, outs, "mean")
+    return tuple(outs)
+
+
+def _no_infer(*_: Any, **__: Any) -> Any:
+    raise TypeError("averages are recorded by distributed.buckets")
+
+
+AVERAGE = Primitive("distributed_average", "library", _no_infer, _average, multi=True)
 
 
 def _compare(entries: Sequence[Entry], group: Group) -> None:
@@ -101,11 +157,18 @@ def _starts(arrays: Sequence[Any], itemsize: int) -> tuple[list[int], int]:
     return starts, place
 
 
-def _over_mpi(bucket: list[tuple[Entry, Node]], group: Group) -> None:
-    nodes = [node for _, node in bucket]
-    device, dtype = nodes[0].device, nodes[0].dtype
-    backend = engine.backend(device.type)
-    arrays = [backend.to_numpy(engine.array_of(node)) for node in nodes]
+def _flat(arrays: Sequence[Any], xp: Any) -> tuple[Any, list[Any]]:
+    """One array with room for several, and the room of each."""
+    starts, length = _starts(arrays, arrays[0].dtype.itemsize)
+    flat = xp.empty(length, arrays[0].dtype)
+    return flat, [
+        flat[start : start + a.size].reshape(a.shape)
+        for a, start in zip(arrays, starts, strict=True)
+    ]
+
+
+def _through_host(arrays: Sequence[np.ndarray], dtype: Any, group: Group) -> list[np.ndarray]:
+    """Averages of arrays in host memory, which share the memory of one message."""
     wide = float32 if dtype.itemsize < 4 else dtype
     starts, length = _starts(arrays, wide.itemsize)
     # From the backend's pool: fresh memory costs more than what is done with it.
@@ -115,9 +178,17 @@ def _over_mpi(bucket: list[tuple[Entry, Node]], group: Group) -> None:
         flat[start + a.size : end] = 0
     with watch.collective("gradients", group, flat.shape, dtype, {}):
         group.transport.reduce_in_place(flat, "mean")
-    for (entry, node), a, start in zip(bucket, arrays, starts, strict=True):
-        part = flat[start : start + a.size].reshape(a.shape)
-        part = part.astype(dtype.np) if part.dtype != dtype.np else part
+    parts = [flat[s : s + a.size].reshape(a.shape) for a, s in zip(arrays, starts, strict=True)]
+    return parts if flat.dtype == dtype.np else [part.astype(dtype.np) for part in parts]
+
+
+def _over_mpi(bucket: list[tuple[Entry, Node]], group: Group) -> None:
+    nodes = [node for _, node in bucket]
+    device = nodes[0].device
+    backend = engine.backend(device.type)
+    arrays = [backend.to_numpy(engine.array_of(node)) for node in nodes]
+    parts = _through_host(arrays, nodes[0].dtype, group)
+    for (entry, node), part in zip(bucket, parts, strict=True):
         if device.type == "cuda":
             part = backend.from_numpy(part, device.index or 0)
         entry.write(buffer(part, node.dtype, device))
@@ -134,12 +205,7 @@ def _over_nccl(buckets: list[list[tuple[Entry, Node]]], fast: Any, group: Group)
         nodes = [node for _, node in bucket]
         engine.realize([node for node in nodes if node.value is None])
         arrays = [collectives.contiguous(engine.array_of(node)) for node in nodes]
-        starts, length = _starts(arrays, arrays[0].dtype.itemsize)
-        flat = xp.empty(length, arrays[0].dtype)
-        outs = [
-            flat[start : start + a.size].reshape(a.shape)
-            for a, start in zip(arrays, starts, strict=True)
-        ]
+        flat, outs = _flat(arrays, xp)
         with watch.collective("gradients", group, flat.shape, nodes[0].dtype, {}), fast.beside():
             fast.all_reduce_many(arrays, outs, "mean")
         sent.append((arrays, nodes))
@@ -154,14 +220,9 @@ def broadcast(tensors: Sequence[Tensor], group: Group, root: int = 0) -> None:
     kinds: dict[tuple[Any, Any], list[Tensor]] = {}
     for t in tensors:
         kinds.setdefault((t.device, t.dtype), []).append(t)
-    for (device, dtype), chosen in kinds.items():
-        xp = engine.backend(device.type).xp
-        nodes = [t.node for t in chosen]
-        engine.realize(nodes)
-        flat = xp.concatenate([engine.array_of(node).reshape(-1) for node in nodes])
-        out = collectives.run("broadcast", buffer(flat, dtype, device), group, "auto", root=root)
-        start = 0
+    for chosen in kinds.values():
+        flat = cat([t.detach().reshape(-1) for t in chosen])
+        out, start = collectives.broadcast_from(flat, root, group), 0
         for t in chosen:
-            part = out[start : start + t.numel()].reshape(tuple(t.shape))
-            t.assign(buffer(xp.ascontiguousarray(part), dtype, device))
+            t.assign(out[start : start + t.numel()].reshape(t.shape).node)
             start += t.numel()

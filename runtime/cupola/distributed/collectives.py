@@ -7,6 +7,7 @@ concerns nobody else. Gradient rules are collectives as well, run during ``backw
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from cupola import engine
@@ -14,7 +15,9 @@ from cupola.distributed import transport, watch
 from cupola.distributed.world import Group, current, debug, world
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
+from cupola.ir.number import lost
 from cupola.ir.op import Primitive, pending
+from cupola.ir.source import detach, item
 from cupola.ops import elementwise, movement
 from cupola.tensor import Tensor
 from cupola.tensor.core import wrap
@@ -61,6 +64,13 @@ def run(kind: str, node: Node, group: Group, route: Route, **attrs: Any) -> Any:
         raise ValueError(f"this process is not in {group}: only its members call {kind}")
     array = engine.array_of(node)
     fast = _nccl_of(group, node, route, attrs.get("op", "add"))
+    return _perform(kind, array, node, fast, group, attrs)
+
+
+def _perform(
+    kind: str, array: Any, node: Any, fast: Any, group: Group, attrs: dict[str, Any]
+) -> Any:
+    """Communicates an array; ``node`` has its shape, dtype and device."""
     with watch.collective(kind, group, node.shape, node.dtype, attrs):
         if debug():
             compare(kind, group, node, attrs)
@@ -96,19 +106,75 @@ def _words(call: tuple[Any, ...]) -> str:
 
 
 def _no_infer(*_: Any, **__: Any) -> Any:
-    raise TypeError("collectives are recorded with their value")
+    raise TypeError("collectives are recorded by distributed.collectives")
 
 
 def _collective(kind: str, vjp: Any) -> Primitive:
-    # Not in the table of primitives: no plan holds one, since each has its value from the start.
-    return Primitive(f"distributed_{kind}", "library", _no_infer, None, vjp)
+    # Not in the table of primitives: it cannot be sampled within one process.
+    def reference(
+        xp: Any, array: Any, *after: Any, group: Group, route: Route, operand: Any, **attrs: Any
+    ) -> Any:
+        fast = _nccl_of(group, operand, route, attrs.get("op", "add"))
+        return _perform(kind, array, operand, fast, group, attrs)
+
+    return Primitive(f"distributed_{kind}", "library", _no_infer, reference, vjp)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What an operand is, where its array alone does not tell."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    device: Any
+
+
+def _later(
+    rule: Primitive, kind: str, node: Node, group: Group, route: Route, attrs: dict[str, Any]
+) -> Node | None:
+    """Within a captured call: records the collective as a step of it, after those before.
+
+    None where it cannot be one: what travels through host memory is no part of a CUDA graph.
+    """
+    on_gpu = node.device.type == "cuda"
+    if kind in ("send", "receive") or (
+        on_gpu and group.size > 1 and _nccl_of(group, node, route, attrs.get("op", "add")) is None
+    ):
+        lost.append("a collective travels through host memory")
+        return None
+    shape = tuple(node.shape)
+    shape = {"all_gather": (group.size, *shape), "reduce_scatter": shape[1:]}.get(kind, shape)
+    operand = Operand(tuple(node.shape), node.dtype, node.device)
+    keep = {**attrs, "group": group, "route": route, "operand": operand}
+    return pinned(Node(rule, (node, *before(node)), keep, shape, node.dtype, node.device))
+
+
+def before(node: Node) -> tuple[Node, ...]:
+    """What a collective within a captured call waits for beside its operand: the one before it."""
+    last = next((n for n in reversed(mode.pinned) if n.device is node.device), None)
+    if last is None:
+        return ()
+    return (detach(item(last, 0) if last.op.multi else last),)
+
+
+def pinned(node: Node) -> Node:
+    """Notes a collective that has been recorded within a captured call."""
+    pending.count += 1
+    node.serial = pending.count
+    mode.pinned.append(node)
+    return node
 
 
 def _record(
     rule: Primitive, kind: str, node: Node, group: Group, route: Route, **attrs: Any
 ) -> Node:
-    value = run(kind, node, group, route, **attrs)
     grad = node.requires_grad and mode.grad and node.dtype.category >= 2
+    if mode.held and group.rank >= 0:
+        held = _later(rule, kind, node, group, route, attrs)
+        if held is not None:
+            held.requires_grad = grad
+            return held
+    value = run(kind, node, group, route, **attrs)
     keep = {**attrs, "group": group, "route": route}
     out = Node(rule, (node,), keep, tuple(value.shape), node.dtype, node.device, value, grad)
     pending.count += 1
@@ -131,7 +197,9 @@ def _selected(
     return mask * (g / ties)
 
 
-def _all_reduce_vjp(g: Node, out: Node, x: Node, op: str, group: Group, route: Route) -> Node:
+def _all_reduce_vjp(
+    g: Node, out: Node, x: Node, *_: Node, op: str, group: Group, route: Route, operand: Any = None
+) -> Node:
     whole = all_reduce_node(g, "mean" if op == "mean" else "add", group, route)
     if op in ("add", "mean"):
         return whole
@@ -148,7 +216,17 @@ def all_reduce_node(x: Node, op: str, group: Group, route: Route) -> Node:
     return _record(ALL_REDUCE, "all_reduce", x, group, route, op=op)
 
 
-def _reduce_vjp(g: Node, out: Node, x: Node, op: str, root: int, group: Group, route: str) -> Node:
+def _reduce_vjp(
+    g: Node,
+    out: Node,
+    x: Node,
+    *_: Node,
+    op: str,
+    root: int,
+    group: Group,
+    route: str,
+    operand: Any = None,
+) -> Node:
     given = _record(BROADCAST, "broadcast", g, group, route, root=root)
     if op in ("add", "mean"):
         return _scaled(given, group, op)
@@ -158,15 +236,21 @@ def _reduce_vjp(g: Node, out: Node, x: Node, op: str, root: int, group: Group, r
     raise RuntimeError(f"reduce with op={op!r} has no gradient; use add, mean, max or min")
 
 
-def _broadcast_vjp(g: Node, out: Node, x: Node, root: int, group: Group, route: Route) -> Node:
+def _broadcast_vjp(
+    g: Node, out: Node, x: Node, *_: Node, root: int, group: Group, route: Route, operand: Any = None
+) -> Node:
     return _record(REDUCE, "reduce", g, group, route, op="add", root=root)
 
 
-def _all_gather_vjp(g: Node, out: Node, x: Node, group: Group, route: Route) -> Node:
+def _all_gather_vjp(
+    g: Node, out: Node, x: Node, *_: Node, group: Group, route: Route, operand: Any = None
+) -> Node:
     return _record(REDUCE_SCATTER, "reduce_scatter", g, group, route, op="add")
 
 
-def _reduce_scatter_vjp(g: Node, out: Node, x: Node, op: str, group: Group, route: Route) -> Node:
+def _reduce_scatter_vjp(
+    g: Node, out: Node, x: Node, *_: Node, op: str, group: Group, route: Route, operand: Any = None
+) -> Node:
     if op not in ("add", "mean"):
         raise RuntimeError(f"reduce_scatter with op={op!r} has no gradient; use add or mean")
     return _scaled(_record(ALL_GATHER, "all_gather", g, group, route), group, op)
@@ -193,6 +277,11 @@ def broadcast(x: Tensor, root: int, group: Any, route: Route) -> Tensor:
     chosen = current(group)
     root = chosen.number_of(root)
     return wrap(_record(BROADCAST, "broadcast", x.node, chosen, route, root=root))
+
+
+def broadcast_from(x: Tensor, root: int, group: Group) -> Tensor:
+    """``broadcast`` from member number ``root`` of a group."""
+    return wrap(_record(BROADCAST, "broadcast", x.node, group, "auto", root=root))
 
 
 def all_gather(x: Tensor, group: Any, route: Route) -> Tensor:
@@ -242,11 +331,18 @@ SEND = _collective("send", (_token_vjp,))
 RECEIVE = _collective("receive", (_received_vjp,))
 
 
+def not_captured() -> None:
+    """Says of the call that is being captured, if any, that it cannot be replayed."""
+    if mode.held:
+        lost.append("it exchanges more than tensors with other processes")
+
+
 def send(x: Tensor, to: int, tag: int, group: Any, route: Route) -> Tensor:
     """Sends a tensor; the result is a zero through which its gradient comes back."""
     chosen = current(group)
     to = chosen.number_of(to)
     node = x.node
+    not_captured()
     run("send", node, chosen, route, to=to, **_tagged(chosen, node, route, tag))
     zero = engine.backend(node.device.type).empty((), node.dtype, node.device.index or 0)
     zero[...] = 0
@@ -258,6 +354,7 @@ def receive(like: Tensor, source: int, tag: int, group: Any, route: Route) -> Te
     chosen = current(group)
     source = chosen.number_of(source)
     node = like.node
+    not_captured()
     value = run("receive", node, chosen, route, source=source, **_tagged(chosen, node, route, tag))
     attrs = {"source": source, "tag": tag, "group": chosen, "route": route}
     return _endpoint(RECEIVE, node, value, attrs)
@@ -275,6 +372,7 @@ def _endpoint(op: Primitive, node: Node, value: Any, attrs: dict[str, Any]) -> T
 def barrier(group: Any = None) -> None:
     """Waits until every rank of the group has come here."""
     chosen = current(group)
+    not_captured()
     if chosen.rank < 0:
         return
     with watch.collective("barrier", chosen, (), None, {}):

@@ -84,7 +84,8 @@ class DistributedDataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         if mode.grad:
-            self._sync_next = self.require_backward_grad_sync
+            # Not by assignment: a captured call ends where a module's attributes change.
+            self.__dict__["_sync_next"] = self.require_backward_grad_sync
             group = self._members()
             if self.training and self.broadcast_buffers and self._sync_next and group.size > 1:
                 floats = [b for b in self._buffers_shared if b.is_floating_point()]

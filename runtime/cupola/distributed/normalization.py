@@ -41,10 +41,9 @@ def batch_norm(
     var = total[channels:-1] / n - mean * mean
     if running_mean is not None:
         with no_grad():
-            whole = float(n.item())
             _update(running_mean, mean.detach(), momentum)
             if running_var is not None:
-                _update(running_var, var.detach() * (whole / max(whole - 1, 1)), momentum)
+                _update(running_var, var.detach() * (n / (n - 1).clamp(min=1)), momentum)
     scale = (var + eps).rsqrt().to(wide.dtype).reshape(shape)
     if weight is not None:
         scale = scale * weight.reshape(shape)

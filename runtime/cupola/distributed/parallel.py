@@ -17,6 +17,7 @@ from cupola.distributed.buckets import Entry
 from cupola.io import reader, writer
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
+from cupola.jit import switches
 from cupola.nn.modules.module import Module, register_module_forward_pre_hook
 from cupola.nn.parameter import Parameter, is_lazy
 from cupola.tensor import Tensor, no_grad
@@ -209,5 +210,6 @@ def install() -> None:
     passes.finished.append(averaging.after_backward)
     passes.weight = lambda: state.weight if state.automatic else 1.0
     writer.writes, writer.written, reader.ready = _writes, _written, _await
+    switches.append(lambda: (state.automatic, state.sync, state.alone, state.weight))
     if state.rank:
         sys.stdout, sys.stderr = Quiet(sys.stdout), Quiet(sys.stderr)

@@ -5,6 +5,7 @@ runs.
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 
 class Mode(threading.local):
@@ -17,6 +18,8 @@ class Mode(threading.local):
             read, else None.
         serial: serial of the node whose rule runs.
         held: while a call is captured, nothing is run unless a value is observed.
+        pinned: nodes that a captured call has to run in this order (collectives); they are run all
+            the same where it turns out that the call cannot be captured.
     """
 
     grad: bool = True
@@ -24,6 +27,7 @@ class Mode(threading.local):
     walking: set[int] | None = None
     serial: int = -1
     held: bool = False
+    pinned: list[Any] = []  # noqa: RUF012 - replaced, never changed, by whoever captures
 
 
 mode = Mode()

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from cupola import engine
 from cupola.ir.mode import mode
 from cupola.jit.entry import Entry
 from cupola.jit.free import Free
@@ -94,14 +95,16 @@ class Compiled:
         trace = Trace(self._free, given)
         with trace:
             result = self.function(*exchanged(args, shared), **exchanged(kwargs, shared))
-        before = trace.inputs
+        before, pinned = trace.inputs, trace.pinned
         try:
             self.reason = ""
             entry = self._entries[key] = trace.entry(result)
+            pinned.clear()
             del trace
             entry.settle()
         except Unrepeatable as why:
             self.reason = str(why)
+            engine.realize(pinned)
             for t, c, node in zip(tensors, given, before, strict=True):
                 if c is not t and c.node is not node:
                     t.assign(c.node)

@@ -41,17 +41,20 @@ class Trace:
         pending.count += 1
         self.since = pending.count
         self.before = self._state()
+        self.pinned: list[Node] = []
         self.epoch = epoch.count
 
     def __enter__(self) -> Trace:
         self.held = mode.held
         mode.held = True
+        mode.pinned = self.pinned
         lost.clear()
         self.settings.install()
         return self
 
     def __exit__(self, *error: Any) -> bool:
         mode.held = self.held
+        mode.pinned = []
         self.settings.remove()
         return False
 
