@@ -79,3 +79,47 @@ CASES += [
 ]
 
 CASES.append(Case("chalf", lambda m, x: x.chalf().to(m.complex64).abs(), (F(5),), tolerance=1e-2))
+
+CASES += [
+    *[
+        Case(
+            f"segment_reduce.{n}",
+            lambda m, x, n=n: m.segment_reduce(
+                x, n, lengths=m.tensor([2, 0, 3, 1]), axis=0, initial=1 if n == "mean" else None
+            ).clamp(-9, 9),
+            (F(6, 3),),
+        )
+        for n in ("max", "min", "mean", "sum", "prod")
+    ],
+    Case(
+        "vander",
+        lambda m, x: m.vander(x) + m.vander(x, 4, increasing=True),
+        (F(4),),
+        grad=False,  # PyTorch's own backward raises
+    ),
+    Case("frobenius_norm", lambda m, x: m.frobenius_norm(x, dim=(0, 1)), (F(4, 3),)),
+    Case(
+        "norm_except_dim",
+        lambda m, x: m.norm_except_dim(x, 2, 1),
+        (F(4, 3, 2),),
+    ),
+    Case(
+        "convolution",
+        lambda m, x, w, b: m.convolution(x, w, b, [2], [1], [1], False, [0], 1),
+        (F(2, 3, 9), F(4, 3, 3), F(4)),
+        tolerance=1e-4,
+    ),
+    Case(
+        "max_pool1d_with_indices",
+        lambda m, x: (*m.max_pool1d_with_indices(x, [2]), *m.adaptive_max_pool1d(x, 3)),
+        (F(2, 3, 8),),
+    ),
+    Case("native_dropout", lambda m, x: m.native_dropout(x, 0.0, True)[0], (F(4, 3),)),
+    Case(
+        "lobpcg",
+        lambda m, x: m.lobpcg(x @ x.mT + 3 * m.eye(9), k=2, niter=500)[0],
+        (F(9, 9, grad=False),),
+        grad=False,
+        tolerance=1e-2,
+    ),
+]

@@ -11,7 +11,9 @@ ENTRIES = {
         "calls torch.ops.aten, PyTorch's private kernels"
     ),
     r"torch\._scaled_mm(_v2)?": "a private function of PyTorch, for float8 on GPUs",
-    r"_.*(?<!__)": "a private function of PyTorch, called by its own decompositions",
+    r"_softmax_backward_data|_batch_norm_with_update|_upsample_bilinear2d_aa": (
+        "calls torch.ops.aten, PyTorch's private kernels"
+    ),
     r"jiterator_.*": "compiles CUDA text at run time; cupola has cupola.code for that",
     r"to_sparse|sparse\..*": "gives a sparse tensor",
 }
