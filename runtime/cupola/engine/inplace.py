@@ -18,19 +18,20 @@ def in_place(plan: Plan, old: int, new: int) -> bool:
     if items[old].shape != items[new].shape or items[old].dtype is not items[new].dtype:
         return False
     made = False
+    names = {old}  # the item and the views of it
     for step in plan.steps:
         kind = step[0]
         lows: tuple[Lowered, ...] = ()
-        if kind == "kernel":
-            lows = (step[1],)
-        elif kind == "kernels":
-            lows = step[1]
+        if kind in ("kernel", "kernels"):
+            lows = (step[1],) if kind == "kernel" else step[1]
         elif kind == "view":
-            if old in (step[1], step[2].base) or new == step[1]:
+            if new in (step[1], step[2].base) or made and step[2].base in names:
                 return False
+            if step[2].base in names:
+                names.add(step[1])
             continue
         elif kind == "call":
-            if step[1] == new or made and old in items[step[1]].srcs:
+            if step[1] == new or made and not names.isdisjoint(items[step[1]].srcs):
                 return False
             continue
         elif kind in ("contiguous", "fill"):
@@ -38,15 +39,14 @@ def in_place(plan: Plan, old: int, new: int) -> bool:
                 return False
             continue
         maker = next((low for low in lows if new in low.outputs), None)
-        if any(old in low.inputs for low in lows if low is not maker) and (made or maker):
+        others = {i for low in lows if low is not maker for i in low.inputs}
+        if (made or maker) and not names.isdisjoint(others):
             return False
         if maker is not None:
             made = True
-            if not _same_place(maker, old, new):
+            if not names.isdisjoint(set(maker.inputs) - {old}) or not _same_place(maker, old, new):
                 return False
-        elif made and any(old in low.inputs for low in lows):
-            return False
-    return made
+    return made and not names & plan.program.wanted
 
 
 def _same_place(low: Lowered, old: int, new: int) -> bool:
