@@ -38,7 +38,34 @@ def train(norm, every=1):
     return {"grads": grads, "state": net.state_dict()}
 
 
+def train_compiled(norm):
+    """The same with a compiled step, which holds its averages."""
+    torch.manual_seed(2)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), norm, nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 5)
+    ).double()
+    loader = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+
+    @torch.compile
+    def step(a, b):
+        loss = nn.functional.cross_entropy(net(a), b)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    grads = []
+    for _ in range(3):
+        for a, b in loader:
+            step(a, b)
+            grads.append(net[0].weight.grad.clone())
+    assert not step.reason, step.reason
+    return {"grads": grads, "state": net.state_dict()}
+
+
 results = {
+    "compiled": train_compiled(nn.SyncBatchNorm(8)),
     "without": train(nn.GroupNorm(2, 8)),
     "synchronised": train(nn.BatchNorm2d(8, sync=True)),
     "accumulated": train(nn.GroupNorm(2, 8), every=2),
