@@ -88,34 +88,45 @@ def _captured(
         for bucket in _filled(pairs, size):
             own = [node for _, node in bucket]
             shapes, dtypes = tuple(n.shape for n in own), tuple(n.dtype for n in own)
-            srcs = (*own, *collectives.before(own[0]))
-            attrs = {"group": group, "count": len(own), "dtype": dtypes[0]}
-            made = collectives.pinned(Node(AVERAGE, srcs, attrs, shapes, dtypes, device))
+            after = collectives.before(own[0])
+            attrs = {"group": group, "after": len(after), "dtype": dtypes[0]}
+            # What it comes after is named first: so it begins as soon as its own gradients exist.
+            begun = collectives.pinned(Node(BEGIN, (*after, *own), attrs, shapes, dtypes, device))
+            parts = tuple(item(begun, k) for k in range(len(own)))
+            # The gradients are named again: their memory is read until then.
+            ended = Node(END, (*parts, *own), {"group": group}, shapes, dtypes, device)
             for k, (entry, _) in enumerate(bucket):
-                entry.write(item(made, k))
+                entry.write(item(ended, k))
     return True
 
 
-def _average(
-    xp: Any, *arrays: Any, group: Group, count: int, dtype: Any
-) -> tuple[Any, ...]:  # fmt: skip
-    """The averages of ``count`` arrays; those after them are only waited for."""
-    arrays = arrays[:count]
+def _begin(xp: Any, *arrays: Any, group: Group, after: int, dtype: Any) -> tuple[Any, ...]:
+    """Averages of all but the first ``after`` arrays; on GPUs beside what the plan does next."""
+    arrays = arrays[after:]
     fast = group.nccl() if group.size > 1 and xp is not np else None
     if fast is None:
         return tuple(_through_host(arrays, dtype, group))
     arrays = tuple(collectives.contiguous(a) for a in arrays)
     flat, outs = _flat(arrays, xp)
-    with watch.collective("gradients", group, flat.shape, dtype, {}):
+    with watch.collective("gradients", group, flat.shape, dtype, {}), fast.beside():
         fast.all_reduce_many(arrays, outs, "mean")
     return tuple(outs)
+
+
+def _end(xp: Any, *arrays: Any, group: Group) -> tuple[Any, ...]:
+    """The averages, once they are there."""
+    fast = group.nccl() if group.size > 1 and xp is not np else None
+    if fast is not None:
+        fast.join()
+    return arrays[: len(arrays) // 2]
 
 
 def _no_infer(*_: Any, **__: Any) -> Any:
     raise TypeError("averages are recorded by distributed.buckets")
 
 
-AVERAGE = Primitive("distributed_average", "library", _no_infer, _average, multi=True)
+BEGIN = Primitive("distributed_begin", "library", _no_infer, _begin, multi=True)
+END = Primitive("distributed_end", "library", _no_infer, _end, multi=True)
 
 
 def _compare(entries: Sequence[Entry], group: Group) -> None:

@@ -237,7 +237,14 @@ def _reduce_vjp(
 
 
 def _broadcast_vjp(
-    g: Node, out: Node, x: Node, *_: Node, root: int, group: Group, route: Route, operand: Any = None
+    g: Node,
+    out: Node,
+    x: Node,
+    *_: Node,
+    root: int,
+    group: Group,
+    route: Route,
+    operand: Any = None,
 ) -> Node:
     return _record(REDUCE, "reduce", g, group, route, op="add", root=root)
 

@@ -73,6 +73,7 @@ class Communicator:
         self.size, self.rank = size, rank
         with self._named("joining"):
             self._comm = self._nccl.NcclCommunicator(size, name, rank)
+        self._held: list[Any] = []
         # Made on the device that is current now.
         self._beside = self._xp.cuda.Stream(non_blocking=True)
 
@@ -107,7 +108,8 @@ class Communicator:
         return out
 
     def all_reduce_many(self, arrays: Sequence[Any], outs: Sequence[Any], op: str) -> None:
-        """Several at once, as one operation of NCCL's."""
+        """Several at once, as one operation of NCCL's; their memory is kept until ``join``."""
+        self._held.append((arrays, outs))
         kind, stream = self._op(op), self._stream()
         with self._named("all_reduce"):
             self._nccl.groupStart()
@@ -178,3 +180,4 @@ class Communicator:
         event = self._xp.cuda.Event(disable_timing=True)
         event.record(self._beside)
         self._xp.cuda.get_current_stream().wait_event(event)
+        self._held.clear()
