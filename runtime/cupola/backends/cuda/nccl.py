@@ -6,6 +6,7 @@ One communicator a process and group; a process has one GPU. Nothing here waits 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -73,6 +74,8 @@ class Communicator:
         self.size, self.rank = size, rank
         with self._named("joining"):
             self._comm = self._nccl.NcclCommunicator(size, name, rank)
+        # Never destroyed: NCCL would wait for CUDA graphs that Python has not destroyed before it.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._comm))
         self._held: list[Any] = []
         # Made on the device that is current now.
         self._beside = self._xp.cuda.Stream(non_blocking=True)
