@@ -165,3 +165,34 @@ def test_inside_compile():
         x = cupola.arange(4.0, device="cuda") + k
         assert cupola.allclose(f(x), (x + 1) ** 2 - 1)
     assert f.reason == ""
+
+
+def test_load_inline():
+    from cupola.utils.cpp_extension import load_inline
+
+    module = load_inline(
+        "m",
+        "torch::Tensor scale(torch::Tensor x, double by);",
+        """
+        #include <torch/extension.h>
+        template <typename scalar_t>
+        __global__ void scale_kernel(const scalar_t* x, scalar_t* y, int n, float by) {
+            int i = blockIdx.x * blockDim.x + threadIdx.x;
+            if (i < n) y[i] = x[i] * by;
+        }
+        torch::Tensor scale(torch::Tensor x, double by) {
+            TORCH_CHECK(x.is_cuda(), "a GPU's tensor");
+            auto y = torch::empty_like(x);
+            int blocks = (x.numel() + 127) / 128;
+            AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "scale", ([&] {
+                scale_kernel<scalar_t><<<blocks, 128>>>(
+                    x.data_ptr<scalar_t>(), y.data_ptr<scalar_t>(), x.numel(), by);
+            }));
+            return y;
+        }
+        """,
+        functions=["scale"],
+    )
+    for kind in (cupola.float32, cupola.float64):
+        x = cupola.arange(300, dtype=kind, device="cuda")
+        assert cupola.equal(module.scale(x, 2.5), x * 2.5)

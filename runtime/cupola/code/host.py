@@ -108,10 +108,14 @@ class Launch:
 class Translator:
     """C++ statements to the text of a Python function.
 
+    ``any_stream`` accepts a stream in a launch, which then goes to the current one all the same.
+
     Attributes:
         launches: the launch statements, in order.
         names: identifiers that are read and not declared.
     """
+
+    any_stream = False
 
     def __init__(
         self, text: str, types: Mapping[str, tuple[int, bool]], constants: str = ""
@@ -404,7 +408,7 @@ class Translator:
         self.take(">>>")
         if not 2 <= len(config) <= 4:
             raise self.error("a launch takes <<<grid, block, shared bytes, stream>>>")
-        if len(config) == 4 and config[3] not in ("0",):
+        if len(config) == 4 and config[3] not in ("0", "None") and not self.any_stream:
             raise self.error("kernels run on cupola's current stream: leave the stream out")
         given = self.arguments(";")
         count = self._count
@@ -569,12 +573,13 @@ def _pointer(value: Any, size: int) -> Pointer:
     return Pointer(int(value), size or 1)
 
 
-def build(text: str) -> Callable[..., None]:
-    """The function of a translator's text."""
+def build(text: str, **more: Any) -> Callable[..., Any]:
+    """The function of a translator's text; ``more`` are further names that the text uses."""
     scope: dict[str, Any] = {f"_f_{n}": f for n, f in _FUNCTIONS.items()}
+    scope.update(more)
     scope.update(
         _divide=_divide, _remainder=_remainder, _pointer=_pointer, Dim3=Dim3, Pointer=Pointer
     )
     exec(compile(text, "<host lines of cupola.code>", "exec"), scope)
-    found: Callable[..., None] = scope["host"]
+    found: Callable[..., Any] = scope["host"]
     return found

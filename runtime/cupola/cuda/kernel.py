@@ -19,12 +19,20 @@ class CompiledKernel:
     pointers are written into, as by an in-place operator.
     """
 
-    def __init__(self, source: str, name: str, dirs: Sequence[str], flags: Sequence[str]) -> None:
+    def __init__(
+        self,
+        source: str,
+        name: str,
+        dirs: Sequence[str],
+        flags: Sequence[str],
+        template: Sequence[str] = (),
+    ) -> None:
         found = {k.name: k for k in rewrite(source, "", {})[1]}
         if name not in found:
             raise ValueError(f"there is no kernel {name!r}; there are {', '.join(found) or 'none'}")
         self.kernel = found[name]
         self.source = source
+        self.expression = f"{name}<{', '.join(template)}>" if template else name
         self.dirs, self.flags = tuple(dirs), tuple(flags)
         self._texts: dict[Any, str] = {}
 
@@ -63,7 +71,8 @@ class CompiledKernel:
                     chosen.append(x)
                 names.append(f"{letter}{place}_p")
             else:
-                data[f"a{k}"] = float(x) if kind in ("float", "double") else int(x)
+                fraction = isinstance(x, float) or kind in ("float", "double")
+                data[f"a{k}"] = float(x) if fraction else int(x)
                 names.append(f'data["a{k}"]')
         if not outputs:
             raise TypeError(f"{self.kernel.name} writes nothing: every pointer is to constants")
@@ -77,7 +86,7 @@ class CompiledKernel:
         if text is None:
             listed = [", ".join(f'data["{s}{axis}"]' for axis in "xyz") for s in "gb"]
             text = self._texts[key] = (
-                f"{self.source}\n{self.kernel.name}<<<dim3({listed[0]}), dim3({listed[1]}), "
+                f"{self.source}\n{self.expression}<<<dim3({listed[0]}), dim3({listed[1]}), "
                 f'data["shared"]>>>({", ".join(names)});'
             )
         code(

@@ -22,9 +22,9 @@ class InlineKernel(Rule):
     """`torch.cuda._compile_kernel` becomes `cupola.cuda.compile_kernel`; other ways to write a
     kernel are reported with the call of `cupola.code` that takes their place.
 
-    `load_inline` compiles functions of `torch::Tensor`, which do not exist without torch: its
-    kernels are taken over, the C++ around them is not. `cupy.RawKernel` stays: it runs on
-    `data_ptr()` as before, and `cupola.code` is what gradients can follow.
+    `load_inline` keeps working for functions that create tensors, ask for sizes and launch kernels;
+    other C++ against PyTorch's interface cannot be built without it. `cupy.RawKernel` stays: it
+    runs on `data_ptr()` as before, and `cupola.code` is what gradients can follow.
     """
 
     code = "inline-kernel"
@@ -54,8 +54,9 @@ class InlineKernel(Rule):
             if name == _INLINE:
                 sources = [self._text(module, x) for x in self._given(call, "cuda_sources")]
                 reason = (
-                    "functions of torch::Tensor cannot be compiled without torch; the kernels can "
-                    "be launched by cupola.code"
+                    "functions that create tensors, ask for sizes and launch kernels run as they "
+                    "are; what goes beyond is refused when the extension is loaded, and no "
+                    "gradient flows: cupola.code has neither limit"
                 )
             elif name in _CUPY:
                 named = self._given(call, "code") or [a.value for a in call.args[:1]]
