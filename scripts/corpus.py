@@ -15,6 +15,7 @@ a folder of scripts p_NAME.py that print JSON, beside what torch printed (p_NAME
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import pathlib
@@ -106,6 +107,12 @@ def compute(home: pathlib.Path, script: str, kind: str, log: pathlib.Path, *more
         os.environ, CORPUS_DTYPE=dtype, HF_HUB_OFFLINE="1", CUPOLA_TV_DIR=str(_vision(home)),
         PYTHONPATH=os.pathsep.join([*map(str, path), os.environ.get("PYTHONPATH", "")]),
     )  # fmt: skip
+    if kind == "original":  # torch's answer to the same questions is kept
+        asked = b"".join((HOME / f).read_bytes() for f in ("_entries.py", script))
+        key = hashlib.sha256(asked + repr((dtype, chosen)).encode()).hexdigest()[:12]
+        out = home / f"original-{key}.npz"
+        if out.exists():
+            return dict(np.load(out))
     out.unlink(missing_ok=True)
     launcher = WITHOUT_TORCH if converted else WITH_TORCH
     file = (code if converted else HOME) / script

@@ -1,8 +1,8 @@
-"""The modules of an installed torch and the names in them that are its own.
+"""The modules of an installed torch and torchvision and the names in them that are their own.
 
-`python tests/transpiler/enumerate_modules.py` writes them to runtime/cupola/torch_names.txt. The
-runtime makes what it does not have importable by it, so that an import succeeds exactly where it
-would with torch.
+`python tests/transpiler/enumerate_modules.py` writes them to runtime/cupola/torch_names.txt and to
+compat/cupola_compat/torchvision/torchvision_names.txt. What is not there is made importable by
+them, so that an import succeeds exactly where it would with torch.
 """
 
 import importlib
@@ -13,7 +13,11 @@ import types
 import warnings
 from pathlib import Path
 
-LIST = Path(__file__).parents[2] / "runtime" / "cupola" / "torch_names.txt"
+HOME = Path(__file__).parents[2]
+LISTS = {
+    "torch": HOME / "runtime" / "cupola" / "torch_names.txt",
+    "torchvision": HOME / "compat" / "cupola_compat" / "torchvision" / "torchvision_names.txt",
+}
 # Trees whose every name is a placeholder (cupola/unsupported.py), and those that only test torch.
 OPEN = (
     "torch._C torch._dynamo torch._inductor torch._export torch._refs torch._prims torch._decomp"
@@ -34,11 +38,9 @@ def is_open(name: str) -> bool:
     return any(name == top or name.startswith(top + ".") for top in OPEN)
 
 
-def modules() -> list[str]:
-    """Every module of torch that imports here, outside the open trees."""
-    import torch
-
-    found, stack = ["torch"], [torch]
+def modules(root: str) -> list[str]:
+    """Every module of a package that imports here, outside the open trees."""
+    found, stack = [root], [importlib.import_module(root)]
     while stack:
         package = stack.pop()
         for info in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
@@ -66,13 +68,13 @@ def homes(names: list[str]) -> dict[tuple[str, int], str]:
     return found
 
 
-def own_names(name: str, public: dict[tuple[str, int], str]) -> list[str]:
+def own_names(root: str, name: str, public: dict[tuple[str, int], str]) -> list[str]:
     """Names of a module that are torch's: not what it imports from the standard library.
 
     A name that a shorter public module shows as well is followed by that module.
     """
     home = vars(importlib.import_module(name))
-    own = sorted(n for n, v in home.items() if not n.startswith("__") and _is_own(v))
+    own = sorted(n for n, v in home.items() if not n.startswith("__") and _is_own(root, v))
     found = []
     for own_name in own:
         shown = public.get((own_name, id(home[own_name])), name)
@@ -81,34 +83,35 @@ def own_names(name: str, public: dict[tuple[str, int], str]) -> list[str]:
     return found
 
 
-def _is_own(value: object) -> bool:
+def _is_own(root: str, value: object) -> bool:
     if isinstance(value, types.ModuleType):
-        return value.__name__.split(".")[0] == "torch" and not is_open(value.__name__)
+        return value.__name__.split(".")[0] == root and not is_open(value.__name__)
     if isinstance(value, type) or callable(value):
-        return str(getattr(value, "__module__", "")).split(".")[0] == "torch"
+        return str(getattr(value, "__module__", "")).split(".")[0] == root
     return type(value).__module__ not in ("__future__", "typing")
 
 
-def write_list() -> None:
-    """Writes the list again."""
-    lines = [
-        "# Modules of torch and their names, indented; `name=module` is the same thing as there."
-    ]
+def write_list(root: str) -> None:
+    """Writes the list of a package again."""
+    lines = [f"# Modules of {root} and their names; `name=module` is the same thing as there."]
     lines.append("# Written by tests/transpiler/enumerate_modules.py.")
-    names = modules()
+    names = modules(root)
     public = homes(names)
     for name in names:
         lines.append(name)
-        text = " ".join(own_names(name, public))
+        text = " ".join(own_names(root, name, public))
         lines += textwrap.wrap(
             text, 98, initial_indent=" ", subsequent_indent=" ", break_long_words=False,
             break_on_hyphens=False,
         )  # fmt: skip
-    LIST.write_text("\n".join(lines) + "\n")
-    print(f"{len(lines):,} lines", file=sys.stderr)
+    LISTS[root].write_text("\n".join(lines) + "\n")
+    print(f"{root}: {len(lines):,} lines", file=sys.stderr)
 
 
 if __name__ == "__main__":
+    sys.path.append(str(HOME / "tests"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        write_list()
+        write_list("torch")
+        if importlib.import_module("harness").import_torchvision() is not None:
+            write_list("torchvision")

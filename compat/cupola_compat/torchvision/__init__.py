@@ -3,7 +3,11 @@
 What is not supported keeps its name and raises `cupola.UnsupportedError` where it is called.
 """
 
-from cupola_compat.torchvision import datasets, io, models, ops, transforms, utils
+from cupola_compat.torchvision import _unsupported
+
+_unsupported.install()
+
+from cupola_compat.torchvision import datasets, io, models, ops, transforms, utils  # noqa: E402
 
 __version__ = "0.28.0"
 
@@ -27,3 +31,6 @@ def get_image_backend() -> str:
 
 def disable_beta_transforms_warning() -> None:
     """Does nothing: there is no such warning."""
+
+
+__getattr__ = _unsupported.module_getattr("")
