@@ -19,6 +19,7 @@ from cupola.cuda.kernel import CompiledKernel
 from cupola.errors import UnsupportedError
 from cupola.functional import creation
 from cupola.ir.device import device as Device
+from cupola.unsupported import placeholder
 
 _HOST = re.compile(
     r"(?:static\s+)?\b((?:std::(?:vector|tuple)<[^(){};]*>|(?:torch|at)::Tensor|void))\s+(\w+)\s*\("
@@ -320,6 +321,21 @@ def load_inline(
             ) from None
         setattr(out, own, function)
     return out
+
+
+CUDA_HOME = ROCM_HOME = None  # no toolkit is needed, and none is looked for
+
+_REASON = (
+    "extensions against PyTorch's C++ interface cannot be built without it; write the operator with "
+    "cupola.code (docs/tutorials/code.md)"
+)
+
+
+def __getattr__(name: str) -> Any:
+    """What builds extensions exists, and says what to do instead when it is called."""
+    if name in ("BuildExtension", "CppExtension", "CUDAExtension", "load", "include_paths"):
+        return placeholder(f"cupola.utils.cpp_extension.{name}", _REASON)
+    raise AttributeError(f"module 'cupola.utils.cpp_extension' has no attribute {name!r}")
 
 
 __all__ = ["load_inline"]
