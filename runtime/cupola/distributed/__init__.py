@@ -65,14 +65,16 @@ def share_of(loader: Any) -> Any:
 # PyTorch's names, which c10d.py has.
 _NAMES = frozenset(
     """
-    Backend GroupMember P2POp ProcessGroup ReduceOp Work all_gather all_gather_into_tensor
-    all_gather_object all_reduce all_to_all all_to_all_single barrier batch_isend_irecv
-    broadcast broadcast_object_list destroy_process_group gather gather_object get_backend
-    get_global_rank get_group_rank get_node_local_rank get_process_group_ranks get_rank
-    get_world_size group init_process_group irecv isend is_available is_backend_available
-    is_gloo_available is_initialized is_mpi_available is_nccl_available
-    is_torchelastic_launched is_ucc_available monitored_barrier new_group recv reduce
-    reduce_scatter reduce_scatter_tensor scatter scatter_object_list send
+    all_gather all_gather_into_tensor all_gather_object all_gather_single all_reduce
+    all_to_all all_to_all_single Backend barrier batch_isend_irecv broadcast
+    broadcast_object_list destroy_process_group gather gather_object get_backend
+    get_default_backend_for_device get_global_rank get_group_rank get_node_local_rank
+    get_process_group_ranks get_rank get_world_size group GroupMember init_process_group irecv
+    is_available is_backend_available is_gloo_available is_initialized is_mpi_available
+    is_nccl_available is_torchelastic_launched is_ucc_available isend monitored_barrier
+    new_group P2POp ProcessGroup recv recv_object_list reduce reduce_scatter
+    reduce_scatter_single reduce_scatter_tensor ReduceOp scatter scatter_object_list send
+    send_object_list Work
     """.split()
 )
 # Names that exist and raise UnsupportedError where they are called.

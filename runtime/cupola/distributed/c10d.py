@@ -22,8 +22,10 @@ from cupola.distributed.messages import (
     irecv,
     isend,
     recv,
+    recv_object_list,
     scatter_object_list,
     send,
+    send_object_list,
     tensor_of,
     write_back,
 )
@@ -34,6 +36,7 @@ from cupola.distributed.process_group import (
     destroy_process_group,
     done,
     get_backend,
+    get_default_backend_for_device,
     get_global_rank,
     get_group_rank,
     get_node_local_rank,
@@ -56,9 +59,7 @@ from cupola.distributed.process_group import (
 )
 from cupola.distributed.reduce_op import ReduceOp
 from cupola.distributed.world import Group as ProcessGroup
-from cupola.ir.source import buffer
 from cupola.tensor import Tensor
-from cupola.tensor.core import wrap
 
 __all__ = [
     "Backend",
@@ -70,6 +71,7 @@ __all__ = [
     "all_gather",
     "all_gather_into_tensor",
     "all_gather_object",
+    "all_gather_single",
     "all_reduce",
     "all_to_all",
     "all_to_all_single",
@@ -81,6 +83,7 @@ __all__ = [
     "gather",
     "gather_object",
     "get_backend",
+    "get_default_backend_for_device",
     "get_global_rank",
     "get_group_rank",
     "get_node_local_rank",
@@ -103,11 +106,14 @@ __all__ = [
     "new_group",
     "recv",
     "reduce",
+    "recv_object_list",
     "reduce_scatter",
+    "reduce_scatter_single",
     "reduce_scatter_tensor",
     "scatter",
     "scatter_object_list",
     "send",
+    "send_object_list",
 ]
 
 
@@ -115,9 +121,7 @@ def _run(kind: str, tensor: Tensor, chosen: Any, **attrs: Any) -> Tensor:
     """A collective on a tensor's value; the result as a tensor without history."""
     if "op" in attrs:
         transport.check(attrs["op"], tensor.dtype)
-    node = tensor.node
-    value = collectives.run(kind, node, chosen, "auto", **attrs)
-    return wrap(buffer(value, node.dtype, node.device))
+    return collectives.plain(kind, tensor, chosen, **attrs)
 
 
 def all_reduce(
@@ -215,6 +219,9 @@ def _stacked(tensors: Sequence[Tensor]) -> Tensor:
     from cupola.functional.joining import stack
 
     return stack([t.detach() for t in tensors])
+
+
+all_gather_single, reduce_scatter_single = all_gather_into_tensor, reduce_scatter_tensor
 
 
 def gather(

@@ -291,6 +291,13 @@ def broadcast_from(x: Tensor, root: int, group: Group) -> Tensor:
     return wrap(_record(BROADCAST, "broadcast", x.node, group, "auto", root=root))
 
 
+def plain(kind: str, x: Tensor, group: Group, **attrs: Any) -> Tensor:
+    """A collective without a gradient, over whatever the tensor is on."""
+    rules = {"all_reduce": ALL_REDUCE, "reduce": REDUCE, "broadcast": BROADCAST}
+    rules |= {"all_gather": ALL_GATHER, "reduce_scatter": REDUCE_SCATTER}
+    return wrap(_record(rules[kind], kind, detach(x.node), group, "auto", **attrs))
+
+
 def all_gather(x: Tensor, group: Any, route: Route) -> Tensor:
     """Every rank's tensor, stacked along a new first dimension; the shapes must agree."""
     return wrap(_record(ALL_GATHER, "all_gather", x.node, current(group), route))

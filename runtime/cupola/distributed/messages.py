@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from cupola.functional._register import write_into
 from cupola.ir.source import buffer
 from cupola.tensor import Tensor, no_grad
 from cupola.tensor.core import wrap
+
+_OBJECTS = 32766  # a tag that programs do not choose
 
 
 def write_back(target: Tensor, result: Tensor) -> None:
@@ -155,3 +158,39 @@ def scatter_object_list(
         given = scatter_object_input_list if chosen.rank == root else None
         with watch.collective("scatter_object_list", chosen, (), None, {"root": root}):
             scatter_object_output_list[0] = chosen.transport.scatter_objects(given, root)
+
+
+def send_object_list(
+    object_list: list[Any],
+    dst: int | None = None,
+    group: Any = None,
+    device: Any = None,
+    group_dst: int | None = None,
+    use_batch: bool = False,
+) -> None:
+    """Sends Python objects to rank ``dst``; they travel pickled."""
+    chosen = member(group)
+    if chosen is not None:
+        data = np.frombuffer(pickle.dumps(list(object_list)), np.uint8)
+        to = root_of(chosen, dst, group_dst)
+        chosen.transport.send(np.array([data.size]), to, _OBJECTS)
+        chosen.transport.send(data, to, _OBJECTS)
+
+
+def recv_object_list(
+    object_list: list[Any],
+    src: int | None = None,
+    group: Any = None,
+    device: Any = None,
+    group_src: int | None = None,
+    use_batch: bool = False,
+) -> int:
+    """Receives Python objects from rank ``src``, in place; returns it."""
+    chosen = member(group)
+    if chosen is None:
+        return -1
+    source = root_of(chosen, src, group_src)
+    size = chosen.transport.receive(np.zeros(1, np.int64), source, _OBJECTS)
+    data = chosen.transport.receive(np.empty(int(size[0]), np.uint8), source, _OBJECTS)
+    object_list[:] = pickle.loads(data.tobytes())
+    return chosen.ranks[source]

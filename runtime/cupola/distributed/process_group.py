@@ -168,6 +168,11 @@ def get_backend(group: Any = None) -> Backend:
     return _open.get("backend", Backend("mpi"))
 
 
+def get_default_backend_for_device(device: Any) -> str:
+    """What carries tensors of a device: "nccl" for GPUs, "mpi" for the rest."""
+    return "nccl" if str(device).startswith("cuda") else "mpi"
+
+
 def get_rank(group: Any = None) -> int:
     """This process's number in a group; -1 outside of it."""
     if group is GroupMember.NON_GROUP_MEMBER:
