@@ -55,7 +55,7 @@ def test_every_public_function_has_a_row():
     torch = pytest.importorskip("torch")
     rows, missing = table.load(), []
     for name in PUBLIC:
-        if not hasattr(torch, name):
+        if not hasattr(torch, name) or name.startswith("_"):
             continue
         row = rows.row(f"torch.{name}")
         if row is None or row.status in table.MISSING:
