@@ -326,8 +326,8 @@ def load_inline(
 CUDA_HOME = ROCM_HOME = None  # no toolkit is needed, and none is looked for
 
 _REASON = (
-    "extensions against PyTorch's C++ interface cannot be built without it; write the operator with "
-    "cupola.code (docs/tutorials/code.md)"
+    "extensions against PyTorch's C++ interface cannot be built without it; write the operator "
+    "with cupola.code (docs/tutorials/code.md)"
 )
 
 
