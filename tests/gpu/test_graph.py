@@ -2,11 +2,11 @@
 
 import pathlib
 
-import harness
 import numpy as np
 import pytest
 
 import cupola
+import harness
 from cupola import nn
 
 

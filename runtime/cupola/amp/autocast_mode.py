@@ -1,7 +1,4 @@
-"""``autocast``: the region is tracked; operators keep the precision of their inputs.
-
-Results inside a region are therefore at least as precise as PyTorch's, in the input's dtype.
-"""
+"""``autocast``: regions of mixed precision. ``functional/autocast.py`` says what operators do."""
 
 from __future__ import annotations
 
@@ -11,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import cupola.dtypes as dtypes
+from cupola import jit
+from cupola.ir.mode import mode
 
 __all__ = [
     "autocast",
@@ -24,6 +23,11 @@ __all__ = [
 class _State(threading.local):
     def __init__(self) -> None:
         self.regions: list[tuple[str, bool, Any]] = []
+
+    def tell(self) -> None:
+        """Tells operators what holds now."""
+        innermost = {kind: dtype if enabled else None for kind, enabled, dtype in self.regions}
+        mode.casts = {k: d for k, d in innermost.items() if d is not None} or None
 
 
 _state = _State()
@@ -69,10 +73,12 @@ class autocast:  # noqa: N801 - PyTorch's name
 
     def __enter__(self) -> autocast:
         _state.regions.append((self.device, self._enabled, self.fast_dtype))
+        _state.tell()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         _state.regions.pop()
+        _state.tell()
 
     def __call__(self, function: Callable) -> Callable:
         @functools.wraps(function)
@@ -110,3 +116,6 @@ def custom_bwd(bwd: Callable | None = None, *, device_type: str = "cuda") -> Cal
     if bwd is None:
         return functools.partial(custom_bwd, device_type=device_type)
     return bwd
+
+
+jit.switches.append(lambda: None if mode.casts is None else tuple(mode.casts.items()))

@@ -38,11 +38,13 @@ def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
     if enabled is None:
         device_type, enabled = "cuda", bool(device_type)
     _state.regions.append((device_type, enabled, get_autocast_dtype(device_type)))
+    _state.tell()
 
 
 def set_autocast_dtype(device_type: str, dtype: Any) -> None:
     """Chooses the dtype of a device type."""
     _state.regions.append((device_type, is_autocast_enabled(device_type), dtype))
+    _state.tell()
 
 
 def is_autocast_cache_enabled() -> bool:

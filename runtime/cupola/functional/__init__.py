@@ -54,13 +54,16 @@ from cupola.functional import (
 from cupola.functional._convert import broadcast_shapes, operands, result_type
 from cupola.functional._register import PUBLIC, operator
 
-from cupola.functional import signatures  # isort: skip  # last: it wraps what the others published
+# Last, for they wrap what the others published.
+from cupola.functional import signatures  # isort: skip
+from cupola.functional import autocast  # isort: skip
 
 __all__ = [
     "PUBLIC",
     "activation",
     "adaptive_pooling",
     "attention",
+    "autocast",
     "broadcast_shapes",
     "classification_loss",
     "combination",

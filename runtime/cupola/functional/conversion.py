@@ -496,3 +496,6 @@ def apply_(self: Tensor, callable: Any) -> Tensor:
 
 Tensor.apply_ = apply_
 __all__ = ["copy_", "fill_", "item", "numpy", "to", "tolist", "wrap_one_dim"]
+
+Tensor.__div__ = Tensor.__truediv__  # Python 2's name, which torch keeps
+Tensor.__idiv__ = Tensor.__itruediv__

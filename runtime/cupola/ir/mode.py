@@ -17,6 +17,7 @@ class Mode(threading.local):
         walking: while a backward pass builds gradient nodes, ids of the nodes its current rule has
             read, else None.
         serial: serial of the node whose rule runs.
+        casts: inside autocast, the dtype by device type, else None.
         held: while a call is captured, nothing is run unless a value is observed.
         pinned: nodes that a captured call has to run in this order (collectives); they are run all
             the same where it turns out that the call cannot be captured.
@@ -26,6 +27,7 @@ class Mode(threading.local):
     inference: bool = False
     walking: set[int] | None = None
     serial: int = -1
+    casts: dict[str, Any] | None = None
     held: bool = False
     pinned: list[Any] = []  # noqa: RUF012 - replaced, never changed, by whoever captures
 
