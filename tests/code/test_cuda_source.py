@@ -25,6 +25,7 @@ HEADER = """
 #define __global__
 #define __device__
 #define __shared__ static
+#define __constant__ static
 #define __launch_bounds__(n)
 struct dim { unsigned x, y, z; };
 static dim threadIdx, blockIdx, blockDim, gridDim;
@@ -211,6 +212,26 @@ def test_two_dimensions_and_host_lines():
     )
     assert np.allclose(y, x.T + 1.5) and z.tolist() == [10, 11]
     assert Launcher.launched[-2][1:3] == ((2, 2, 1), (4, 4, 1))
+
+
+def test_constants_and_headers():
+    y = code(
+        (2,),
+        F,
+        [],
+        """
+        static const int N = 2;
+        constexpr float C = 1.5f;
+        __constant__ float table[2] = {1, 2};
+        __global__ void __launch_bounds__(32) k() {
+            @out(threadIdx.x) = C * table[threadIdx.x] + f(1);
+        }
+        k<<<dim3(1, 1), dim3{N}, N * sizeof(float)>>>();
+    """,
+        header="__device__ float f(float x) { return x; }",
+    )
+    assert y.tolist() == [2.5, 4.0]
+    assert Launcher.launched[-1][1:4] == ((1, 1, 1), (2, 1, 1), 8)
 
 
 def test_sizes_that_vary():

@@ -97,7 +97,9 @@ def _device_end(code: str, at: int, word: str) -> int:
         elif c == "{":
             k = closing(code, k, line)
             if word not in _WITH_TAIL:
-                return k + 1
+                # An initializer ends with a semicolon, a function does not.
+                tail = re.compile(r"\s*;").match(code, k + 1)
+                return tail.end() if tail else k + 1
         k += 1
     raise SourceError("this declaration has no end: a ';' or a '}' is missing", line)
 

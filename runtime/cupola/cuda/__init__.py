@@ -6,7 +6,6 @@ from typing import Any
 
 from cupola import engine, random
 from cupola.cuda import nvtx
-from cupola.cuda.kernel import compile_kernel
 from cupola.cuda.memory import (
     ipc_collect,
     max_memory_allocated,
@@ -209,11 +208,14 @@ class device:
             set_device(self.previous)
 
 
-_compile_kernel = compile_kernel
-
-
 def __getattr__(name: str) -> Any:
-    """``cuda.amp`` needs layers above this one, so it is loaded when it is asked for."""
+    """``cuda.amp`` needs layers above this one, so it is loaded when it is asked for; kernels in
+    source text are rare.
+    """
+    if name in ("compile_kernel", "_compile_kernel"):
+        from cupola.cuda.kernel import compile_kernel
+
+        return compile_kernel
     if name == "amp":
         import importlib
 

@@ -1,5 +1,5 @@
 """Utilities (``torch.utils``): data loading, checkpointing, hooks."""
 
-from cupola.utils import _pytree, checkpoint, cpp_extension, data, dlpack, hooks, model_zoo
+from cupola.utils import _pytree, checkpoint, data, dlpack, hooks, model_zoo
 
-__all__ = ["_pytree", "checkpoint", "cpp_extension", "data", "dlpack", "hooks", "model_zoo"]
+__all__ = ["_pytree", "checkpoint", "data", "dlpack", "hooks", "model_zoo"]
