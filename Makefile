@@ -7,7 +7,7 @@ STAMP := .installed
 # OpenMP would start a team of threads in each of the test processes.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test bench docs scoreboard clean
+.PHONY: zoo help demo test bench docs scoreboard clean
 
 help:
 	@echo "make demo    convert a real face detector and run it without torch (results in demo-out/)"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench   every script in benchmarks/ (writes docs/benchmarks.md)"
 	@echo "make docs    regenerate the generated pages of docs/ and run every example in docs/"
 	@echo "make scoreboard   PyTorch's operator database against cupola (docs/operators.md)"
+	@echo "make zoo     every model of cupola.models against torchvision (docs/models.md)"
 	@echo "make clean   remove the environments, caches and results made by the above"
 
 demo: $(DEMO_ENV)/$(STAMP)
@@ -31,6 +32,9 @@ docs: $(TEST_ENV)/$(STAMP)
 
 scoreboard: $(TEST_ENV)/$(STAMP)
 	@$(TEST_ENV)/bin/python scripts/scoreboard.py
+
+zoo: $(TEST_ENV)/$(STAMP) $(TV_DIR)/$(STAMP)
+	@CUPOLA_TV_DIR=$(TV_DIR) $(TEST_ENV)/bin/python scripts/zoo.py
 
 $(TEST_ENV)/$(STAMP): pyproject.toml
 	@echo "[set-up] $(TEST_ENV): cupola with its test dependencies (torch included)"

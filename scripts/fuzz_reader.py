@@ -14,6 +14,7 @@ written to FOLDER; the exit code is 1 if there are any. An input can be tried ag
 from __future__ import annotations
 
 import argparse
+import codecs
 import io
 import pathlib
 import pickle
@@ -41,10 +42,7 @@ watching: list[str] | None = None
 
 def hook(event: str, arguments: tuple) -> None:
     """Notes forbidden events while an input is read."""
-    if watching is None or not FORBIDDEN.match(event):
-        return
-    # Python imports the codec of an opcode's text when it is first used.
-    if not (event == "import" and str(arguments[0]).startswith("encodings.")):
+    if watching is not None and FORBIDDEN.match(event):
         watching.append(f"{event} {arguments!r:.200}")
 
 
@@ -180,6 +178,8 @@ def main() -> int:
         problems = [tried(path.read_bytes())[1] for path in args.files]
         print("\n".join(str(p) for p in problems))
         return 1 if any(problems) else 0
+    # Python imports the codec of an opcode's text when it is first used: before, then.
+    codecs.lookup("raw-unicode-escape")
     corpus = seeds()
     for data in corpus:
         tried(data)  # whatever is imported late is imported now

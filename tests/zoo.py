@@ -88,6 +88,37 @@ def reference(name: str):
     return lambda **given: models.get_model(name, **kwargs, **given)
 
 
+def has_reference(name: str) -> bool:
+    """Tells whether torchvision can make the model; Res2Net it cannot."""
+    return not name.startswith("res2net")
+
+
+def can_run(name: str) -> bool:
+    """Tells whether torchvision can run the model here: R-CNN needs its compiled operators."""
+    if "rcnn" not in name:
+        return True
+    import torch
+
+    harness.import_torchvision()
+    return torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::roi_align", "CPU")
+
+
+def size(name: str) -> tuple[int, float | None]:
+    """Returns a model's number of parameters, and the GFLOP that torchvision publishes for it, two
+    for a multiplication with addition; None where nothing is published.
+    """
+    import cupola.models
+
+    with undrawn():
+        count = sum(p.numel() for p in cupola.models.get_model(name).parameters())
+    if name in OURS:
+        return count, None
+    published = harness.import_torchvision().models.get_model_weights(name)
+    for weights in published:
+        return count, 2 * weights.meta["_ops"]
+    return count, None
+
+
 @contextlib.contextmanager
 def undrawn():
     """Lets cupola build models without drawing their weights: keys and shapes, but no values."""

@@ -172,3 +172,23 @@ def test_unsupported_names_raise_at_the_call(ours):
     build = ours.transforms.functional.adjust_hue
     with pytest.raises(cupola.UnsupportedError, match="adjust_hue"):
         build(None, 0.1)
+
+
+def test_models_under_torchvisions_names(ours):
+    """Modules, classes, functions and enumerations of weights are cupola's own."""
+    import importlib
+
+    import cupola.models
+
+    name = "cupola_compat.torchvision.models"
+    assert ours.models.resnet50 is cupola.models.resnet50
+    resnet = importlib.import_module(f"{name}.resnet")
+    assert resnet.Bottleneck is cupola.models.Bottleneck
+    fast = importlib.import_module(f"{name}.detection.faster_rcnn")
+    assert fast.FastRCNNPredictor is cupola.models.detection.faster_rcnn.FastRCNNPredictor
+    getter = importlib.import_module(f"{name}._utils").IntermediateLayerGetter
+    assert set(getter(ours.models.resnet18(), {"layer2": "x"})(cupola.zeros(1, 3, 32, 32))) == {"x"}
+    assert ours.models.ResNet50_Weights.DEFAULT is cupola.models.ResNet50_Weights.IMAGENET1K_V2
+    assert ours.models.detection.SSD300_VGG16_Weights.COCO_V1.name == "COCO_V1"
+    with pytest.raises(FileNotFoundError, match="downloads nothing"):
+        ours.models.resnet18(weights="DEFAULT")

@@ -141,6 +141,7 @@ class DefaultBoxGenerator(nn.Module):
     def forward(self, image_list: ImageList, feature_maps: Sequence[Tensor]) -> list[Tensor]:
         """Returns the boxes of each image, (A, 4), in pixels."""
         height, width = image_list.tensors.shape[-2:]
+        dtype = feature_maps[0].dtype.np
         levels = []
         for k, (level, sides) in enumerate(zip(feature_maps, self._sides)):
             rows, columns = level.shape[-2:]
@@ -150,10 +151,10 @@ class DefaultBoxGenerator(nn.Module):
             y = (np.arange(rows, dtype=np.float32) + np.float32(0.5)) / np.float32(down)
             x = (np.arange(columns, dtype=np.float32) + np.float32(0.5)) / np.float32(across)
             y, x = (grid.reshape(-1) for grid in np.meshgrid(y, x, indexing="ij"))
-            centres = np.repeat(np.stack([x, y], axis=1), len(sides), axis=0)
-            half = np.float32(0.5) * np.tile(sides, (rows * columns, 1))
+            centres = np.repeat(np.stack([x, y], axis=1), len(sides), axis=0).astype(dtype)
+            half = np.tile(sides, (rows * columns, 1)).astype(dtype) / 2
             levels.append(np.concatenate([centres - half, centres + half], axis=1))
-        pixels = np.array([width, height, width, height], np.float32)
+        pixels = np.array([width, height, width, height], dtype)
         boxes = _like(np.concatenate(levels) * pixels, feature_maps[0])
         return [boxes for _ in image_list.image_sizes]
 
