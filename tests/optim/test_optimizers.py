@@ -154,9 +154,20 @@ def test_errors(name):
     assert raised[0] is raised[1]
 
 
-def test_sparse_adam_says_what_to_use():
-    with pytest.raises(cupola.UnsupportedError, match=r"optim\.Adam"):
-        cupola.optim.SparseAdam([cupola.zeros(2)])
+def test_sparse_adam_leaves_other_rows_alone():
+    """Dense values stand for sparse gradients: rows of zeros were not given."""
+    start = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+    moved = []
+    for lib in PAIR:
+        p = lib.nn.Parameter(lib.from_numpy(start.copy()))
+        optimizer = lib.optim.SparseAdam([p], lr=0.1)
+        for row in (1, 3, 1):
+            grad = lib.zeros(4, 3)
+            grad[row] = 2.0
+            p.grad = grad.to_sparse()
+            optimizer.step()
+        moved.append(p.detach().numpy())
+    np.testing.assert_allclose(moved[0], moved[1], rtol=1e-6)
 
 
 def test_running_statistics_do_not_pile_up():

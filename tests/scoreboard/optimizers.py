@@ -36,8 +36,10 @@ class Problem:
 
     def __init__(self, side: Any, sparse: bool) -> None:
         generator = torch.Generator().manual_seed(3)
-        drawn = [torch.randn(s, generator=generator) for s in self.shapes]
-        aims = [torch.randn(s, generator=generator) for s in self.shapes]
+        # In double precision: rounding must not decide when a search has converged.
+        options = {"generator": generator, "dtype": torch.float64}
+        drawn = [torch.randn(s, **options) for s in self.shapes]
+        aims = [torch.randn(s, **options) for s in self.shapes]
         self.side, self.sparse = side, sparse
         self.aims = [self.given(t) for t in aims]
         self.parameters = [side.nn.Parameter(self.given(t)) for t in drawn]
@@ -192,8 +194,8 @@ def run(info: Any, options: Options) -> dict[str, Any]:
         for kind in OPTIMIZER_KINDS[:-1]:
             if kind == "groups" and not info.supports_param_groups:
                 continue
-            row[kind] = {"float32": count(samples, lambda s, k=kind: _compare(info, s, k))}
+            row[kind] = {"float64": count(samples, lambda s, k=kind: _compare(info, s, k))}
         if info.optim_error_inputs_func is not None:
-            errors = listed(info.optim_error_inputs_func, "cpu", torch.float32)
+            errors = listed(info.optim_error_inputs_func, "cpu", torch.float64)
             row["errors"] = count(errors, lambda e: _error(info, e))
     return row

@@ -129,7 +129,8 @@ def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
         "`torch.testing._internal`'s `op_db`, `module_db` or `optim_db`. A cell says yes when all "
         "samples give torch's value, shape and dtype within torch's own tolerance, and torch's "
         "type of error where torch raises one; a dash means that the database has nothing to "
-        "compare. Second gradients and forward mode are compared in float64. A dtype that is "
+        "compare. Second gradients, forward mode, layers' gradients and optimizers are compared in "
+        "float64. A dtype that is "
         "struck out has failing samples.",
         "",
         f"Options of this run: dtypes {' '.join(options['dtypes'])} (an entry that has none of "

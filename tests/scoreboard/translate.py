@@ -9,8 +9,9 @@ import types
 from typing import Any
 
 import torch
+from torch.masked import _ops
 from torch.testing import _utils
-from torch.testing._internal import common_utils
+from torch.testing._internal import common_methods_invocations, common_utils
 
 import cupola
 
@@ -41,10 +42,32 @@ def _freeze_rng_state() -> Any:
         cupola.set_rng_state(state)
 
 
+def _masked_operation(op: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
+    """An operator of torch.masked with zeros where its result is masked out."""
+    out = op(input, *args, **kwargs)
+    if kwargs.get("mask") is None:
+        return out
+    kept = translate(_ops._output_mask)(op, input, *args, **kwargs)
+    return cupola.where(kept, out, out.new_zeros([]))
+
+
+def _masked_pointwise(op: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
+    """The same for an operator of two masked operands."""
+    out = op(input, *args, **kwargs)
+    masks = (kwargs.get("input_mask"), kwargs.get("other_mask"))
+    if any(m is None for m in masks):
+        return out
+    both = {**kwargs, "mask": cupola.logical_and(*masks)}
+    kept = translate(_ops._input_mask)(input, *args, **both)
+    return cupola.where(kept, out, out.new_zeros([]))
+
+
 # Helpers of torch's own tests that reach into torch's internals: the same for cupola.
 _HELPERS = {
     common_utils.freeze_rng_state: _freeze_rng_state,
     _utils.freeze_rng_state: _freeze_rng_state,
+    common_methods_invocations.gradcheck_wrapper_masked_operation: _masked_operation,
+    common_methods_invocations.gradcheck_wrapper_masked_pointwise_operation: _masked_pointwise,
 }
 
 
@@ -127,6 +150,16 @@ def _from_function(f: types.FunctionType, memo: dict[int, Any]) -> Any:
     return made
 
 
+def _from_module(x: torch.nn.Module, memo: dict[int, Any]) -> Any:
+    """A layer of the same class with the same attributes."""
+    kind = by_path(f"{type(x).__module__}.{type(x).__name__}".removeprefix("torch."))
+    memo[id(x)] = made = kind.__new__(kind)
+    cupola.nn.Module.__init__(made)
+    for name, value in x.__dict__.items():
+        made.__dict__[name] = translate(value, memo)
+    return made
+
+
 def to_cupola(t: torch.Tensor) -> Any:
     """A cupola tensor of the same values, dtype, strides and need of a gradient."""
     t, leaf = t.detach().resolve_conj().resolve_neg(), t
@@ -181,6 +214,8 @@ def translate(x: Any, memo: dict[int, Any] | None = None) -> Any:
     if isinstance(x, torch.Tensor):
         memo[id(x)] = made = to_cupola(x)
         return made
+    if isinstance(x, torch.nn.Module):
+        return _from_module(x, memo)
     if isinstance(x, (torch.dtype, torch.layout, torch.memory_format)):
         return by_path(str(x).removeprefix("torch."))
     if isinstance(x, torch.device):

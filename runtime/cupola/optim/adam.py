@@ -31,13 +31,25 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
+        fixed = bool(foreach) and not capturable
+        if isinstance(lr, Tensor) and fixed:
+            raise ValueError(
+                "lr as a Tensor is not supported for capturable=False and foreach=True"
+            )
         check_range("learning rate", lr)
         check_range("epsilon value", eps)
         check_betas(betas)
+        tensors = [isinstance(b, Tensor) for b in betas]
+        if any(tensors) and not all(tensors):
+            raise ValueError("betas must be either both floats or both Tensors")
+        if any(tensors) and fixed:
+            raise ValueError(
+                "betas as Tensors are not supported for capturable=False and foreach=True"
+            )
         check_range("weight_decay value", weight_decay)
         defaults = {
             "lr": lr,
-            "betas": betas,
+            "betas": tuple(number(b) for b in betas),
             "eps": eps,
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,

@@ -47,6 +47,21 @@ class LBFGS(Optimizer):
             raise ValueError("LBFGS doesn't support per-parameter options (parameter groups)")
         self._params = self.param_groups[0]["params"]
 
+    def _saved(self, state: dict[str, Any], param: Any) -> dict[str, Any]:
+        """The state as PyTorch has it: numbers that were computed are 0-dim tensors."""
+        like = self._params[0]
+
+        def one(value: Any) -> Any:
+            return like.new_tensor(value) if isinstance(value, float) else value
+
+        out = dict(state)
+        for name in ("al", "ro"):
+            if name in out:
+                out[name] = [one(v) for v in out[name]]
+        if "H_diag" in out:
+            out["H_diag"] = one(out["H_diag"])
+        return out
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._params = self.param_groups[0]["params"]
@@ -90,11 +105,12 @@ class LBFGS(Optimizer):
         gradient = self._gradient()
         if float(gradient.abs().max()) <= group["tolerance_grad"]:
             return first_loss
-        direction, size = state.get("d"), state.get("t")
+        direction, size = state.get("d"), number(state.get("t"))
         old_dirs = state.get("old_dirs") or []
         old_steps = state.get("old_stps") or []
-        factors = state.get("ro") or []
-        scale = state.get("H_diag", 1)
+        factors = [number(f) for f in state.get("ro") or []]
+        scale = number(state.get("H_diag", 1))
+        shares: list[Any] | None = state.get("al")
         previous, previous_loss = state.get("prev_flat_grad"), state.get("prev_loss")
         iterations = 0
         while iterations < group["max_iter"]:
@@ -113,7 +129,8 @@ class LBFGS(Optimizer):
                     old_steps.append(moved)
                     factors.append(1.0 / curvature)
                     scale = curvature / float(change.dot(change))
-                direction = _two_loop(gradient, old_dirs, old_steps, factors, scale)
+                direction, found_shares = _two_loop(gradient, old_dirs, old_steps, factors, scale)
+                shares = found_shares + [None] * (group["history_size"] - len(found_shares))
             previous, previous_loss = gradient.clone(), loss
             if state["n_iter"] == 1:
                 size = min(1.0, 1.0 / float(gradient.abs().sum())) * lr
@@ -155,9 +172,11 @@ class LBFGS(Optimizer):
                 break
             if abs(loss - previous_loss) < tolerance_change:
                 break
+        if shares is not None:
+            state["al"] = shares
         state.update(
             d=direction,
-            t=size,
+            t=group["lr"] if isinstance(group["lr"], Tensor) and size == lr else size,
             old_dirs=old_dirs,
             old_stps=old_steps,
             ro=factors,
@@ -170,8 +189,8 @@ class LBFGS(Optimizer):
 
 def _two_loop(
     gradient: Tensor, old_dirs: list, old_steps: list, factors: list, scale: float
-) -> Tensor:
-    """The quasi-Newton direction from the history."""
+) -> tuple[Tensor, list[Any]]:
+    """The quasi-Newton direction from the history, and how much of each old step is in it."""
     q = -gradient
     weights = [0.0] * len(old_dirs)
     for i in reversed(range(len(old_dirs))):
@@ -181,4 +200,4 @@ def _two_loop(
     for i in range(len(old_dirs)):
         correction = float(old_dirs[i].dot(result)) * factors[i]
         result = result + old_steps[i] * (weights[i] - correction)
-    return result
+    return result, weights

@@ -1,4 +1,4 @@
-"""Optimizers for matrices: Adafactor and Muon; SparseAdam, which is not supported."""
+"""Optimizers for matrices: Adafactor and Muon; SparseAdam, for gradients with few rows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 import cupola.dtypes as dtypes
-from cupola.errors import UnsupportedError
 from cupola.functional._register import write_into
-from cupola.optim.optimizer import Optimizer, check_range, number
+from cupola.optim.optimizer import Optimizer, check_betas, check_range, number, refuse_complex
 from cupola.tensor import Tensor
 
 __all__ = ["Adafactor", "Muon", "SparseAdam"]
@@ -66,6 +65,7 @@ class Adafactor(Optimizer):
     def _update(
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
+        refuse_complex(param, "Adafactor")
         state["step"] += 1.0
         step, lr = state["step"], number(group["lr"])
         eps1, eps2 = group["eps"]
@@ -94,16 +94,20 @@ class Adafactor(Optimizer):
 def orthogonalized(
     grad: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> Tensor:
-    """The nearest (semi-)orthogonal matrix, roughly, by a Newton-Schulz iteration in bfloat16."""
+    """The nearest (semi-)orthogonal matrix, roughly, by a Newton-Schulz iteration in bfloat16;
+    every sum of products is rounded once, as by PyTorch's addmm.
+    """
     a, b, c = coefficients
-    x = grad.to(dtypes.bfloat16)
+    x = grad.float().to(dtypes.bfloat16)
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.t()
     x = x / x.norm().clamp(min=eps)
     for _ in range(steps):
-        gram = x.matmul(x.t())
-        x = x * a + (gram * b + gram.matmul(gram) * c).matmul(x)
+        gram = x.matmul(x.t()).float()
+        update = (gram * b + gram.matmul(gram) * c).to(dtypes.bfloat16).float()
+        wide = x.float()
+        x = (wide * a + update.matmul(wide)).to(dtypes.bfloat16)
     return x.t() if tall else x
 
 
@@ -156,10 +160,11 @@ class Muon(Optimizer):
     def _update(
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
+        refuse_complex(param, "Muon")
         lr, momentum = number(group["lr"]), group["momentum"]
         buffer = state["momentum_buffer"]
         write_into(buffer, buffer + (grad - buffer) * (1 - momentum))
-        update = grad + (buffer - grad) * momentum if group["nesterov"] else buffer
+        update = grad.lerp(buffer, momentum) if group["nesterov"] else buffer
         update = orthogonalized(update, group["ns_coefficients"], group["ns_steps"], group["eps"])
         rows, columns = param.shape
         if group["adjust_lr_fn"] == "match_rms_adamw":
@@ -171,9 +176,51 @@ class Muon(Optimizer):
 
 
 class SparseAdam(Optimizer):
-    """Adam for sparse gradients, which do not exist here: raises UnsupportedError."""
+    """Adam that only moves the rows for which a gradient is given.
 
-    def __init__(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        raise UnsupportedError(
-            "optim.SparseAdam", "gradients are never sparse here; use optim.Adam"
-        )
+    Sparse gradients are dense tensors here, in which the rows that are not given are zero: such
+    rows keep their moments and their place.
+    """
+
+    _number_names = ()
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        maximize: bool = False,
+    ) -> None:
+        check_range("learning rate", lr)
+        for name, value in (("learning rate", lr), ("epsilon value", eps)):
+            if not number(value):
+                raise ValueError(f"Invalid {name}: {value}")
+        check_betas(betas)
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
+        for index, group in enumerate(self.param_groups):
+            for place, param in enumerate(group["params"]):
+                if param.is_complex():
+                    raise ValueError(
+                        f"Complex params at indices {[[index, place]]}: SparseAdam does not "
+                        "support complex parameters"
+                    )
+
+    def _init_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        zeros = [param.new_zeros(param.shape) for _ in range(2)]
+        return {"step": 0, "exp_avg": zeros[0], "exp_avg_sq": zeros[1]}
+
+    def _update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]
+    ) -> None:
+        state["step"] += 1
+        step, (beta1, beta2) = state["step"], group["betas"]
+        given = grad != 0
+        if grad.dim() > 1:
+            given = given.flatten(1).any(1).reshape(-1, *(1,) * (grad.dim() - 1))
+        rows = given.to(param.dtype)
+        average, square = state["exp_avg"], state["exp_avg_sq"]
+        write_into(average, average + rows * (grad - average) * (1 - beta1))
+        write_into(square, square + rows * (grad * grad - square) * (1 - beta2))
+        size = number(group["lr"]) * math.sqrt(1 - beta2**step) / (1 - beta1**step)
+        write_into(param, param - rows * average / (square.sqrt() + group["eps"]) * size)

@@ -62,6 +62,8 @@ def number(value: Any) -> float:
 
 def check_range(name: str, value: Any, low: float = 0.0, high: float | None = None) -> None:
     """Raise ValueError unless ``low <= value``, and ``value < high`` where given."""
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(f"Invalid {name}: a tensor must have 1 element, got {value.numel()}")
     value = number(value)
     if not low <= value or (high is not None and not value < high):
         raise ValueError(f"Invalid {name}: {value}")
@@ -72,6 +74,12 @@ def check_betas(betas: Any) -> None:
     for i in range(2):
         if not 0.0 <= number(betas[i]) < 1.0:
             raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
+
+
+def refuse_complex(param: Tensor, optimizer: str) -> None:
+    """Raise RuntimeError for a parameter that an optimizer of real numbers cannot move."""
+    if param.is_complex():
+        raise RuntimeError(f"{optimizer} does not support complex parameters")
 
 
 def _with_hooks(step: Callable) -> Callable:
@@ -111,6 +119,7 @@ class Optimizer:
     """
 
     _number_names: tuple[str, ...] = ("step",)
+    _fitted: frozenset[int] = frozenset()  # parameters whose state was loaded
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -218,7 +227,7 @@ class Optimizer:
 
         groups = [packed(group) for group in self.param_groups]
         state = {
-            numbers[id(key)] if isinstance(key, Tensor) else key: self._saved(value)
+            numbers[id(key)] if isinstance(key, Tensor) else key: self._saved(value, key)
             for key, value in self.state.items()
         }
         result = {"state": state, "param_groups": groups}
@@ -228,12 +237,15 @@ class Optimizer:
                 result = replaced
         return result
 
-    def _saved(self, state: Any) -> Any:
-        """One parameter's state with its numbers as 0-dim float32 tensors, as PyTorch has them."""
+    def _saved(self, state: Any, param: Any) -> Any:
+        """One parameter's state with its numbers as 0-dim tensors, as PyTorch has them: of float32,
+        but of the parameter's dtype once they have been loaded.
+        """
         if not isinstance(state, dict):
             return state
+        fitted = param.dtype if id(param) in self._fitted else dtypes.float32
         return {
-            key: tensor(float(value), dtype=dtypes.float32)
+            key: tensor(float(value), dtype=dtypes.float32 if key == "step" else fitted)
             if key in self._number_names and isinstance(value, (int, float))
             else value
             for key, value in state.items()
@@ -274,6 +286,7 @@ class Optimizer:
                 saved["param_names"] = own["param_names"]
             new_groups.append(saved)
         self.__setstate__({"state": state, "param_groups": new_groups})
+        self._fitted = frozenset(id(p) for p in state if isinstance(p, Tensor))
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 
