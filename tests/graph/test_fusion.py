@@ -167,3 +167,9 @@ def test_gelu_perceptron():
     kernels, calls = counted(run)
     assert calls == 5
     assert kernels <= 3
+
+
+def test_a_copy_joins_what_it_copies():
+    x = cupola.randn(8, 4)
+    assert counted(lambda: (x.t().contiguous() + 1).clone()) == (1, 0)
+    assert counted(lambda: x.t().contiguous()) == (1, 0)

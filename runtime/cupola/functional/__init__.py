@@ -54,8 +54,8 @@ from cupola.functional import (
 from cupola.functional._convert import broadcast_shapes, operands, result_type
 from cupola.functional._register import PUBLIC, operator
 
-# Last, for they wrap what the others published.
-from cupola.functional import signatures  # isort: skip
+# Last, for they look at the others and wrap what they published.
+from cupola.functional import remaining, signatures  # isort: skip
 from cupola.functional import autocast  # isort: skip
 
 __all__ = [
@@ -96,6 +96,7 @@ __all__ = [
     "pooling",
     "printing",
     "recurrent",
+    "remaining",
     "reduction",
     "result_type",
     "sampling",

@@ -146,7 +146,10 @@ def unsafe_split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> t
 
 
 def _direction(name: str, least: int, dim: int) -> None:
-    def function(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    def function(input: Tensor, *indices_or_sections: Any, **named: Any) -> tuple[Tensor, ...]:
+        given = named["indices_or_sections"] if named else indices_or_sections
+        if not named and len(given) == 1:
+            given = given[0]
         if input.ndim < least:
             raise RuntimeError(
                 f"torch.{name} requires a tensor with at least {least} dimension"
@@ -154,14 +157,12 @@ def _direction(name: str, least: int, dim: int) -> None:
             )
         d = 0 if name == "hsplit" and input.ndim == 1 else dim
         n = input._n.shape[d]
-        if isinstance(indices_or_sections, int) and (
-            indices_or_sections <= 0 or n % indices_or_sections
-        ):
+        if isinstance(given, int) and (given <= 0 or n % given):
             raise RuntimeError(
                 f"torch.{name} attempted to split along dimension {d}, but the size of the "
-                f"dimension {n} is not divisible by the split_size {indices_or_sections}!"
+                f"dimension {n} is not divisible by the split_size {given}!"
             )
-        return tensor_split(input, indices_or_sections, d)
+        return tensor_split(input, given, d)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Views along dimension {dim} (torch.{name})."

@@ -83,7 +83,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 @operator
 def histogram(
     input: Tensor,
-    bins: Any,
+    bins: Any = 100,
     *,
     range: Any = None,
     weight: Tensor | None = None,
