@@ -28,15 +28,21 @@ def keep(builder: KernelBuilder, stages: list[Build], whole: Build) -> None:
         item = items[i]
         if item.op.kind != "elementwise" or item.op.cost < DEAR or item.dtype not in free:
             continue
+        if not any(any(c.coefs[builder.rows :]) for c in coords):
+            continue  # one a row
         if whole.code[place].dtype is not item.dtype or whole.code[place].op == "load":
             continue
-        earlier = next((b for b in stages if (i, coords) in b.values), None)
-        if earlier is None or place not in _needed(whole):
+        first, *later = [b for b in stages if (i, coords) in b.values] or [whole]
+        if first is whole or place not in _needed(whole):
             continue
         access = free.pop(item.dtype)
-        earlier.stores.append(form.Store(access, earlier.values[i, coords]))
-        whole.code[place] = form.Inst("load", item.dtype, (), access)
-    _drop_unused(whole)
+        first.stores.append(form.Store(access, first.values[i, coords]))
+        for build in (*later, whole):
+            at = build.values[i, coords]
+            if build.code[at].dtype is item.dtype:
+                build.code[at] = form.Inst("load", item.dtype, (), access)
+    for build in (*stages, whole):
+        _drop_unused(build)
 
 
 def _roots(builder: KernelBuilder) -> list[int]:
@@ -44,9 +50,10 @@ def _roots(builder: KernelBuilder) -> list[int]:
 
 
 def _needed(build: Build) -> set[int]:
-    """The instructions that a stage's stores depend on."""
+    """The instructions that a stage's results depend on."""
     found: set[int] = set()
     stack = [s.value for s in build.stores]
+    stack += [n for r in build.reduces for n in (r.value, r.index) if n >= 0]
     while stack:
         n = stack.pop()
         if n not in found:
@@ -56,13 +63,13 @@ def _needed(build: Build) -> set[int]:
 
 
 def _drop_unused(build: Build) -> None:
-    number: dict[int, int] = {}
+    number = {-1: -1}
     code: list[form.Inst] = []
     for n in sorted(_needed(build)):
         inst = build.code[n]
         number[n] = len(code)
-        code.append(
-            form.Inst(inst.op, inst.dtype, tuple([number[a] for a in inst.args]), inst.extra)
-        )
+        args = tuple([number[a] for a in inst.args])
+        code.append(form.Inst(inst.op, inst.dtype, args, inst.extra))
     build.code = code
     build.stores = [form.Store(s.access, number[s.value]) for s in build.stores]
+    build.reduces = [form.Reduce(r.op, number[r.value], number[r.index]) for r in build.reduces]

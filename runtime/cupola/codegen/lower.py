@@ -158,6 +158,8 @@ class KernelBuilder:
 
     def elementwise(self, build: Build, item: Item, coords: Coords) -> int:
         args = [self.value(build, s, coords) for s in item.srcs]
+        if item.op.name == "copy":
+            return args[0]
         attrs = {k: v for k, v in item.attrs if k != "dtype"}
         assert item.op.lower is not None
         if item.op.name == "cast":
@@ -213,6 +215,9 @@ class KernelBuilder:
                 break
             if self.loadable(i):
                 return self.load(build, i, coords, guards, fill)
+            if item.op.name == "copy" and i not in self.members:
+                i = item.srcs[0]
+                continue
             if item.op.kind != "movement":
                 break
             src = item.srcs[0]

@@ -251,7 +251,7 @@ class Grouping:
         if len((a.leaves | b.leaves) - members) + len(members) > BUFFER_LIMIT:
             return False
         if not a.stages and not b.stages:
-            return a.shape == b.shape
+            return bool(a.shape == b.shape)
         if a.stages and b.stages:
             return a.space == b.space and not (reads and (a.heavy or b.heavy))
         if not reads:

@@ -68,7 +68,7 @@ def _steps(
                 out.append(Step(("kernel", low), low.inputs, low.outputs))
         elif item.op.name == "const":
             out.append(Step(("fill", i), (), (i,)))
-        elif item.op.name == "copy" and _is_last_look(partition, item.srcs[0]):
+        elif item.op.name == "copy" and is_last_look(partition, item.srcs[0]):
             view_of_all = StridedView(item.srcs[0], 0, strides_of(item.shape))
             out.append(Step(("view", i, view_of_all), item.srcs, (i,)))
         elif item.op.kind == "movement" and partition.generated[i]:
@@ -82,7 +82,7 @@ def _steps(
     return out
 
 
-def _is_last_look(partition: Partition, i: int) -> bool:
+def is_last_look(partition: Partition, i: int) -> bool:
     """Whether a product's result, row-major in memory of its own, has one reader only."""
     name = partition.items[i].op.name
     fresh = name.startswith(("matmul", "convolution"))

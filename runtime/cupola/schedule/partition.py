@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cupola.ir.program import Item, Lowered, NeedBoundary, Plan, Program, StridedView, is_generated
 from cupola.schedule.grouping import Group, Grouping, Kernel
-from cupola.schedule.order import ordered
+from cupola.schedule.order import is_last_look, ordered
 from cupola.schedule.verify import verify
 
 # Recomputing an expression in several kernels is cheaper than storing it up to this many machine
@@ -48,6 +48,8 @@ def can_generate(program: Program, item: Item) -> bool:
     runs).
     """
     kind = item.op.kind
+    if item.op.name == "copy":
+        return is_generated(item.dtype)
     if kind == "library" or item.op.multi or item.op.name == "item":
         return False
     if kind == "source":
@@ -258,6 +260,8 @@ def _kernels(partition: Partition, lowering: Lowering, stored: frozenset[int]) -
     for i in sorted(stored):
         item = partition.items[i]
         if not partition.generated[i] or item.op.kind == "source":
+            continue
+        if item.op.name == "copy" and is_last_look(partition, item.srcs[0]):
             continue
         if item.op.kind == "movement" and lowering.view(partition.program, i, stored) is not None:
             continue
