@@ -184,7 +184,7 @@ def jittor_side(points: np.ndarray) -> dict[str, Callable[[], Any]]:
             cpu_header=CPU_HEADER,
             cpu_src=CPU_SOURCE,
         )
-        jt.sync(out)
+        jt.sync_all(True)
         return out
 
     return {"Jittor code": call}

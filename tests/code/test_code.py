@@ -419,3 +419,14 @@ def test_sizes_that_vary_inside_compile():
     for signs in ([1, -1, 1, 1], [-1, -1, 1, -1], [1, 1, 1, 1]):
         x = cupola.tensor(signs, dtype=cupola.float32)
         assert f(x).tolist() == [2.0] * signs.count(1)
+
+
+def test_nothing_grows_with_calls():
+    x = cupola.rand(3, requires_grad=True)
+    sizes = []
+    for k in range(6):
+        y = double(x, grad=lambda g, i, o, k=k: g[0] * k)
+        (g,) = cupola.autograd.grad(y.sum(), x)
+        assert g.tolist() == [k] * 3
+        sizes.append((len(CALL._recipes), len(CALL._operators)))
+    assert sizes[1:] == sizes[:-1]

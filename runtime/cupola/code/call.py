@@ -108,7 +108,7 @@ def code(
     if type(flags) is list:
         flags = tuple(flags)
     key: Any = (
-        shape, dtype, cpu_src, cuda_src, cpu_header, cuda_header, cpu_grad_src, cuda_grad_src, grad,
+        shape, dtype, cpu_src, cuda_src, cpu_header, cuda_header, cpu_grad_src, cuda_grad_src,
         names, kinds, include_dirs, flags, libraries, cuda_flags, debug, len(nodes),
         outputs is None,
     )  # fmt: skip
@@ -119,16 +119,18 @@ def code(
         found = _recipes.get(key)
     if found is None:
         if outputs is not None:
-            return _into(list(outputs), nodes, numbers, key)
+            return _into(list(outputs), nodes, numbers, key, grad)
         found = _recipe(key)
-    elif found.quick is not None and not deferred():
-        quick = found.quick(nodes, numbers)
-        if quick is not None:
-            return wrap(quick[0]) if found.single else tuple(map(wrap, quick))
-    made = _record(found.operator, nodes, found.shapes, numbers, device)
-    if found.quick is None:
-        where = made[0].device
-        found.quick = found.operator.stage.runner(where.type).quick(found.shapes, where)
+    elif nodes and not deferred():
+        quick = found.quick.get(nodes[0].device)
+        made = quick(nodes, numbers) if quick is not None else None
+        if made is not None:
+            return wrap(made[0]) if found.single else tuple(map(wrap, made))
+    operator = found.operator if grad is None else found.operator.with_function(grad)
+    made = _record(operator, nodes, found.shapes, numbers, device)
+    where = made[0].device
+    if where not in found.quick:
+        found.quick[where] = operator.stage.runner(where.type).quick(found.shapes, where)
     return wrap(made[0]) if found.single else tuple(map(wrap, made))
 
 
@@ -141,7 +143,7 @@ class _Recipe:
         self.operator = operator
         self.shapes = shapes
         self.single = single
-        self.quick: Any = None
+        self.quick: dict[Any, Any] = {}
 
 
 def _recipe(key: tuple[Any, ...]) -> _Recipe:
@@ -192,7 +194,11 @@ def _record(
 
 
 def _into(
-    outputs: list[Tensor], nodes: list[Node], numbers: tuple[Any, ...], key: tuple[Any, ...]
+    outputs: list[Tensor],
+    nodes: list[Node],
+    numbers: tuple[Any, ...],
+    key: tuple[Any, ...],
+    grad: Any,
 ) -> Any:
     """Writes into given tensors."""
     if key[0] is not None or key[1] is not None:
@@ -206,6 +212,8 @@ def _into(
     operator = _operator(
         _frozen(key[2:]), dtypes, ((),) * len(starts), tuple(map(len, shapes)), True
     )
+    if grad is not None:
+        operator = operator.with_function(grad)
     for t, n in zip(outputs, _record(operator, [*nodes, *starts], shapes, numbers)):
         t.assign(n)
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
@@ -303,8 +311,8 @@ def _operator(
     found = _operators.get(key)
     if found is not None:
         return found
-    cpu_src, cuda_src, cpu_header, cuda_header, cpu_grad, cuda_grad, grad, names, kinds = fixed[:9]
-    include_dirs, flags, libraries, cuda_flags, debug, count = fixed[9:15]
+    cpu_src, cuda_src, cpu_header, cuda_header, cpu_grad, cuda_grad, names, kinds = fixed[:8]
+    include_dirs, flags, libraries, cuda_flags, debug, count = fixed[8:14]
     called = caller()
     texts = {}
     sources = {}
@@ -339,7 +347,9 @@ def _operator(
         ),
         given,
     )
-    found = _operators[key] = Operator(stage, Gradient(grad, sources), called)
+    if len(_operators) >= _LIMIT:
+        _operators.clear()
+    found = _operators[key] = Operator(stage, Gradient(None, sources), called)
     return found
 
 

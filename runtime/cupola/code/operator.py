@@ -52,6 +52,12 @@ class Operator:
     def __repr__(self) -> str:
         return f"<cupola.code at {self.called.filename}:{self.called.lineno}>"
 
+    def with_function(self, function: PythonGradient) -> Operator:
+        """The same operator with a Python gradient: a new one for each call, since functions that
+        are written in place are new objects each time.
+        """
+        return Operator(self.stage, Gradient(function, {}), self.called)
+
     def run(
         self, xp: Any, arrays: Sequence[Any], shapes: tuple[Shape, ...], numbers: tuple[Any, ...]
     ) -> tuple[Any, ...]:
