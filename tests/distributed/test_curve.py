@@ -11,10 +11,8 @@ from distributed import ranks
 
 SCRIPT = harness.ROOT / "benchmarks/gpu_curve.py"
 # float64: in float32 a ReLU's kink can turn one rounding into another curve within fifty steps.
-OPTIONS = (
-    "--device cpu --net resnet18 --width 4 --image 32 --batch 8 --steps 12".split()
+OPTIONS = "--device cpu --net resnet18 --width 4 --image 32 --batch 8 --steps 12".split()
 OPTIONS += ["--dtype", "float64"]
-)
 
 
 @pytest.mark.slow
