@@ -52,6 +52,7 @@ KINDS = {
         for name in ("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet", "fcos")
     },
     "ssd": Kind(task="detection"),
+    "raft": Kind((1, 3, 128, 128), task="flow"),
     "vit_b": Kind((2, 3, 64, 64), (("image_size", 64),)),
     "vit_l": Kind((2, 3, 64, 64), (("image_size", 64),)),
     "vit_h": Kind((2, 3, 56, 56), (("image_size", 56),)),
@@ -193,7 +194,8 @@ class Pair:
 
         import cupola.models
 
-        given = {"num_classes": SCORES, **dict(kind_of(name).arguments), **arguments}
+        classes = {} if kind_of(name).task == "flow" else {"num_classes": SCORES}
+        given = {**classes, **dict(kind_of(name).arguments), **arguments}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
@@ -238,6 +240,11 @@ class Pair:
         rng = np.random.default_rng(3)
         images = rng.standard_normal(shape, dtype=np.float32).astype(dtype)
         targets = rng.integers(0, SCORES, shape[0])
+        if kind_of(self.name).task == "flow":  # the second image is the first one, moved
+            return tuple(
+                [moved(lib, [images, np.roll(images, 3, 3)], self.device), None]
+                for lib in (torch, cupola)
+            )
         theirs = [torch.from_numpy(a).to(self.device) for a in (images, targets)]
         ours = [cupola.from_numpy(a).to(self.device) for a in (images, targets)]
         return theirs, ours
@@ -250,9 +257,9 @@ class Pair:
 
         theirs, ours = self.inputs(dtype)
         with torch.no_grad():
-            want = self.theirs.eval()(theirs[0])
+            want = called(self.theirs.eval(), theirs[0], self.name)
         with cupola.no_grad():
-            got = self.ours.eval()(ours[0])
+            got = called(self.ours.eval(), ours[0], self.name)
         pairs = zip(flat(got), flat(want), strict=True)
         return max(harness.relative_error(a, b) for a, b in pairs)
 
@@ -335,6 +342,13 @@ def flat(output) -> list[np.ndarray]:
     return [harness.to_numpy(output)]
 
 
+def called(module, inputs, name: str):
+    """Returns what a model gives for its inputs."""
+    if kind_of(name).task == "flow":
+        return module(*inputs, num_flow_updates=3)
+    return module(inputs)
+
+
 def loss_of(framework, output, targets):
     """Returns the cross entropy of scores; of auxiliary scores too, at 0.3 of the weight."""
     loss = framework.nn.functional.cross_entropy
@@ -350,7 +364,9 @@ def gradients(framework, module, inputs, targets, seed):
     framework.manual_seed(seed)
     module.train()
     module.zero_grad(set_to_none=True)
-    if isinstance(inputs, list):  # detectors compute their losses themselves
+    if targets is None:  # two images: the mean of each step's flow
+        loss = sum(flow.square().mean() for flow in module(*inputs, num_flow_updates=3))
+    elif isinstance(inputs, list):  # detectors compute their losses themselves
         loss = sum(module(inputs, targets).values())
     else:
         loss = loss_of(framework, module(inputs), targets)

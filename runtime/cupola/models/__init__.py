@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import types
 
-from cupola.models import _weights, detection, segmentation, video
+from cupola.models import _weights, detection, optical_flow, segmentation, video
 from cupola.models._registry import (
     BUILDERS,
     get_model,

@@ -4,7 +4,7 @@ import sys
 
 from cupola import models as _models
 from cupola.models import *
-from cupola.models import _getter, _registry, _weights, detection, segmentation, video
+from cupola.models import _getter, _registry, _weights, detection, optical_flow, segmentation, video
 from cupola_compat.torchvision._unsupported import module_getattr
 
 __all__ = _models.__all__
