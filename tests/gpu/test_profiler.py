@@ -17,3 +17,16 @@ def test_kernels_are_timed_on_the_device():
     table = prof.key_averages().table(sort_by="cuda_time_total")
     assert "CUDA time total" in table
     assert prof.memory_timeline()
+
+
+def test_captured_calls_are_seen():
+    @cupola.compile
+    def f(x):
+        return (x @ x).exp()
+
+    x = cupola.randn(64, 64, device="cuda")
+    f(x), f(x)
+    with P.profile() as prof:
+        f(x).sum().item()
+    (graph,) = [e for e in prof.events() if e.kind == "graph"]
+    assert graph.duration > 0 and graph.shapes == ((64, 64),)

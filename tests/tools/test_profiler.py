@@ -115,3 +115,15 @@ def test_graph_of_branches():
 
     drawn = cupola.graph(f, (cupola.randn(4, 4), cupola.randn(4, 4)))
     assert len(drawn.steps) >= 3 and drawn.svg.count("<path") == len(drawn.edges)
+
+
+def test_captured_calls_are_seen():
+    @cupola.compile
+    def f(x):
+        return (x @ x).exp()
+
+    x = cupola.randn(8, 8)
+    f(x), f(x)
+    with P.profile() as prof:
+        f(x).sum().item()
+    assert f.reason == "" and any("matmul" in e.name for e in prof.events())

@@ -14,7 +14,7 @@ class Event:
 
     Attributes:
         name: the operators of a generated kernel, a library call, or a region's name.
-        kind: ``kernel``, ``library`` or ``region``.
+        kind: ``kernel``, ``library``, ``graph`` (a captured call) or ``region``.
         device: ``cpu`` or ``cuda:0``.
         start, duration: microseconds; the start is counted from the profile's.
         place: file and line of the Python program that recorded the result.

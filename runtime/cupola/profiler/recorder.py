@@ -11,6 +11,7 @@ from typing import Any
 
 from cupola.code import call as _code  # noqa: F401  (loaded, so that it can be told to record)
 from cupola.engine import compiled, weights
+from cupola.engine.capture import Capture
 from cupola.engine.compiled import Compiled
 from cupola.ir.op import Primitive
 from cupola.profiler.events import Event
@@ -154,6 +155,7 @@ class Recorder:
         if hasattr(weights, "run"):
             self._replace(weights, "run", self._run(weights.run))
         self._replace(Compiled, "__call__", self._called(Compiled.__call__))
+        self._replace(Capture, "__call__", self._replayed(Capture.__call__))
         if self.lines:
             self._replace(Primitive, "__call__", self._noting(Primitive.__call__))
         # Sources of cupola.code go through the engine too, rather than straight to the device.
@@ -203,6 +205,20 @@ class Recorder:
                     self._current[p] = place
                     self._by_op[items[p].op, items[p].shape] = place
             return real(made, order, *args, **kwargs)
+
+        return call
+
+    def _replayed(self, real: Any) -> Any:
+        def call(capture: Any, *args: Any, **kwargs: Any) -> Any:
+            if capture.graph is None:
+                return real(capture, *args, **kwargs)
+            # A CUDA graph is one launch: its kernels cannot be told apart from outside.
+            shapes = tuple(capture.graph.results[k].shape for k in range(len(capture.results)))
+            clock = self.clock(
+                "CUDA graph", "graph", capture.backend, capture.device, user_line(), shapes
+            )
+            with clock:
+                return real(capture, *args, **kwargs)
 
         return call
 
