@@ -222,6 +222,10 @@ def _listed(module: str, name: str) -> Any:
     home = _torch_names().get(theirs, {}).get(name)
     if home is None:
         raise AttributeError(f"module '{module}' has no attribute '{name}'")
+    if home.startswith("!"):  # what torch's module imports from the standard library
+        place, _, part = home[1:].partition(":")
+        standard = importlib.import_module(place)
+        return getattr(standard, part) if part else standard
     if home:
         return getattr(importlib.import_module("cupola" + home.removeprefix("torch")), name)
     return placeholder(f"{module}.{name}", NOT_YET)

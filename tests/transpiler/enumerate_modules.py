@@ -69,14 +69,19 @@ def homes(names: list[str]) -> dict[tuple[str, int], str]:
 
 
 def own_names(root: str, name: str, public: dict[tuple[str, int], str]) -> list[str]:
-    """Names of a module that are torch's: not what it imports from the standard library.
+    """Names of a module.
 
-    A name that a shorter public module shows as well is followed by that module.
+    A name that a shorter public module shows as well is followed by that module; what a module
+    imports from the standard library, which programs import from it in turn, by `!` and its place.
     """
     home = vars(importlib.import_module(name))
-    own = sorted(n for n, v in home.items() if not n.startswith("__") and _is_own(root, v))
     found = []
-    for own_name in own:
+    for own_name in sorted(n for n in home if not n.startswith("__")):
+        if not _is_own(root, home[own_name]):
+            place = _standard(home[own_name])
+            if place is not None:
+                found.append(f"{own_name}=!{place}")
+            continue
         shown = public.get((own_name, id(home[own_name])), name)
         longer = shown.count(".") < name.count(".") or "._" in name
         found.append(f"{own_name}={shown}" if shown != name and longer else own_name)
@@ -89,6 +94,21 @@ def _is_own(root: str, value: object) -> bool:
     if isinstance(value, type) or callable(value):
         return str(getattr(value, "__module__", "")).split(".")[0] == root
     return type(value).__module__ not in ("__future__", "typing")
+
+
+def _standard(value: object) -> str | None:
+    """Where the standard library has a module, function or class; None for anything else."""
+    if isinstance(value, types.ModuleType):
+        place = value.__name__
+        return place if place.split(".")[0] in sys.stdlib_module_names else None
+    module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or not name.isidentifier():
+        return None
+    if module.split(".")[0] not in sys.stdlib_module_names or module == "builtins":
+        return None
+    public = module.removeprefix("_") if module in ("_io", "_collections", "_thread") else module
+    here = getattr(sys.modules.get(public), name, None)
+    return f"{public}:{name}" if here is value else None
 
 
 def write_list(root: str) -> None:

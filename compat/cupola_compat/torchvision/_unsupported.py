@@ -68,6 +68,10 @@ def module_getattr(module: str, reason: str = NOT_YET) -> Callable[[str], Any]:
             )
         if home is None:
             raise AttributeError(f"module '{theirs}' has no attribute {name!r}")
+        if home.startswith("!"):
+            place, _, part = home[1:].partition(":")
+            standard = importlib.import_module(place)
+            return getattr(standard, part) if part else standard
         for candidate in _candidates(module):
             found = getattr(candidate, name, None)
             if found is not None:
