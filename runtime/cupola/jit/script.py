@@ -20,7 +20,12 @@ def _itself(fn: Callable[..., Any]) -> Callable[..., Any]:
     return fn
 
 
-ignore = unused = export = script_method = interface = _itself
+unused = export = script_method = interface = _itself
+
+
+def ignore(drop: Any = False, **kwargs: Any) -> Any:
+    """Decorates what TorchScript would leave out, as ``@ignore`` or ``@ignore(drop=True)``."""
+    return drop if callable(drop) else _itself
 
 
 def is_scripting() -> bool:
