@@ -196,7 +196,8 @@ def main() -> int:
     torch.set_num_threads(found.threads)
     cupola.set_num_threads(found.threads)
     print(
-        f"{'model':16} {'bs':>3} {'mode':7}  cupola  no comp.     eager  compiled  /eager  /comp.  ms",
+        f"{'model':16} {'bs':>3} {'mode':7}  cupola  no comp.     eager  compiled"
+        "  /eager  /comp.  (ms)",
         flush=True,
     )
     rows = []

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
 import re
-import tempfile
-import urllib.parse
-import urllib.request
 from typing import Any
 
 from cupola.errors import UnsupportedError
@@ -40,6 +36,10 @@ def download_url_to_file(
     Raises:
         RuntimeError: the SHA-256 does not start with ``hash_prefix``.
     """
+    import hashlib
+    import tempfile
+    import urllib.request
+
     target = pathlib.Path(os.path.expanduser(dst))
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
@@ -72,10 +72,12 @@ def load_state_dict_from_url(
     """Reads a checkpoint, and fetches it if it is not there
     (torch.hub.load_state_dict_from_url).
     """
+    from urllib.parse import urlparse
+
     from cupola.io import load as read
 
     folder = model_dir or os.path.join(get_dir(), "checkpoints")
-    name = file_name or os.path.basename(urllib.parse.urlparse(url).path)
+    name = file_name or os.path.basename(urlparse(url).path)
     path = os.path.join(folder, name)
     if not os.path.exists(path):
         match = _HASH.search(name) if check_hash else None

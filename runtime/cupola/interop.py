@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
-import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
 import types
 from collections.abc import Callable
@@ -155,7 +153,7 @@ HOOKS: dict[str, Callable[[Any], None]] = {
 ANSWERED = ("einx",)
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:
     """Runs a module, then tells it about cupola."""
 
     def __init__(self, real: Any, hook: Callable[[Any], None] | None, answered: bool) -> None:
@@ -177,7 +175,7 @@ class _Loader(importlib.abc.Loader):
         return getattr(self.real, name)
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Stands before the other finders for the modules in HOOKS and ANSWERED."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:

@@ -7,12 +7,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.abc
 import importlib.machinery
-import inspect
 import sys
 import types
-from importlib import resources
 from typing import Any
 
 from cupola.errors import UnsupportedError
@@ -85,11 +82,14 @@ class _Unsupported(type):
         return placeholder(f"{cls.__name__}.{name}", cls.reason)
 
 
+_CO_OPTIMIZED = 1  # the code of a function; ``inspect`` has the name, and takes long to import
+
+
 def _is_being_imported(frame: types.FrameType) -> bool:
     """Whether a frame runs code of a module, not of the program itself, that is not loaded yet."""
     if getattr(frame.f_globals.get("__spec__"), "_initializing", False):
         return True
-    in_function = frame.f_code.co_flags & inspect.CO_OPTIMIZED
+    in_function = frame.f_code.co_flags & _CO_OPTIMIZED
     return not in_function and frame.f_globals.get("__name__") != "__main__"
 
 
@@ -166,6 +166,8 @@ ANSWERS = {"is_available": False, "is_built": False, "is_initialized": False, "d
 @functools.cache
 def _torch_names() -> dict[str, dict[str, str]]:
     """The names of each of torch's modules, each with the module that shows it to the public."""
+    from importlib import resources
+
     text = resources.files("cupola").joinpath("torch_names.txt").read_text(encoding="utf-8")
     found: dict[str, dict[str, str]] = {}
     names: dict[str, str] = {}
@@ -231,7 +233,7 @@ def _listed(module: str, name: str) -> Any:
     return placeholder(f"{module}.{name}", NOT_YET)
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:
     """Runs a module of cupola, then gives it the names that its original has besides."""
 
     def __init__(self, real: Any) -> None:
@@ -266,7 +268,7 @@ def _complete(module: types.ModuleType) -> None:
     module.__getattr__ = __getattr__  # type: ignore[method-assign]
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _Finder:
     """Finds cupola's modules, and stands in for those that only torch has."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
