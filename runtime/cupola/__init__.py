@@ -58,7 +58,7 @@ from cupola.functional.printing import set_printoptions
 from cupola.functional.sampling import Generator
 from cupola.io import CheckpointError, load, save
 from cupola.ir.device import device
-from cupola.jit import compile
+from cupola.jit import compile, explain
 from cupola.random import default_generator, initial_seed, manual_seed, seed
 from cupola.tensor import Size, Tensor, as_tensor, from_numpy, is_inference_mode_enabled, tensor
 from cupola.tensor import legacy as _legacy

@@ -1,7 +1,7 @@
 """The one room that knows the whole chain: record -> program -> plan -> launches."""
 
 from cupola.backends.base import NotRecorded
-from cupola.engine.capture import Capture, sources
+from cupola.engine.capture import Capture, plans, sources
 from cupola.engine.devices import _backends, backend
 from cupola.engine.realize import (
     PENDING_LIMIT,
@@ -24,6 +24,7 @@ __all__ = [
     "backend",
     "eager",
     "from_numpy",
+    "plans",
     "realize",
     "sources",
     "start",

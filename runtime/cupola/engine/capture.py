@@ -19,7 +19,7 @@ from cupola.engine.realize import array_of, described, walk
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
 from cupola.ir.number import Dynamic, evaluate
-from cupola.ir.program import Item, Program
+from cupola.ir.program import Item, Plan, Program
 from cupola.ir.source import CONST, ITEM, buffer, const
 from cupola.schedule.rewrite import Rewrite
 
@@ -27,6 +27,16 @@ from cupola.schedule.rewrite import Rewrite
 def sources(outputs: list[Node]) -> list[Node]:
     """The values and constants that a recorded, unrealized graph reads."""
     return [n for n in walk(outputs) if n.value is not None or n.op is CONST]
+
+
+def plans(outputs: list[Node], device: Device) -> tuple[Plan, Plan | None]:
+    """What would run to compute a recorded graph, and to derive its weights before that."""
+    order = walk(outputs)
+    index = {id(n): i for i, n in enumerate(order)}
+    wanted = frozenset(index[id(n)] for n in outputs)
+    program = Program([Item(*d) for d in described(order)], wanted, device.type)
+    made = Compiled(program, backend(device.type))
+    return made.plan, None if made.weights is None else made.weights.plan
 
 
 class Capture:
@@ -201,4 +211,4 @@ class Capture:
 
 _EMPTY = Node(ITEM, (), {}, (), None, Device("cpu"))
 
-__all__ = ["Capture", "sources"]
+__all__ = ["Capture", "plans", "sources"]

@@ -4,6 +4,7 @@ Kernels are compiled when they run, with or without these; ``compile`` also skip
 """
 
 from cupola.jit.compiled import Compiled, compile, switches, wrappers
+from cupola.jit.explain import Explanation, explain
 from cupola.jit.script import (
     Final,
     ScriptModule,
@@ -21,10 +22,12 @@ from cupola.jit.signature import epoch
 
 __all__ = [
     "Compiled",
+    "Explanation",
     "Final",
     "ScriptModule",
     "compile",
     "epoch",
+    "explain",
     "export",
     "ignore",
     "interface",
