@@ -1,0 +1,45 @@
+"""Conditions that programs state with PyTorch's own functions (torch._check and its kin)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cupola.functional._register import PUBLIC
+
+
+def _assert(condition: Any, message: str) -> None:
+    """``assert`` as a function.
+
+    Raises:
+        AssertionError: the condition does not hold.
+    """
+    assert condition, message
+
+
+def _checker(name: str, error: type[Exception]) -> Callable[..., None]:
+    def check(cond: Any, message: Callable[[], Any] | None = None) -> None:
+        if not isinstance(cond, bool):
+            raise TypeError(f"cond must be a bool, but got {type(cond)}")
+        if cond:
+            return
+        if message is None:
+            raise error("Expected cond to be True, but got False")
+        if not callable(message):
+            raise TypeError("message must be a callable")
+        raise error(str(message()))
+
+    check.__name__ = name
+    check.__doc__ = f"Raises {error.__name__}, with what ``message()`` says, unless ``cond``."
+    return check
+
+
+_CHECKS = {
+    "_check": RuntimeError,
+    "_check_index": IndexError,
+    "_check_value": ValueError,
+    "_check_type": TypeError,
+    "_check_not_implemented": NotImplementedError,
+}
+PUBLIC["_assert"] = _assert
+PUBLIC.update((name, _checker(name, error)) for name, error in _CHECKS.items())
