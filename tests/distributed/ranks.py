@@ -35,7 +35,7 @@ def environment(**variables):
     return {**env, **{k: str(v) for k, v in variables.items()}}
 
 
-def run(ranks, program, *arguments, timeout=60, check=True, **variables):
+def run(ranks, program, *arguments, timeout=180, check=True, **variables):
     """Runs a program of ``programs/`` (or a path) on so many ranks; 0: without mpirun."""
     path = program if isinstance(program, Path) else PROGRAMS / f"{program}.py"
     command = [sys.executable, str(path), *map(str, arguments)]

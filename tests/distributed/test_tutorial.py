@@ -29,7 +29,12 @@ def test_commands(tmp_path):
     for line in lines:
         words = [where.get(word, word) for word in line.split()]
         done = subprocess.run(
-            words, cwd=tmp_path, env=ranks.environment(), capture_output=True, text=True, timeout=60
+            words,
+            cwd=tmp_path,
+            env=ranks.environment(),
+            capture_output=True,
+            text=True,
+            timeout=180,
         )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stdout.count(SAID[line]) == 1, f"{line}\n{done.stdout}"

@@ -12,6 +12,7 @@ case = sys.argv[1]
 rank = mpi.rank()
 for step in range(1000):
     if step == 2 and rank == 1:
+        print(f"at {time.time()}", flush=True)
         if case == "raises":
             raise RuntimeError("this rank was told to fail")
         if case == "killed":
