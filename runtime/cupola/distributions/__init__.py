@@ -3,17 +3,22 @@
 import sys
 
 from cupola.distributions import (
+    circular,
     composed,
     constraints,
     continuous,
+    counts,
+    derived,
     discrete,
     distribution,
     gamma,
     kl,
+    matrices,
     normal,
     transforms,
     utils,
 )
+from cupola.distributions.circular import VonMises
 from cupola.distributions.composed import (
     HalfCauchy,
     HalfNormal,
@@ -27,6 +32,13 @@ from cupola.distributions.composed import (
     Weibull,
 )
 from cupola.distributions.continuous import Cauchy, Exponential, Gumbel, Laplace, Uniform
+from cupola.distributions.counts import NegativeBinomial
+from cupola.distributions.derived import (
+    FisherSnedecor,
+    InverseGamma,
+    Kumaraswamy,
+    LogisticNormal,
+)
 from cupola.distributions.discrete import (
     Bernoulli,
     Binomial,
@@ -40,6 +52,7 @@ from cupola.distributions.discrete import (
 from cupola.distributions.distribution import Distribution, ExponentialFamily
 from cupola.distributions.gamma import Beta, Chi2, Dirichlet, Gamma, StudentT
 from cupola.distributions.kl import kl_divergence, register_kl
+from cupola.distributions.matrices import LKJCholesky, Wishart
 from cupola.distributions.normal import MultivariateNormal, Normal
 from cupola.distributions.transforms import *  # noqa: F403
 
@@ -51,6 +64,10 @@ _MODULES = {
     discrete: "bernoulli binomial categorical geometric multinomial one_hot_categorical poisson",
     distribution: "exp_family",
     gamma: "beta chi2 dirichlet studentT",
+    circular: "von_mises",
+    counts: "negative_binomial",
+    derived: "fishersnedecor inverse_gamma kumaraswamy logistic_normal",
+    matrices: "lkj_cholesky wishart",
     normal: "multivariate_normal",
 }
 for _module, _names in _MODULES.items():
@@ -58,6 +75,14 @@ for _module, _names in _MODULES.items():
         globals()[_name] = sys.modules[f"{__name__}.{_name}"] = _module
 
 __all__ = [
+    "Wishart",
+    "VonMises",
+    "NegativeBinomial",
+    "LogisticNormal",
+    "LKJCholesky",
+    "Kumaraswamy",
+    "InverseGamma",
+    "FisherSnedecor",
     "Bernoulli",
     "Beta",
     "Binomial",

@@ -118,16 +118,22 @@ def binary_cross_entropy(
             f"Using a target size ({target.size()}) that is different to the input size "
             f"({input.size()}) is deprecated. Please ensure they have the same size."
         )
-    loss = (target - 1) * _log_at_least(1 - input) - target * _log_at_least(input)
+    loss = _cross_entropy(input, target)
+    if input.requires_grad:
+        # At 0 and 1 the slope is torch's, (x - t) / 1e-12; elsewhere it follows from the formula.
+        edge = (input * (1 - input)).detach() < 1e-12
+        inside = input.masked_fill(edge, 0.5)
+        slope = ((input - target) / 1e-12).detach()
+        line = loss.detach() + (input - input.detach()) * slope
+        loss = line.where(edge, _cross_entropy(inside, target))
     if weight is not None:
         loss = loss * weight
     return reduced(loss, reduction)
 
 
-def _log_at_least(x: Tensor) -> Tensor:
-    """``log(x)``, at least -100; the gradient there is that of x at 1e-12, as in torch."""
-    value = x.log()
-    return value.clamp(min=-100.0)
+def _cross_entropy(x: Tensor, target: Tensor) -> Tensor:
+    ones, zeros = (1 - x).log().clamp(min=-100.0), x.log().clamp(min=-100.0)
+    return (target - 1) * ones - target * zeros
 
 
 @operator(method=False)
