@@ -157,6 +157,32 @@ def widths_computed():
         params.from_init_params = original
 
 
+def enliven(detector) -> None:
+    """Makes what a torch detector finds differ from box to box, so that it has an order.
+
+    As initialised, features vanish in evaluation mode, thousands of boxes have the same score to
+    eight digits, and rounding decides which of them are kept. The heads are drawn anew, and
+    normalisations get the statistics of the images. (The weights as initialised are compared
+    before.)
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(5)
+    for name, weight in detector.named_parameters():
+        if weight.dim() > 1 and not name.startswith("backbone"):
+            inputs = weight[0].numel()
+            drawn = torch.randn(weight.shape, generator=generator) * math.sqrt(2 / inputs)
+            weight.data.copy_(drawn)
+    norms = [m for m in detector.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    momenta = [m.momentum for m in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        detector.train()(*(moved(torch, part, "cpu") for part in scenes("float32")))
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+
+
 def layout(module) -> list[tuple[str, tuple[int, ...], str]]:
     """Returns name, shape and dtype of each entry of a state dict, in order."""
     return [(k, tuple(v.shape), str(v.dtype)) for k, v in module.state_dict().items()]
@@ -186,6 +212,7 @@ class Pair:
     ours: object
     theirs: object
     device: str = "cpu"
+    alive: bool = False
 
     @classmethod
     def make(cls, name: str, seed: int = 0, device: str = "cpu", **arguments) -> Pair:
@@ -219,6 +246,9 @@ class Pair:
 
         import cupola
 
+        if kind_of(self.name).task == "detection" and not self.alive:
+            enliven(self.theirs)
+            self.alive = True
         self.theirs = self.theirs.to(device=self.device, dtype=getattr(torch, dtype))
         self.ours = self.ours.to(device=self.device, dtype=getattr(cupola, dtype))
         harness.copy_weights(self.theirs, self.ours)
