@@ -33,6 +33,10 @@ def test_weights_and_samples_of_ranks_that_begin_differently():
     ranks.run(3, "seeds")
 
 
+def test_the_way_over_nccl_by_a_stand_in():
+    assert "losses" in ranks.run(2, "standin").stdout
+
+
 def test_ranks_that_compile_the_same_kernels_share_them(tmp_path):
     def entries(size, folder):
         ranks.run(size, "seeds", CUPOLA_CACHE_DIR=folder)

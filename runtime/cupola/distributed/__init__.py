@@ -22,9 +22,7 @@ def _prepare() -> None:
     if place is not None and place.size > 1:
         launch.prepare(place)
         if launch.visible_gpus():
-            from cupola.ir import device
-
-            device.one_gpu = True
+            importlib.import_module("cupola.ir.device").one_gpu = True  # type: ignore[attr-defined]
 
 
 def start() -> None:

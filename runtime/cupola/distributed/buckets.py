@@ -89,21 +89,24 @@ def _captured(
             own = [node for _, node in bucket]
             shapes, dtypes = tuple(n.shape for n in own), tuple(n.dtype for n in own)
             after = collectives.before(own[0])
-            attrs = {"group": group, "after": len(after), "dtype": dtypes[0]}
+            gpu = device.type == "cuda" and group.size > 1
+            attrs = {"group": group, "after": len(after), "dtype": dtypes[0], "gpu": gpu}
             # What it comes after is named first: so it begins as soon as its own gradients exist.
             begun = collectives.pinned(Node(BEGIN, (*after, *own), attrs, shapes, dtypes, device))
             parts = tuple(item(begun, k) for k in range(len(own)))
             # The gradients are named again: their memory is read until then.
-            ended = Node(END, (*parts, *own), {"group": group}, shapes, dtypes, device)
+            ended = Node(END, (*parts, *own), {"group": group, "gpu": gpu}, shapes, dtypes, device)
             for k, (entry, _) in enumerate(bucket):
                 entry.write(item(ended, k))
     return True
 
 
-def _begin(xp: Any, *arrays: Any, group: Group, after: int, dtype: Any) -> tuple[Any, ...]:
+def _begin(
+    xp: Any, *arrays: Any, group: Group, after: int, dtype: Any, gpu: bool
+) -> tuple[Any, ...]:
     """Averages of all but the first ``after`` arrays; on GPUs beside what the plan does next."""
     arrays = arrays[after:]
-    fast = group.nccl() if group.size > 1 and xp is not np else None
+    fast = group.nccl() if gpu else None
     if fast is None:
         return tuple(_through_host(arrays, dtype, group))
     arrays = tuple(collectives.contiguous(a) for a in arrays)
@@ -113,9 +116,9 @@ def _begin(xp: Any, *arrays: Any, group: Group, after: int, dtype: Any) -> tuple
     return tuple(outs)
 
 
-def _end(xp: Any, *arrays: Any, group: Group) -> tuple[Any, ...]:
+def _end(xp: Any, *arrays: Any, group: Group, gpu: bool) -> tuple[Any, ...]:
     """The averages, once they are there."""
-    fast = group.nccl() if group.size > 1 and xp is not np else None
+    fast = group.nccl() if gpu else None
     if fast is not None:
         fast.join()
     return arrays[: len(arrays) // 2]
