@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import pathlib
-import resource
 import shutil
 import subprocess
 import sys
@@ -80,11 +79,12 @@ def measure(tool, tree: pathlib.Path, jobs: int) -> dict[str, object] | None:
         command = tool(copy, jobs)
         if command is None:
             return None
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.perf_counter()
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        with open(pathlib.Path(folder, "log.txt"), "wb") as log:
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+            # Of this process and of those that it waited for, unlike getrusage of all children.
+            _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         out = copy.with_name("out") if copy.with_name("out").exists() else copy
         left = sum(
             any(line.lstrip().startswith(("import torch", "from torch"))
@@ -93,9 +93,9 @@ def measure(tool, tree: pathlib.Path, jobs: int) -> dict[str, object] | None:
         )  # fmt: skip
         return {
             "seconds": seconds,
-            "exit": done.returncode,
-            "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-            "peak_mb": after.ru_maxrss / 1024,
+            "exit": os.waitstatus_to_exitcode(status),
+            "cpu_seconds": usage.ru_utime + usage.ru_stime,
+            "peak_mb": usage.ru_maxrss / 1024,
             "files_still_importing_torch": left,
             "files_written": sum(1 for _ in out.rglob("*.py")),
         }
