@@ -123,3 +123,19 @@ CASES += [
         tolerance=1e-2,
     ),
 ]
+
+CASES += [
+    Case(
+        "conv_transpose1d.complex",
+        lambda m, x, y, w: m.nn.functional.conv_transpose1d(m.complex(x, y), m.complex(w, w)).abs(),
+        (F(1, 2, 5), F(1, 2, 5), F(2, 3, 2)),
+        tolerance=1e-4,
+    ),
+    Case(
+        "conv1d.complex",
+        lambda m, x, y, w: m.nn.functional.conv1d(m.complex(x, y), m.complex(w, w)).abs(),
+        (F(1, 2, 5), F(1, 2, 5), F(3, 2, 2)),
+        tolerance=1e-4,
+    ),
+    Case("svd_lowrank", lambda m, x: m.svd_lowrank(x, 4)[1], (F(6, 4),), tolerance=1e-4),
+]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cupola.functional._register import operator, with_out
 from cupola.functional._sizes import add_batch, ntuple
 from cupola.ops import conv as ops
-from cupola.ops import movement
+from cupola.ops import elementwise, movement
 from cupola.tensor import Tensor, apply
 
 
@@ -122,18 +123,28 @@ def _convolve(
                 f"Calculated padded input size per channel: {size + lo + hi}. Kernel size: "
                 f"{d * (k - 1) + 1}. Kernel size can't be greater than actual input size"
             )
-    result = apply(
-        ops.convolution,
-        input,
-        weight,
-        stride=stride,
-        padding=pairs,
-        dilation=dilation,
-        groups=groups,
-    )
-    if bias is not None:
-        result = result + bias.reshape((-1,) + (1,) * n)
+    attrs = {"stride": stride, "padding": pairs, "dilation": dilation, "groups": groups}
+
+    def plain(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        y = apply(ops.convolution, x, w, **attrs)
+        return y if b is None else y + b.reshape((-1,) + (1,) * n)
+
+    if input.dtype.is_complex:
+        result = _complex(input, weight, bias, plain)
+    else:
+        result = plain(input, weight, bias)
     return result if batched else result.squeeze(0)
+
+
+def _complex(
+    input: Tensor, weight: Tensor, bias: Tensor | None, plain: Callable[..., Tensor]
+) -> Tensor:
+    """Three convolutions of real numbers for one of complex ones (Gauss), as in PyTorch."""
+    b_real, b_sum = (None, None) if bias is None else (bias.real, bias.real + bias.imag)
+    first = plain(input.real, weight.real, b_real)
+    second = plain(input.imag, weight.imag, None)
+    both = plain(input.real + input.imag, weight.real + weight.imag, b_sum)
+    return apply(elementwise.complex, first - second, both - first - second)
 
 
 @operator(method=False)
@@ -203,6 +214,15 @@ def _convolve_transpose(
             f"{list(input.shape)} to have {weight.shape[0]} channels, but got {input.shape[1]} "
             "channels instead"
         )
+    if input.dtype.is_complex:
+
+        def plain(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+            return _convolve_transpose(
+                n, x, w, b, stride, padding, output_padding, groups, dilation
+            )
+
+        result = _complex(input, weight, bias, plain)
+        return result if batched else result.squeeze(0)
     sizes, pairs, extra = [], [], []
     for size, s, p, o, d, k in zip(
         input.shape[2:], stride, padding, output_padding, dilation, weight.shape[2:], strict=True

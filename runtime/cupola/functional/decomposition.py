@@ -397,20 +397,6 @@ def old_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     return (*lu_factor(A), _no_info(A)) if get_infos else tuple(lu_factor(A))
 
 
-@operator(method=False)
-def svd_lowrank(A: Tensor, q: int = 6, niter: int = 2, M: Tensor | None = None) -> Any:
-    """The q largest singular triplets (torch.svd_lowrank); exact here, where PyTorch samples."""
-    u, s, vh = svd(A if M is None else A - M, False)
-    return u[..., :q], s[..., :q], vh.mH[..., :q]
-
-
-@operator(method=False)
-def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> Any:
-    """The q main directions of rows (torch.pca_lowrank)."""
-    q = min(6, *A.shape[-2:]) if q is None else q
-    return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)
-
-
 for _f, _aliases in ((det, ()), (slogdet, ()), (matrix_power, ()), (matrix_exp, ())):
     operator(_f, aliases=_aliases)
 operator(inv, name="inverse", out=True)
