@@ -21,10 +21,12 @@ from cupola.functional.strides import strides
 from cupola.ir import source
 from cupola.ir.device import device as Device
 from cupola.ir.device import resolve
+from cupola.ops import movement as mv
 from cupola.tensor import Tensor, wrap
 from cupola.tensor.batching import Level, drawn, left, levels, physical
 from cupola.tensor.create import of_array
-from cupola.tensor.geometry import check_write
+from cupola.tensor.geometry import check_write, ordered
+from cupola.tensor.layout import contiguous_format
 
 
 class Generator(random.CPUGenerator):
@@ -203,6 +205,17 @@ def randperm(
     return _drawn((int(n),), rows, device, requires_grad, out)
 
 
+def _memory_order(x: Tensor, memory_format: Any) -> tuple[int, ...]:
+    """Dimensions as ``empty_like`` lays them in memory, outermost first."""
+    plain = tuple(range(x.ndim))
+    if memory_format is contiguous_format:
+        return plain
+    steps = strides(x)
+    moving = sorted((d for d in plain if x._n.shape[d] != 1), key=lambda d: -steps[d])
+    places = iter(moving)
+    return tuple(d if x._n.shape[d] == 1 else next(places) for d in plain)
+
+
 def _like(function: Any, name: str) -> Any:
     def like(
         input: Tensor,
@@ -214,15 +227,20 @@ def _like(function: Any, name: str) -> Any:
         memory_format: Any = None,
         **kw: Any,
     ) -> Tensor:
-        made: Tensor = function(
-            *args,
-            tuple(input._n.shape),
-            dtype=dtype or input.dtype,
-            device=device or input.device,
-            requires_grad=requires_grad,
-            **kw,
-        )
-        return made
+        shape, order = input._n.shape, _memory_order(input, memory_format)
+        kind, place = dtype or input.dtype, device or input.device
+        if function is randn and order != tuple(range(len(shape))) and not levels():
+            # Out of order in memory, normal numbers are drawn one by one.
+            steps = ordered(shape, order)
+            array = random.normal(
+                shape, kind, 0.0, 1.0, strides=steps, generator=kw.get("generator")
+            )
+            made = of_array(np.ascontiguousarray(array.transpose(order)), place)
+        else:
+            made = function(*args, tuple(shape[d] for d in order), dtype=kind, device=place, **kw)
+        if order != tuple(range(len(shape))):  # drawn in the order of memory
+            made = wrap(mv.permute(made.node, dims=mv.inverse_permutation(order)))
+        return made.requires_grad_() if requires_grad else made
 
     like.__name__ = like.__qualname__ = name
     like.__doc__ = f"Random numbers shaped like the input (torch.{name})."
