@@ -446,6 +446,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
         raise RuntimeError("gather(): Expected dtype int32/int64 for index")
     d = wrap_dim(dim, input.ndim)
     if index.ndim != input.ndim:
+        if index.numel() == 0:  # fits anything
+            return input.reshape(-1).narrow(0, 0, 0).reshape(index._n.shape)
         if input.ndim and index.ndim:
             raise RuntimeError(
                 "Index tensor must have the same number of dimensions as input tensor"
