@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import io
 import math
 import warnings
@@ -249,6 +250,13 @@ class Pair:
         if kind_of(self.name).task == "detection" and not self.alive:
             enliven(self.theirs)
             self.alive = True
+        if kind_of(self.name).task == "flow":
+            # torchvision's grid of places is float32 whatever its model is.
+            raft = harness.import_torchvision().models.optical_flow.raft
+            utils = importlib.import_module("torchvision.models.optical_flow._utils")
+            grid = utils.make_coords_grid
+            kind = getattr(torch, dtype)
+            raft.make_coords_grid = lambda *args, **kwargs: grid(*args, **kwargs).to(kind)
         self.theirs = self.theirs.to(device=self.device, dtype=getattr(torch, dtype))
         self.ours = self.ours.to(device=self.device, dtype=getattr(cupola, dtype))
         harness.copy_weights(self.theirs, self.ours)
