@@ -51,6 +51,8 @@ from cupola.distributions.discrete import (
 )
 from cupola.distributions.distribution import Distribution, ExponentialFamily
 from cupola.distributions.gamma import Beta, Chi2, Dirichlet, Gamma, StudentT
+
+from cupola.distributions import kl_pairs  # isort: skip  # registers further rules
 from cupola.distributions.kl import kl_divergence, register_kl
 from cupola.distributions.matrices import LKJCholesky, Wishart
 from cupola.distributions.normal import MultivariateNormal, Normal

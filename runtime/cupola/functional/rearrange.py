@@ -157,6 +157,11 @@ def _over_storage(x: Tensor, shape: Any, steps: Any, offset: int) -> Tensor:
         here = (node.shape, have, place)
         out._n = restrided(out._n, node, (shape, steps, offset), here, room)
     out._origin = out._origin or x._origin
+    moving = [d for d, n in enumerate(shape) if n != 1]
+    if all(steps[d] for d in moving):  # copies lie in memory in the order of the strides
+        places = iter(sorted(moving, key=lambda d: -steps[d]))
+        order = tuple(next(places) if d in moving else d for d in range(len(shape)))
+        out._n.order = None if order == tuple(range(len(shape))) else order
     return out
 
 
