@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import cupola
 from cupola.backends.cpu import inline
 from cupola.code import call as calls
 
-SLOWNESS = float(os.environ.get("CUPOLA_TEST_SLOWNESS", "4"))  # 1 on a machine of one's own
 DOUBLE = "for (int i = 0; i < in0_shape0; i++) @out(i) = @in0(i) * 2;"
 # The package's name is the function's too, so the module is looked up.
 CALL = sys.modules["cupola.code.call"] if "cupola.code.call" in sys.modules else calls
@@ -83,32 +81,14 @@ def test_new_sizes_and_numbers_compile_nothing(built, fresh):
 
 def test_second_process_finds_the_code(tmp_path):
     script = (
-        "import cupola, time; x = cupola.ones(5).realize(); a = time.perf_counter();"
-        f"y = cupola.code((5,), x.dtype, [x], cpu_src={DOUBLE!r});"
-        "print(1e3 * (time.perf_counter() - a)); assert y.tolist() == [2] * 5"
+        "import cupola; x = cupola.ones(5).realize();"
+        f"y = cupola.code((5,), x.dtype, [x], cpu_src={DOUBLE!r}); assert y.tolist() == [2] * 5"
     )
     env = {**os.environ, "CUPOLA_CACHE_DIR": str(tmp_path)}
     env["PYTHONPATH"] = os.pathsep.join(sys.path)
-    times = []
-    for _ in range(4):
-        done = subprocess.run(
-            [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True
-        )
-        times.append(float(done.stdout))
-    # 20 ms is the aim; a machine that does other work needs room.
-    assert min(times[1:]) < 20 * 2 * SLOWNESS
-
-
-def test_seen_calls_are_cheap():
-    x = cupola.randn(10).realize()
-    double(x)
-    best = 1e9
-    for _ in range(30):
-        start = time.perf_counter()
-        for _ in range(100):
-            double(x)
-        best = min(best, (time.perf_counter() - start) / 100)
-    assert best < 20e-6 * SLOWNESS
+    subprocess.run([sys.executable, "-c", script], env=env, check=True)
+    env["PATH"] = env["CXX"] = str(tmp_path)  # no compiler here: the code must be found
+    subprocess.run([sys.executable, "-c", script], env=env, check=True)
 
 
 def test_gradient_reaches_the_right_inputs():
