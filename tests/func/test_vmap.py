@@ -196,7 +196,9 @@ def test_nests_and_keywords():
     """Dictionaries, tuples and keyword arguments."""
 
     def program(m, x, y):
-        f = lambda d, pair, scale: {"a": d["x"] * scale, "b": (pair[0].sum(), pair[1])}  # noqa: E731
+        def f(d, pair, scale):
+            return {"a": d["x"] * scale, "b": (pair[0].sum(), pair[1])}
+
         return m.vmap(f, ({"x": 0}, (1, None)))({"x": x}, (y, y[0]), scale=x[0, 0])
 
     agree(program, X, values(3, 5, seed=5))
