@@ -37,20 +37,7 @@ class Dynamic:
     def __bool__(self) -> bool:
         return bool(float(self))
 
-    def _compared(name: str) -> Any:  # noqa: N805 - runs while the class is built
-        compare = getattr(operator, name)
-
-        def method(self: Dynamic, other: Any) -> bool:
-            lost.append("a learning rate or step count decides what is computed")
-            return bool(compare(self.value, other.value if type(other) is Dynamic else other))
-
-        return method
-
-    __lt__, __le__ = _compared("lt"), _compared("le")
-    __gt__, __ge__ = _compared("gt"), _compared("ge")
-    __eq__, __ne__ = _compared("eq"), _compared("ne")
     __hash__ = None  # type: ignore[assignment]
-    del _compared
 
     def __neg__(self) -> Dynamic:
         return Dynamic(("neg", self.key), -self.value)
@@ -85,6 +72,18 @@ def _define(name: str) -> None:
     setattr(Dynamic, f"__r{name}__", backward)
 
 
+def _define_comparison(name: str) -> None:
+    function = getattr(operator, name)
+
+    def compare(self: Dynamic, other: Any) -> bool:
+        lost.append("a learning rate or step count decides what is computed")
+        return bool(function(self.value, other.value if type(other) is Dynamic else other))
+
+    setattr(Dynamic, f"__{name}__", compare)
+
+
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    _define_comparison(_name)
 for _name in ("add", "sub", "mul", "truediv", "pow"):
     _define(_name)
 

@@ -47,7 +47,8 @@ def _suits(program: Program, item: Item) -> bool:
     if item.op.name != "convolution_weight_grad":
         weight = program.items[item.srcs[1]].shape
     inside, outside = weight[1], weight[0] // groups
-    return inside >= _LEAST_IN_GROUP and outside >= _LEAST_IN_GROUP or inside == outside == 1
+    wide = inside >= _LEAST_IN_GROUP and outside >= _LEAST_IN_GROUP
+    return bool(wide or inside == outside == 1)
 
 
 class _Layout:
