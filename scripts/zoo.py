@@ -116,9 +116,13 @@ def page(rows: list[dict]) -> str:
                 f"{start} {row['forward']:.0e} | {row['backward']:.0e} | {row['precision']} | "
                 f"{row['files']} | {row['device']} |"
             )
-    good = sum(passed(row) and "note" not in row for row in rows)
-    lines += ["", f"{good} of {len(rows)} models compared are within {FORWARD:.0e} and "
-              f"{BACKWARD:.0e}.", ""]  # fmt: skip
+    compared = [row for row in rows if "note" not in row]
+    good = sum(map(passed, compared))
+    lines += [
+        "",
+        f"{good} of {len(compared)} models compared are within {FORWARD:.0e} and {BACKWARD:.0e}.",
+        "",
+    ]
     return "\n".join(lines)
 
 
