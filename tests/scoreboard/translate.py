@@ -103,9 +103,10 @@ def _names() -> dict[int, str]:
         holder = torch
         for part in filter(None, space.split(".")):
             holder = getattr(holder, part)
-        public = [n for n in dir(holder) if not n.startswith("_") or n.endswith("__")]
-        for name in sorted(public, key=lambda n: n.startswith("_")):
+        for name in sorted(dir(holder), key=lambda n: n.startswith("_")):
             value = getattr(holder, name, None)
+            if name.startswith("_") and isinstance(value, types.FunctionType) and space != "Tensor":
+                continue  # a private Python function is translated, not looked up
             if callable(value) or isinstance(value, types.ModuleType):
                 found.setdefault(id(value), f"{space}.{name}" if space else name)
     found[id(torch)] = ""

@@ -132,10 +132,11 @@ cummin = _running("cummin", scan.cummin_index)
 @operator(out=True)
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Cumulative log-sum-exp (torch.logcumsumexp)."""
+    d = wrap_dim(dim, input.ndim)
     if not input.numel() or not input.ndim:
         return input.clone() if input.dtype.category >= 2 else input.float()
     if not input.dtype.is_complex:
-        return wrap(scan.logcumsumexp(to_float(input), dim=wrap_dim(dim, input.ndim)))
+        return wrap(scan.logcumsumexp(to_float(input), dim=d))
     top = input.real.amax(dim, True).detach()
     return input.sub(top).exp().cumsum(dim).log().add(top)
 
