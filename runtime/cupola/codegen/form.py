@@ -173,9 +173,8 @@ def negative_zeros(kernel: Kernel) -> tuple[int, ...]:
     """Which constants are -0.0, which compares equal to 0.0 and is another kernel."""
     numbers = [i.extra for s in kernel.stages for i in s.code if i.op == "const"]
     numbers += [a.fill for a in kernel.accesses]
-    return tuple(
-        [k for k, v in enumerate(numbers) if v == 0 and math.copysign(1.0, float(v or 0)) < 0]
-    )
+    floats = [(k, v) for k, v in enumerate(numbers) if isinstance(v, float)]
+    return tuple([k for k, v in floats if v == 0 and math.copysign(1.0, v) < 0])
 
 
 def is_flat(kernel: Kernel) -> bool:
