@@ -199,6 +199,12 @@ class _Module(types.ModuleType):
     """A module that PyTorch has and cupola has not."""
 
     reason: str
+    own: Any = None  # what has the module's name here, if that can be called
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.own is None:
+            raise TypeError("'module' object is not callable")
+        return self.own(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -296,6 +302,8 @@ class _Finder:
         own = vars(sys.modules[parent]).get(name)
         if own is not None and not callable(own):
             sys.modules[module.__name__] = own
+        elif own is not None:
+            module.own = own  # a function of that name takes part in the module's: it is called
 
 
 def install() -> None:

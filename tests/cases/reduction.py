@@ -49,6 +49,7 @@ CASES = [
     Case("topk.smallest", lambda m, x: tuple(x.topk(2, 0, largest=False)), (F(5, 3),)),
     Case("kthvalue", lambda m, x: tuple(m.kthvalue(x, 2, 1)), (F(3, 7),)),
     Case("cumsum", lambda m, x: m.cumsum(x, 1), (F(3, 7),)),
+    Case("logcumsumexp", lambda m, x: m.logcumsumexp(x, 1), (F(3, 7),)),
     Case("cumprod", lambda m, x: m.cumprod(x, 1), (F(3, 5),)),
     Case("cummax", lambda m, x: tuple(m.cummax(x, 1)), (F(3, 7),)),
     Case("quantile", lambda m, x: m.quantile(x, 0.3, 1), (F(3, 7),)),

@@ -117,3 +117,15 @@ def test_stored_half_results_are_read_rounded(dtype):
         return [y, watch(y - y.floor())]
 
     agree(run, (9, 21), dtype=dtype, tolerance=0)
+
+
+def test_a_shape_that_no_loops_fit_is_copied_by_the_library():
+    # The gradient of a projection packed for query, key and value: (2, 6, 2) transposed and cut.
+    layer = cupola.nn.MultiheadAttention(4, 2, bias=True).double()
+    query, memory = cupola.randn(3, 2, 4).double(), cupola.randn(3, 2, 4).double()
+    for t in (query, memory):
+        t.requires_grad_()
+    y, _ = layer(query, memory, memory)
+    wanted = [layer.in_proj_weight, query, memory]
+    grads = cupola.autograd.grad((y * y).sum(), wanted)
+    assert [g.numpy().shape for g in grads] == [(12, 4), (3, 2, 4), (3, 2, 4)]

@@ -152,8 +152,10 @@ def test_the_error_names_the_global_and_says_what_to_do() -> None:
     data = as_zip(b"\x80\x02cmypackage.models\nNet\n)\x81.")
     with pytest.raises(CheckpointError, match=r"mypackage\.models\.Net.*state_dict.*weights_only"):
         load(io.BytesIO(data), weights_only=False)
-    with pytest.raises(CheckpointError, match="pickle_module"):
+    with pytest.raises(CheckpointError, match=r"mypackage\.models\.Net"):
         load(io.BytesIO(data), pickle_module=pickle)
+    with pytest.raises(CheckpointError, match="pickle_module"):
+        load(io.BytesIO(data), pickle_module=io)
     with pytest.raises(TypeError, match="wrong"):
         load(io.BytesIO(data), wrong=1)
 

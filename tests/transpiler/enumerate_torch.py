@@ -4,6 +4,7 @@
 converter's table is made.
 """
 
+import contextlib
 import importlib
 import sys
 import textwrap
@@ -41,6 +42,21 @@ torchvision.tv_tensors
 """.split()
 
 
+# Modules that torch imports when something asks for them: whether they are there must not depend on
+# what ran before.
+LATE = """
+torch.nn.modules.linear_cross_entropy torch.utils.cpp_extension torch.utils.file_baton
+torch.utils.serialization torch.backends.xnnpack
+""".split()
+
+
+def import_late() -> None:
+    """Imports what torch leaves for later, where it can be imported."""
+    for name in LATE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
 def import_torchvision() -> bool:
     """Makes torchvision importable beside a CPU build of torch, if it can."""
     sys.path.append(str(Path(__file__).parents[1]))
@@ -61,6 +77,7 @@ def resolve(dotted: str) -> object:
 
 def public_names(dotted: str) -> set[str]:
     """The public names of a namespace: `__all__` or what lives in it, and its submodules."""
+    import_late()
     home = resolve(dotted)
     if isinstance(home, type):
         return {n for n in dir(home) if not n.startswith("_")}

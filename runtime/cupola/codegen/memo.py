@@ -103,7 +103,9 @@ class Local:
                 e if len(e) == 3 else (e[0], _sizeless(e[1], shape), e[2], e[3] == shape, e[4])
                 for e in entries
             ]
-        self.key = (head, self.count > 0, tuple(entries))
+        # Movement that has been given memory of its own is lowered otherwise than before.
+        copied = tuple([k for k, i in enumerate(self.items) if i in program.copied])
+        self.key = (head, copied, self.count > 0, tuple(entries))
 
 
 def _single(shape: tuple[int, ...]) -> bool:

@@ -345,6 +345,8 @@ sign = unary(
     _sign_lower,
     cost=3,
 )
+
+
 def _sgn_back(g: Node, y: Node, x: Node) -> Node:
     """What turns the number; what makes it longer changes nothing."""
     if not x.dtype.is_complex:

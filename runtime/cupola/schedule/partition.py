@@ -225,6 +225,16 @@ class Partition:
         for root in [r for r, kernel in self.facts.items() if i in kernel.seen]:
             del self.facts[root]
 
+    def give_up(self, i: int) -> set[int]:
+        """Leaves a movement item to its reference; gives the operands that are stored for it."""
+        self.generated[i] = False
+        self.stored.add(i)
+        fresh = {s for s in self.items[i].srcs if s not in self.stored}
+        for s in fresh:
+            self.require(s)
+        self.program.views.clear()
+        return fresh
+
 
 def _count(shape: tuple[int, ...]) -> int:
     n = 1
@@ -296,6 +306,11 @@ def _lower_all(
             except NeedBoundary as need:
                 if len(group.members) > 1:
                     alone.add(need.root if need.root in group.members else max(group.members))
+                    left = True
+                    break
+                if need.item == need.root and need.item in asked | partition.program.copied:
+                    # No loops fit its shape and its operand's: the library copies it.
+                    missing |= partition.give_up(need.item)
                     left = True
                     break
                 if need.item not in missing:
