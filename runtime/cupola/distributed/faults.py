@@ -10,6 +10,8 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+_PRINTING = 0.5  # seconds
+
 _state: dict[str, Any] = {"rank": 0, "size": 1, "abort": None}
 
 
@@ -63,6 +65,8 @@ def abort_now(code: int) -> None:
         except (OSError, ValueError, AttributeError):
             pass
     if _state["abort"] is not None:
+        # The launcher passes on what ranks have printed; the abort ends the launcher, too.
+        time.sleep(_PRINTING)
         threading.Thread(target=_state["abort"], args=(code,), daemon=True).start()
         time.sleep(2)
     os._exit(code)

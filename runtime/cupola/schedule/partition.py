@@ -297,7 +297,8 @@ def _lower_all(
     for group in groups:
         if group in done:
             continue
-        here, asked = stored, set()
+        here: frozenset[int] = stored
+        asked: set[int] = set()
         while group not in done:
             try:
                 done[group] = lowering.kernel(
