@@ -144,3 +144,13 @@ def test_half_types_keep_their_scale_unless_frozen():
     kept, frozen = simplify(program)[0], simplify(program, half=True)[0]
     wide = [i for i in kept.items if i.op.name == "mul" and len(i.shape) == 4]
     assert wide and not [i for i in frozen.items if i.op.name == "mul" and i.shape == wide[0].shape]
+
+
+def test_what_changes_between_replays_is_no_weight():
+    x, w = cupola.randn(1, 8, 6, 6), cupola.randn(4, 8, 3, 3)
+    for t in (x, w):
+        t.numpy()
+    program, values, *_ = _program([F.conv2d(x, w * 2).node], "cuda")
+    short, place = simplify(program)
+    assert split(short)[2] is not None
+    assert split(short, frozenset(place[i] for i in values))[2] is None

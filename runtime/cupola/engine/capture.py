@@ -73,7 +73,9 @@ class Capture:
         place = list(range(len(order)))
         if self.keys and self.backend.records:
             program, place = self._with_numbers(program, order)
-        self.compiled = Compiled(program, self.backend, frozen=not writes, written=bool(writes))
+        changing = (*inputs, *(old for old, _ in writes))
+        varying = frozenset(place[index[id(n)]] for n in changing if id(n) in index)
+        self.compiled = Compiled(program, self.backend, frozen=not writes, varying=varying)
         self.compiled.follow(place)
         where = [self.compiled.place[index[id(n)]] for n in results]
         self.results = where[: len(outputs)]
@@ -84,7 +86,7 @@ class Capture:
         self.order: list[Node] = [
             n if n.value is not None or n.op is CONST else _EMPTY for n in order
         ]
-        if len(place) < len(self.order) or self.table is not None:
+        if self.table is not None:
             self.order.append(_EMPTY)
         self.slots = [index.get(id(n), -1) for n in inputs]
         self.static = [xp.array(old.value, copy=True) for old, _ in writes]

@@ -25,21 +25,24 @@ class Compiled:
         place: for each node of the program, the position of its value in the plan (-1: none).
         weights: what is derived from weights alone, or None.
 
-    ``frozen`` says that the weights stay for many runs: more is folded into them. ``written`` says
-    that every run writes them: nothing derived from them is kept.
+    ``frozen`` says that the weights stay for many runs: more is folded into them. ``varying`` are
+    the items whose arrays change between runs though their nodes may not: nothing derived from
+    them is kept.
     """
 
     __slots__ = ("place", "plan", "sources", "weights")
 
     def __init__(
-        self, program: Program, engine: Backend, frozen: bool = False, written: bool = False
+        self,
+        program: Program,
+        engine: Backend,
+        frozen: bool = False,
+        varying: frozenset[int] = frozenset(),
     ) -> None:
         short, place = simplify(program, libraries=engine.generates, half=frozen)
         self.weights: Weights | None = None
         if engine.generates:
-            rest, where, prologue = split(short)
-            if written:
-                rest, where, prologue = short, list(range(len(short.items))), None
+            rest, where, prologue = split(short, frozenset(place[i] for i in varying))
             if prologue is not None:
                 before = [prologue.place[p] if p >= 0 else -1 for p in place]
                 self.weights = Weights(plan(prologue.program, _LOWERING), before, prologue.roots)

@@ -13,18 +13,20 @@ from cupola.ir.op import Primitive
 from cupola.ops import conv
 from cupola.ops.matmul import matmul
 
-ACTIVATIONS = ("relu",)
-"""Activations that an epilogue may end with, beside None."""
 
-
-def first(xp: Any, x: Any) -> Any:
+def first(x: Any) -> Any:
     """A view with the channels, innermost so far, as dimension 1."""
-    return xp.moveaxis(x, -1, 1)
+    return x.transpose((0, x.ndim - 1, *range(1, x.ndim - 1)))
 
 
-def last(xp: Any, x: Any) -> Any:
+def last(x: Any) -> Any:
     """A view with the channels, dimension 1 so far, innermost."""
-    return xp.moveaxis(x, 1, -1)
+    return x.transpose((0, *range(2, x.ndim), 1))
+
+
+def first_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of ``first`` of an array of this shape."""
+    return (shape[0], shape[-1], *shape[1:-1])
 
 
 def _never(*srcs: Any, **attrs: Any) -> Any:
@@ -51,7 +53,7 @@ def _convolution(
     **window: Any,
 ) -> Any:
     if last:
-        x, w = first(xp, x), first(xp, w)
+        x, w = first(x), first(w)
     assert conv.convolution.reference is not None
     y = conv.convolution.reference(xp, x, w, **window)
     if last:
@@ -72,9 +74,9 @@ Attributes: those of ``ops.conv.convolution``, and ``bias``, ``residual``, ``act
 
 def _input_grad(xp: Any, g: Any, w: Any, x_shape: Any, **window: Any) -> Any:
     assert conv.convolution_input_grad.reference is not None
-    shape = (x_shape[0], x_shape[-1], *x_shape[1:-1])
-    g, w = first(xp, g), first(xp, w)
-    return last(xp, conv.convolution_input_grad.reference(xp, g, w, x_shape=shape, **window))
+    shape = first_shape(x_shape)
+    g, w = first(g), first(w)
+    return last(conv.convolution_input_grad.reference(xp, g, w, x_shape=shape, **window))
 
 
 input_grad = Primitive("convolution_input_grad_last", "library", _never, _input_grad).register()
@@ -83,7 +85,7 @@ input_grad = Primitive("convolution_input_grad_last", "library", _never, _input_
 
 def _weight_grad(xp: Any, g: Any, x: Any, **window: Any) -> Any:
     assert conv.convolution_weight_grad.reference is not None
-    return conv.convolution_weight_grad.reference(xp, first(xp, g), first(xp, x), **window)
+    return conv.convolution_weight_grad.reference(xp, first(g), first(x), **window)
 
 
 weight_grad = Primitive("convolution_weight_grad_last", "library", _never, _weight_grad).register()

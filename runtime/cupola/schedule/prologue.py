@@ -35,22 +35,27 @@ class Prologue(NamedTuple):
     roots: tuple[tuple[int, int], ...]
 
 
-def _derived(program: Program) -> list[bool]:
+def _derived(program: Program, varying: frozenset[int]) -> list[bool]:
     """For each item, whether it follows from buffers and numbers by generated code alone."""
     out: list[bool] = []
-    for item in program.items:
+    for i, item in enumerate(program.items):
         if item.op.kind == "source":
-            out.append(item.op is BUFFER or item.op.name == "const")
+            out.append(i not in varying and (item.op is BUFFER or item.op.name == "const"))
         else:
             simple = item.op.kind in ("elementwise", "movement", "reduce") or item.op.name == "copy"
             out.append(simple and all(out[s] for s in item.srcs))
     return out
 
 
-def split(program: Program) -> tuple[Program, list[int], Prologue | None]:
-    """The rest of the program, the place of each item in it, and the prologue if there is one."""
+def split(
+    program: Program, varying: frozenset[int] = frozenset()
+) -> tuple[Program, list[int], Prologue | None]:
+    """The rest of the program, the place of each item in it, and the prologue if there is one.
+
+    ``varying`` items are given anew at every run: nothing that reads one is a weight.
+    """
     same = list(range(len(program.items)))
-    derived = _derived(program)
+    derived = _derived(program, varying)
     library = [0] * len(program.items)
     readers = program.consumers()
     roots: list[int] = []

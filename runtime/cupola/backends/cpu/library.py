@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from cupola.backends.cpu.heavy import heavy_ops
+from cupola.ops import fused
 
 
 def calls() -> dict[str, Callable[..., Any]]:
@@ -28,7 +27,7 @@ def calls() -> dict[str, Callable[..., Any]]:
             x, w, None, stride, padding, dilation, groups, weight_key=weight_key
         )
 
-    def fused(
+    def convolution_fused(
         x: Any,
         w: Any,
         *extra: Any,
@@ -43,7 +42,7 @@ def calls() -> dict[str, Callable[..., Any]]:
         weight_key: Any = None,
     ) -> Any:
         if last:
-            x, w = _first(x), _first(w)
+            x, w = fused.first(x), fused.first(w)
         added = extra[-1] if residual else None
         y = heavy.convolution(
             x,
@@ -54,11 +53,11 @@ def calls() -> dict[str, Callable[..., Any]]:
             dilation,
             groups,
             activation=activation,
-            residual=_first(added) if residual and last else added,
+            residual=fused.first(added) if residual and last else added,
             channels_last=last,
             weight_key=weight_key,
         )
-        return _last(y) if last else y
+        return fused.last(y) if last else y
 
     def input_grad(
         g: Any,
@@ -76,11 +75,11 @@ def calls() -> dict[str, Callable[..., Any]]:
         )
 
     def input_grad_last(g: Any, w: Any, *, x_shape: Any, weight_key: Any = None, **at: Any) -> Any:
-        shape = (x_shape[0], x_shape[-1], *x_shape[1:-1])
+        shape = fused.first_shape(x_shape)
         y = heavy.convolution_input_grad(
-            _first(g), _first(w), shape, **at, channels_last=True, weight_key=weight_key
+            fused.first(g), fused.first(w), shape, **at, channels_last=True, weight_key=weight_key
         )
-        return _last(y)
+        return fused.last(y)
 
     def weight_grad(
         g: Any, x: Any, *, w_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
@@ -88,7 +87,7 @@ def calls() -> dict[str, Callable[..., Any]]:
         return heavy.convolution_weight_grad(g, x, w_shape, stride, padding, dilation, groups)
 
     def weight_grad_last(g: Any, x: Any, **at: Any) -> Any:
-        return weight_grad(_first(g), _first(x), **at)
+        return weight_grad(fused.first(g), fused.first(x), **at)
 
     def matmul(a: Any, b: Any, *, weight_key: Any = None) -> Any:
         return heavy.matmul(a, b, weight_key=weight_key)
@@ -102,19 +101,9 @@ def calls() -> dict[str, Callable[..., Any]]:
         "matmul": matmul,
         "matmul_fused": matmul_fused,
         "convolution": convolution,
-        "convolution_fused": fused,
+        "convolution_fused": convolution_fused,
         "convolution_input_grad": input_grad,
         "convolution_input_grad_last": input_grad_last,
         "convolution_weight_grad": weight_grad,
         "convolution_weight_grad_last": weight_grad_last,
     }
-
-
-def _first(x: Any) -> Any:
-    """A view with the channels, innermost so far, as dimension 1."""
-    return np.moveaxis(x, -1, 1)
-
-
-def _last(x: Any) -> Any:
-    """A view with the channels, dimension 1 so far, innermost."""
-    return np.moveaxis(x, 1, -1)

@@ -9,18 +9,9 @@ import numpy as np
 
 from cupola.backends.cuda import convolution, indexing, matmul
 from cupola.backends.cuda.device import require
+from cupola.ops import fused
 
 Function = Callable[..., Any]
-
-
-def _first(x: Any) -> Any:
-    """A view with the channels, innermost so far, as dimension 1."""
-    return x.transpose((0, x.ndim - 1, *range(1, x.ndim - 1)))
-
-
-def _last(x: Any) -> Any:
-    """A view with the channels, dimension 1 so far, innermost."""
-    return x.transpose((0, *range(2, x.ndim), 1))
 
 
 def _fused(
@@ -28,21 +19,23 @@ def _fused(
 ) -> Any:
     added = extra[-1] if residual else None
     if last:
-        x, w = _first(x), _first(w)
-        added = None if added is None else _first(added)
+        x, w = fused.first(x), fused.first(w)
+        added = None if added is None else fused.first(added)
     y = convolution.convolution(
         x, w, bias=extra[0] if bias else None, residual=added, channels_last=last, **attrs
     )
-    return _last(y) if last else y
+    return fused.last(y) if last else y
 
 
 def _input_grad_last(g: Any, w: Any, *, x_shape: Any, **attrs: Any) -> Any:
-    shape = (x_shape[0], x_shape[-1], *x_shape[1:-1])
-    return _last(convolution.input_grad(_first(g), _first(w), shape, channels_last=True, **attrs))
+    shape = fused.first_shape(x_shape)
+    return fused.last(
+        convolution.input_grad(fused.first(g), fused.first(w), shape, channels_last=True, **attrs)
+    )
 
 
 def _weight_grad_last(g: Any, x: Any, **attrs: Any) -> Any:
-    return convolution.weight_grad(_first(g), _first(x), channels_last=True, **attrs)
+    return convolution.weight_grad(fused.first(g), fused.first(x), channels_last=True, **attrs)
 
 
 def _product(a: Any, b: Any, bias: Any, *, activation: str | None) -> Any:
