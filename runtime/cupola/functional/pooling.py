@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cupola.dtypes import uint8
 from cupola.functional._plane import extreme_of, plane_index, take_from_plane
 from cupola.functional._register import operator, with_out
 from cupola.functional._sizes import ntuple
 from cupola.functional.creation import arange
-from cupola.ops import movement
+from cupola.ops import movement, pool
 from cupola.ops import reduce as reductions
 from cupola.tensor import Tensor, apply, is_grad_enabled, tensor
 
@@ -105,6 +106,13 @@ def _max_pool(
     # The gradient belongs to the first maximum alone, so the place of the maximum is needed.
     place = apply(reductions.argmax, windows, dims=dims).reshape(shape).detach()
     kernel, stride, padding, dilation, out = geometry
+    if not return_indices and set(dilation) == {1}:
+        if math.prod(kernel) <= 256:
+            place = place.to(uint8)
+        axes = tuple(range(input.dim() - n, input.dim()))
+        return apply(
+            pool.pool_take, input, place, size=kernel, stride=stride, low=padding, axes=axes
+        )
     starts = [
         arange(-p, o * s - p, s, device=input.device)
         for o, s, p in zip(out, stride, padding, strict=True)

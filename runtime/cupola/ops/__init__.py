@@ -1,6 +1,18 @@
 """The primitives: one declaration each, a file per family."""
 
-from cupola.ops import conv, custom, elementwise, fused, index, matmul, movement, reduce, scan, sort
+from cupola.ops import (
+    conv,
+    custom,
+    elementwise,
+    fused,
+    index,
+    matmul,
+    movement,
+    pool,
+    reduce,
+    scan,
+    sort,
+)
 
 __all__ = [
     "conv",
@@ -10,6 +22,7 @@ __all__ = [
     "index",
     "matmul",
     "movement",
+    "pool",
     "reduce",
     "scan",
     "sort",

@@ -104,14 +104,14 @@ class _Layout:
                 if self.order[s] is not None:
                     return self.order[s]
             return None
-        if kind not in ("movement", "reduce") and name != "cat":
+        if kind not in ("movement", "reduce") and name not in ("cat", "pool_put"):
             return None
         order = self.order[item.srcs[0]] if item.srcs else None
         if order is None:
             return None
         if kind == "reduce":
             return None if name in ("argmax", "argmin") and len(item.attr("dims")) > 2 else order
-        if name in ("pad", "slice", "cat"):
+        if name in ("pad", "slice", "cat", "pool_put"):
             return order
         if name == "window":
             rank = len(order)
@@ -151,6 +151,8 @@ class _Layout:
                 attrs[key] = tuple(attrs[key][d] for d in order)
         elif name == "cat":
             attrs["dim"] = order.index(attrs["dim"])
+        elif name == "pool_put":
+            attrs["axes"] = tuple(order.index(d) for d in attrs["axes"])
         self.set(i, self.out.add(name, srcs, shape, item.dtype, **attrs), order)
 
     # --- convolutions

@@ -9,6 +9,7 @@ from cupola.ir.program import Item, Program
 from cupola.schedule.epilogue import fuse_epilogues
 from cupola.schedule.layout import channels_last
 from cupola.schedule.parts import select_parts
+from cupola.schedule.pooling import pool_by_maximum, put_in_blocks
 
 
 def resolve_aliases(program: Program) -> tuple[Program, list[int]]:
@@ -146,10 +147,12 @@ def simplify(
     ]
     if libraries:
         passes += [
+            pool_by_maximum,
             remove_dead,
             partial(fuse_epilogues, half=half),
             remove_dead,
             channels_last,
+            put_in_blocks,
             select_parts,
             resolve_aliases,
         ]

@@ -144,6 +144,12 @@ def _fold(node: Node, mapped: list[Any], size: int) -> Any:
     return movement.fold(mapped[0], **{**node.attrs, "shape": (size, *node.attrs["shape"])})
 
 
+@rule("pool_take", "pool_put")
+def _pool(node: Node, mapped: list[Any], size: int) -> Any:
+    attrs = {**node.attrs, "axes": _up(node.attrs["axes"])}
+    return node.op(*wholes(node, mapped, size), **attrs)
+
+
 @rule("as_strided", "as_strided_update", "as_strided_add")
 def _strided(node: Node, mapped: list[Any], size: int) -> Any:
     a = dict(node.attrs)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from cupola.codegen.cuda.text import SLOT, carry_types
+from cupola.codegen.cuda.text import COLUMNS, SLOT, carry_types
 from cupola.codegen.cuda.variant import Variant, layout, magic, words
 from cupola.codegen.form import Affine, Kernel
 
@@ -249,20 +249,25 @@ def _team(sizes: Sizes, low: Sequence[int], wide: bool, processors: int, choice:
     used = used_by(kernel, ("reduce", "map") if mode == "row" else ("reduce", "map", "point"))
     lanes: int = 1
     vectors: tuple[int, ...] = ()
+    full = processors * 1024
     if loop >= 0 and choice.lanes != 1:
-        # Columns share their loads with neighbours in the warp: wide ones would only cost threads.
-        width = 16 if mode == "row" else 4
-        lanes, vectors = lanes_of(sizes, loop, width, low, used, most=choice.lanes)
+        lanes, vectors = lanes_of(sizes, loop, 16, low, used, most=choice.lanes)
+        # Wide columns keep more loads in flight, as long as there are threads enough to take them.
+        sharing = max(1, sizes.inner // 8) if _can_split(kernel) else 1
+        while mode == "col" and lanes > 1 and not choice.lanes:
+            if sizes.outer // lanes * sharing >= full // 2:
+                break
+            lanes, vectors = lanes_of(sizes, loop, 16, low, used, most=lanes // 2)
     variant = Variant(mode, wide=wide, lanes=lanes, vectors=vectors)
     outer = sizes.outer // variant.outer_lanes
     inner = sizes.inner // variant.inner_lanes
-    full = processors * 1024
     if mode == "row":
         team = choice.team or _row_team(outer, inner, full)
         across = max(1, 256 // team) if team <= 32 else 1
     else:
         across = min(32, _power(outer))
-        team = choice.team or min(_power(inner // 8 + 1) if inner >= 8 else 1, 16)
+        team = choice.team or min(_power(inner // 8 + 1) if inner >= 8 else 1, 256 // across)
+        team = min(team, COLUMNS // across)
         while choice.team is None and team > 1 and outer * team > 4 * full:
             team //= 2
         while across * team < 128 and across < 256 and team < 4:

@@ -23,6 +23,9 @@ from cupola.dtypes import dtype
 SLOT = 16
 """Bytes of scratch memory for one carry of one outer iteration."""
 
+COLUMNS = 512
+"""Threads that a block of columns has at most: they may hold 128 registers each."""
+
 
 def entry(kernel: Kernel, variant: Variant) -> str:
     """Name of the function: the kernel's, as a C name that no device function has."""
@@ -78,7 +81,7 @@ class Writer:
     def function(self) -> list[str]:
         flat = self.variant.mode == "flat"
         name = entry(self.kernel, self.variant)
-        bound = 256 if flat else 1024
+        bound = {"flat": 256, "col": COLUMNS, "row": 1024}[self.variant.mode]
         head = f'extern "C" __global__ void __launch_bounds__({bound}) {name}(const P p) {{'
         thread = f"({self.addresses.index})blockIdx.x * blockDim.x + threadIdx.x"
         return [head, *(self._flat(thread) if flat else self._team()), "}", ""]
@@ -239,7 +242,7 @@ class Writer:
         }
         for c in sorted(c for c in wanted if c < self.starts[self.stages[0]]):
             out.append(f"{value_type(self.carries[c])} c{c}[{v.outer_lanes}];")
-            out += self._lanes(f"c{c}[j] = *({value_type(self.carries[c])}*){self._slot(c)};")
+            out += self._lanes(f"c{c}[j] = {self._slot(c)};")
         written: set[int] = set()
         for n in self.stages:
             loads = {self.kernel.accesses[int(i.extra or 0)].buffer for i in self._loads(n)}
@@ -261,13 +264,16 @@ class Writer:
         ]
 
     def _slot(self, carry: int) -> str:
-        place = f"{carry} * all + (long long)of * {self.variant.outer_lanes} + j"
-        return f"(p.scratch + {SLOT} * ({place}))"
+        """Where a carry lies in scratch memory: neighbours side by side."""
+        return self._scratch(value_type(self.carries[carry]), str(carry))
 
     def _part(self, carry: int, first: int, part: str) -> str:
         row = f"{len(self.carries)} + {carry - first} * (long long)p.v[{self.words.parts}] + {part}"
-        place = f"({row}) * all + (long long)of * {self.variant.outer_lanes} + j"
-        return f"*(R{carry}::T*)(p.scratch + {SLOT} * ({place}))"
+        return self._scratch(f"R{carry}::T", row)
+
+    def _scratch(self, kind: str, row: str) -> str:
+        place = f"(long long)of * {self.variant.outer_lanes} + j"
+        return f"(({kind}*)(p.scratch + {SLOT} * all * ({row})))[{place}]"
 
     def _stage(self, number: int) -> list[str]:
         stage, v = self.kernel.stages[number], self.variant
@@ -320,7 +326,7 @@ class Writer:
         else:
             out += self._lanes(f"c{c}[j] = R{c}::give({team});")
         if v.task == "join":
-            out += self._lanes(f"if (live && lane == 0) *({value}*){self._slot(c)} = c{c}[j];")
+            out += self._lanes(f"if (live && lane == 0) {self._slot(c)} = c{c}[j];")
         return out
 
     def _index(self, c: int, team: str, body: Body, reduce: Reduce) -> list[str]:
