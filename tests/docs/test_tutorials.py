@@ -43,7 +43,9 @@ def test_convert(tmp_path):
         assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
         printed[block.split("\n")[0]] = done.stdout + done.stderr
     assert "No reference to torch remains." in printed["cupola convert digits --diff"]
-    losses = [printed[c] for c in printed if "train.py" in c and "python" in c]
+    compared = next(text for line, text in printed.items() if "parity train" in line)
+    assert "parity train: all 6 steps agree" in compared
+    losses = [printed[c] for c in printed if c.startswith("cd digits && python train.py")]
     reference = subprocess.run(
         [sys.executable, "train.py"], cwd=tmp_path / "original", capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""`cupola parity`: compares a converted tree with its original from the command line."""
+"""`cupola parity`: compares a converted tree with its original; `parity train` is handed over."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import numpy as np
 EXAMPLE = """\
 example:
   cupola parity resnet-torch resnet --entry resnet:resnet50 --input 2x3x64x64:float32
+
+`cupola parity train` compares whole training runs, step by step (see its --help).
 
 exit codes:
   0  every value agrees
@@ -94,7 +96,12 @@ def _weights(path: str) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the comparison and prints it; returns the exit code."""
-    args = parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["train"]:
+        from cupola_compat.parity.training.cli import main as train
+
+        return train(given[1:])
+    args = parser().parse_args(given)
     try:
         import torch
     except ModuleNotFoundError:
