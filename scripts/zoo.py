@@ -1,51 +1,64 @@
 #!/usr/bin/env python3
 """Compares every model of cupola.models with torchvision's and writes docs/models.md.
 
-usage: zoo.py [--only PATTERN ...] [--device cpu|cuda] [--jobs N] [--largest MILLIONS]
-              [--minutes M] [--no-page]
+usage: zoo.py [--only PATTERN ...] [--device cpu|cuda] [--jobs N] [--minutes M] [--out FOLDER]
+              [--again] [--page]
 
 Each model is compared in a process of its own: initial weights from the same seed, state dicts,
 outputs in evaluation mode, loss and gradients in training mode, and files that each side loads from
-the other. Results are kept in zoo-out/, one file a model, so that a run can be interrupted and
-continued; the page shows what is there. Needs torch and torchvision 0.28. Two-stage detectors need
-torchvision's compiled operators; without them they are compared in layout only.
+the other. Small models come first; one that needs more memory than there is waits for the others
+to end, or is left for a larger machine. A result is kept as a line of FOLDER/DEVICE.jsonl as soon
+as it is there, so that a run can be interrupted and continued. The page is written from what is
+kept, once every model has a result, or when asked for with --page. Needs torch and torchvision.
 """
 
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
+import contextlib
 import fnmatch
 import json
+import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
-import subprocess
+import resource
 import sys
 import time
+import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "zoo-out"
 PAGE = ROOT / "docs/models.md"
 FORWARD, BACKWARD = 1e-4, 1e-3
 ROOMS = ("tests", "runtime", "compat", "transpiler")
+# What a comparison takes beside the models, and for each parameter: both sides' weights and
+# gradients, their copies as arrays, a file in memory, some of it in float64.
+BASE, EACH = 1.2e9, 60
+sys.path[:0] = [str(ROOT / room) for room in ROOMS]
+
+
+def exactly_float32() -> None:
+    """Keeps both sides from rounding products on a GPU to TF32."""
+    import torch
+
+    import cupola
+
+    for library in (torch, cupola):
+        library.backends.cudnn.allow_tf32 = False
+        library.backends.cuda.matmul.allow_tf32 = False
 
 
 def one(name: str, device: str) -> dict:
-    """Returns what the comparison of one model found; runs in a process of its own."""
+    """Returns what the comparison of one model found."""
     import harness
     import zoo
 
-    found: dict = {"name": name, "device": device}
+    found: dict = {"name": name, "device": device, "input": zoo.inputs_text(name)}
     begun = time.perf_counter()
     harness.import_torchvision()
+    exactly_float32()
     found["parameters"], found["gflop"] = zoo.size(name)
-    theirs = zoo.has_reference(name)
-    if theirs:
-        zoo.compare_layout(name)
-        found["layout"] = "equal"
-    if not theirs or not zoo.can_run(name):
-        found["note"] = "no counterpart" if not theirs else "layout only: no compiled operators"
-        return found
+    zoo.compare_layout(name)
     pair = zoo.Pair.make(name, device=device)
     found["initial"] = pair.initial_error()
     pair.files()
@@ -54,75 +67,152 @@ def one(name: str, device: str) -> dict:
     found["forward"] = pair.forward_error()
     found["loss"], found["backward"] = pair.backward_error()
     found["precision"] = "float32"
-    if max(found["forward"], found["loss"] * FORWARD / BACKWARD) > FORWARD or (
-        found["backward"] > BACKWARD
-    ):
+    if not within(found):
         # A rounding at a kink disappears in float64, a mistake does not.
+        found["float32"] = [found["forward"], found["loss"], found["backward"]]
         pair.to("float64")
         if found["forward"] > FORWARD:
             found["forward"] = pair.forward_error("float64")
         found["loss"], found["backward"] = pair.backward_error("float64")
         found["precision"] = "float64"
     found["seconds"] = round(time.perf_counter() - begun, 1)
+    found["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     return found
 
 
-def passed(row: dict) -> bool:
-    """Tells whether a model's errors are within the bounds."""
-    if "error" in row or "note" in row:
-        return "note" in row
+def within(row: dict) -> bool:
+    """Tells whether a model's errors are within the bounds; NaN is not."""
     errors = (row["forward"] <= FORWARD, row["loss"] <= BACKWARD, row["backward"] <= BACKWARD)
     return all(errors) and row["initial"] <= 1e-6
 
 
-def run(name: str, device: str, limit: float) -> dict:
-    """Compares one model in a process of its own; what goes wrong there is in the result."""
-    path = [str(ROOT / room) for room in ROOMS] + [os.environ.get("PYTHONPATH", "")]
-    env = dict(os.environ, PYTHONPATH=os.pathsep.join(path))
-    command = [sys.executable, __file__, "--one", name, "--device", device]
+def passed(row: dict) -> bool:
+    """Tells whether a model was compared and agrees."""
+    return "error" not in row and within(row)
+
+
+def work(name: str, device: str, answer) -> None:
+    """Sends what the comparison found, or how it failed; runs in a process of its own."""
+    import warnings
+
+    warnings.simplefilter("ignore")
     try:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
-        return {"name": name, "device": device, "error": f"took more than {limit:.0f} s"}
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        return {"name": name, "device": device, "error": lines[-1] if lines else "ended"}
-    return json.loads(done.stdout.strip().splitlines()[-1])
+        answer.send(one(name, device))
+    except BaseException as error:
+        traceback.print_exc()
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        answer.send({"name": name, "device": device, "error": said[:300]})
 
 
-def page(rows: list[dict]) -> str:
-    """Returns the page docs/models.md."""
+def memory() -> float:
+    """Returns the bytes that can be taken without swapping."""
+    with contextlib.suppress(OSError), open("/proc/meminfo") as lines:
+        for line in lines:
+            if line.startswith("MemAvailable"):
+                return int(line.split()[1]) * 1024.0
+    return float("inf")
+
+
+def compared(sizes: dict[str, int], device: str, jobs: int, limit: float, end: float):
+    """Yields each model's result, several running at a time; those that found no time or no memory
+    are left out.
+    """
+    # Processes start as copies of one that has imported everything and opened no device.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "zoo"])
+    waiting = sorted(sizes, key=lambda name: sizes[name])
+    running: dict = {}
+
+    def fits(name: str) -> bool:
+        # What has begun may not have taken its memory yet.
+        taken = sum(BASE + EACH * sizes[n] for _, n, begun in running.values()
+                    if time.monotonic() - begun < 20)  # fmt: skip
+        return BASE + EACH * sizes[name] + taken < memory()
+
+    while waiting or running:
+        while waiting and len(running) < jobs and time.monotonic() < end and fits(waiting[0]):
+            name = waiting.pop(0)
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=work, args=(name, device, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            running[ours] = (process, name, time.monotonic())
+        if not running:  # no time, or not enough memory although nothing runs
+            return
+        for answer in multiprocessing.connection.wait(list(running), timeout=1.0):
+            process, name, _ = running.pop(answer)
+            try:
+                yield answer.recv()
+            except EOFError:
+                process.join()
+                said = f"the process ended with {process.exitcode}"
+                yield {"name": name, "device": device, "error": said}
+            process.join(10)
+            process.kill()
+        for answer, (process, name, begun) in list(running.items()):
+            if time.monotonic() > min(begun + limit, end + 30):
+                process.kill()
+                del running[answer]
+                took = time.monotonic() - begun
+                yield {"name": name, "device": device, "error": f"not done after {took:.0f} s"}
+
+
+def kept(folder: pathlib.Path, device: str) -> dict[str, dict]:
+    """Returns the results in a folder by name; a later line stands for an earlier one."""
+    found = {}
+    path = folder / f"{device}.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):  # the run was interrupted there
+            row = json.loads(line)
+            found[row["name"]] = row
+    return found
+
+
+def cells(row: dict | None) -> str:
+    """Returns a device's columns: errors forward and backward, and the precision of the latter."""
+    if row is None:
+        return "| | |"
+    if "error" in row:
+        return f"| {row['error'][:60].replace('|', '/')} | |"
+    sign = "" if row["precision"] == "float32" else " ᵈ"
+    return f"| {row['forward']:.0e} | {row['backward']:.0e}{sign} |"
+
+
+def page(names: list[str], rows: dict[str, dict[str, dict]]) -> str:
+    """Returns the page docs/models.md from the results of each device."""
+    both = {name: [rows[d][name] for d in rows if name in rows[d]] for name in names}
     lines = [
         "# Models",
         "",
-        "Generated by `make zoo`. Each row compares a model of `cupola.models` with torchvision's:",
-        "the same seed gives the same initial weights, state dicts load strictly both ways, and",
-        "the errors are the worst relative difference of outputs (evaluation) and of gradients",
-        "(training). A row in float64 is one whose float32 gradients differ by rounding at a",
-        "kink; see [design.md](design.md). GFLOP are for one image or clip of the published size,",
-        "two for a multiplication with addition.",
+        "Generated by `make zoo`. Each row compares a model of `cupola.models` with torchvision's",
+        "(Res2Net, which it has not, with its authors' network written in PyTorch): the same seed",
+        "gives the same initial weights, state dicts load strictly both ways, and the errors are",
+        "the worst relative difference of outputs (evaluation mode) and of gradients (training",
+        "mode, after the same loss). Where a ᵈ stands, float32 gradients differ by rounding at a",
+        "kink and the comparison was repeated in float64; see [design.md](design.md). GFLOP are",
+        "for one image or clip of the published size, two for a multiplication with addition;",
+        "the input is what was compared.",
         "",
-        "| model | parameters | GFLOP | forward | backward | precision | files | device |",
-        "|---|---:|---:|---:|---:|---|---|---|",
+        "| model | parameters | GFLOP | input | files | CPU forward | backward | GPU forward | "
+        "backward |",
+        "|---|---:|---:|---|---|---:|---:|---:|---:|",
     ]
-    for row in sorted(rows, key=lambda r: r["name"]):
-        gflop = "" if row.get("gflop") is None else f"{row['gflop']:.2f}"
-        start = f"| `{row['name']}` | {row.get('parameters', 0):,} | {gflop} |"
-        if "error" in row or "note" in row:
-            said = row.get("error", row.get("note", ""))[:80].replace("|", "/")
-            lines.append(f"{start} {said} | | | {row.get('layout', '')} | {row['device']} |")
-        else:
-            lines.append(
-                f"{start} {row['forward']:.0e} | {row['backward']:.0e} | {row['precision']} | "
-                f"{row['files']} | {row['device']} |"
-            )
-    compared = [row for row in rows if "note" not in row]
-    good = sum(map(passed, compared))
-    lines += [
-        "",
-        f"{good} of {len(compared)} models compared are within {FORWARD:.0e} and {BACKWARD:.0e}.",
-        "",
-    ]
+    for name in names:
+        some = next((row for row in both[name] if "parameters" in row), {})
+        gflop = "" if some.get("gflop") is None else f"{some['gflop']:.2f}"
+        count = f"{some['parameters']:,}" if some else ""
+        start = f"| `{name}` | {count} | {gflop} | {some.get('input', '')} | "
+        ends = cells(rows["cpu"].get(name)) + cells(rows["cuda"].get(name))[1:]
+        lines.append(f"{start}{some.get('files', '')} {ends}")
+    lines.append("")
+    for device, place in (("cpu", "CPU"), ("cuda", "GPU")):
+        good = sum(map(passed, rows[device].values()))
+        missing = [name for name in names if name not in rows[device]]
+        text = f"{place}: {good} of {len(names)} models agree within {FORWARD:.0e} and "
+        text += f"{BACKWARD:.0e}"
+        if missing and len(missing) < 20:
+            text += "; not compared there: " + ", ".join(f"`{m}`" for m in missing)
+        lines += [text + ".", ""]
     return "\n".join(lines)
 
 
@@ -130,57 +220,54 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="models compared at a time")
+    parser.add_argument("--minutes", type=float, default=600, help="start no model after these")
+    parser.add_argument("--limit", type=float, default=15, help="minutes for one model")
     parser.add_argument("--largest", type=float, help="millions of parameters; larger ones wait")
-    parser.add_argument("--minutes", type=float, default=20, help="limit for one model")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "zoo-out")
     parser.add_argument("--again", action="store_true", help="also what has been compared before")
-    parser.add_argument("--no-page", action="store_true", help="leave docs/models.md alone")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--page", action="store_true", help="write the page whatever is missing")
     args = parser.parse_args()
-    sys.path[:0] = [str(ROOT / room) for room in ROOMS]
-    if args.one:
-        import warnings
-
-        warnings.simplefilter("ignore")
-        print(json.dumps(one(args.one, args.device)))
-        return 0
     import cupola.models
+    import zoo
 
-    wanted = cupola.models.list_models()
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, sys.path[: len(ROOMS)]))
+    names = cupola.models.list_models()
+    args.out.mkdir(parents=True, exist_ok=True)
+    before = {} if args.again else kept(args.out, args.device)
+    wanted = [n for n in names if not (n in before and passed(before[n]))]
     if args.only:
         wanted = [n for n in wanted if any(fnmatch.fnmatch(n, p) for p in args.only)]
-    RESULTS.mkdir(exist_ok=True)
-    if not args.again:
-        wanted = [n for n in wanted if not (RESULTS / f"{n}.json").exists()]
+    sizes = {n: zoo.size(n)[0] for n in wanted}
     if args.largest is not None:
-        import zoo
-
-        wanted = [n for n in wanted if zoo.size(n)[0] <= args.largest * 1e6]
-    failed, begun = [], time.perf_counter()
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        waiting = {pool.submit(run, n, args.device, 60 * args.minutes): n for n in wanted}
-        for count, done in enumerate(concurrent.futures.as_completed(waiting), 1):
-            row = done.result()
+        sizes = {n: size for n, size in sizes.items() if size <= args.largest * 1e6}
+    failed, left, begun = [], set(sizes), time.monotonic()
+    results = compared(sizes, args.device, args.jobs, 60 * args.limit, begun + 60 * args.minutes)
+    with open(args.out / f"{args.device}.jsonl", "a", encoding="utf-8") as file:
+        for row in results:
+            left.discard(row["name"])
+            print(json.dumps(row), file=file, flush=True)
             if passed(row):
-                (RESULTS / f"{row['name']}.json").write_text(json.dumps(row))
-                verdict = row.get("note") or (
+                verdict = (
                     f"forward {row['forward']:.1e}, backward {row['backward']:.1e} "
-                    f"({row['precision']})"
+                    f"({row['precision']}, {row['seconds']:.0f} s, {row['memory']:,} MB)"
                 )
             else:
                 failed.append(row["name"])
                 verdict = f"FAILED: {row.get('error') or row}"
-            print(f"[{count}/{len(wanted)}] {row['name']}: {verdict}", flush=True)
-    rows = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    if rows and not args.no_page:
-        PAGE.write_text(page(rows), encoding="utf-8")
+            print(f"[{len(sizes) - len(left)}/{len(sizes)}] {row['name']}: {verdict}", flush=True)
+    rows = {device: kept(args.out, device) for device in ("cpu", "cuda")}
+    if args.page or all(name in rows["cpu"] or name in rows["cuda"] for name in names):
+        PAGE.write_text(page(names, rows), encoding="utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}")
-    took = time.perf_counter() - begun
+    if left:
+        print(f"no time or memory was left for {', '.join(sorted(left))}")
     print(
-        f"make zoo: {len(wanted) - len(failed)} of {len(wanted)} models agree, {len(rows)} on the "
-        f"page ({took:.0f} s)" + (f"; FAILED: {', '.join(failed)}" if failed else "")
+        f"make zoo: {len(sizes) - len(failed) - len(left)} of {len(sizes)} models agree, "
+        f"{sum(map(passed, rows[args.device].values()))} of {len(names)} in all "
+        f"({time.monotonic() - begun:.0f} s)" + (f"; FAILED: {', '.join(failed)}" if failed else "")
     )
-    return 1 if failed else 0
+    return 1 if failed or left else 0
 
 
 if __name__ == "__main__":

@@ -63,6 +63,12 @@ def _nms(boxes, scores, threshold):
     return torch.tensor(keep, dtype=torch.int64)
 
 
+def _roi_align(*args):
+    import regions
+
+    return regions.roi_align(*args)
+
+
 @functools.cache
 def import_torchvision() -> types.ModuleType | None:
     """Returns torchvision 0.28.0, imported beside the CPU build of torch, or None without it.
@@ -86,8 +92,10 @@ def import_torchvision() -> types.ModuleType | None:
         library.define(schema)
     library.impl("nms", _nms, "CPU")
     module = importlib.import_module("torchvision")
-    # Its functions ask whether the compiled library is there; for nms the answer is now yes.
-    module.extension._has_ops = lambda: True
+    library.impl("roi_align", _roi_align, "CompositeImplicitAutograd")
+    roi = sys.modules["torchvision.ops.roi_align"]
+    # Its functions ask whether the compiled library is there; for these two the answer is now yes.
+    module.extension._has_ops = roi._has_ops = lambda: True
     return module
 
 

@@ -77,9 +77,14 @@ def names() -> list[str]:
 def reference(name: str):
     """Returns the function of torch that makes the model `name`, which has no weights to fetch.
 
-    The residual networks that only Jittor has are torchvision's class with other numbers.
+    The residual networks that only Jittor has are torchvision's class with other numbers or blocks.
     """
     models = harness.import_torchvision().models
+    if name.startswith("res2net"):
+        import res2net
+
+        depth = {"res2net50": [3, 4, 6, 3], "res2net101": [3, 4, 23, 3]}[name]
+        return lambda **kwargs: res2net.make(depth, **kwargs)
     depths = {"resnet26": [2, 2, 2, 2], "resnet38": [2, 3, 5, 2]}
     if name in depths:
         block, make = models.resnet.Bottleneck, models.ResNet
@@ -90,19 +95,12 @@ def reference(name: str):
     return lambda **given: models.get_model(name, **kwargs, **given)
 
 
-def has_reference(name: str) -> bool:
-    """Tells whether torchvision can make the model; Res2Net it cannot."""
-    return not name.startswith("res2net")
-
-
-def can_run(name: str) -> bool:
-    """Tells whether torchvision can run the model here: R-CNN needs its compiled operators."""
-    if "rcnn" not in name:
-        return True
-    import torch
-
-    harness.import_torchvision()
-    return torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::roi_align", "CPU")
+def inputs_text(name: str) -> str:
+    """Returns what a model is compared on, in words."""
+    if kind_of(name).task == "detection":
+        return "96×128, 112×90"
+    pair = "two of " if kind_of(name).task == "flow" else ""
+    return pair + "×".join(map(str, kind_of(name).shape))
 
 
 def size(name: str) -> tuple[int, float | None]:

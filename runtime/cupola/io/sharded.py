@@ -18,7 +18,8 @@ def weight_map(source: Source) -> dict[str, str] | None:
     if source.size > MAX_INDEX:
         return None
     try:
-        table = json.loads(source.read(0, source.size))
+        # JSON is UTF-8; json.loads would guess at bytes and import the codec it guessed.
+        table = json.loads(source.read(0, source.size).decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return None
     names = table.get("weight_map") if isinstance(table, dict) else None
