@@ -158,6 +158,17 @@ def test_large_reductions_are_split() -> None:
     assert big(softmax(4, 64), (4096, 1024)) == ["whole"]
 
 
+@pytest.mark.parametrize("rows", [100, 3136, 20_000, 802_816])
+@pytest.mark.parametrize("columns", [3, 64, 512, 2048])
+def test_large_teams_have_a_block_to_themselves(rows: int, columns: int) -> None:
+    sample = reduction("sum", (64,), (64,), (1, 64))
+    meta = list(sample.meta)
+    meta[:2] = columns, rows
+    for step in plan(sample.kernel, meta, [0] * 64).steps:
+        team = step.block[0] if step.variant.mode == "row" else 1
+        assert team <= 32 or step.block[1] == 1
+
+
 def test_wide_indices_only_where_needed() -> None:
     sample = gelu(1000)
     for n, wide in ((2**28, False), (2**32, True)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from cupola.codegen.form import Kernel
 from cupola.dtypes import dtype
@@ -15,6 +15,20 @@ Launch = Callable[[Sequence[Array], Sequence[int], Sequence[float | int]], None]
 
 class NotRecorded(RuntimeError):
     """Launches cannot be recorded: part of the work waits for the host."""
+
+
+class WeightKey(NamedTuple):
+    """Stands for a weight's contents.
+
+    Attributes:
+        weights, root: the weight's name.
+        fixed: it stays for many runs, all of which are done alike: an algorithm that prepares it
+            at length pays, and may round otherwise than the one for single runs.
+    """
+
+    weights: int
+    root: int
+    fixed: bool = False
 
 
 class Backend(ABC):

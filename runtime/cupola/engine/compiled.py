@@ -45,7 +45,8 @@ class Compiled:
             rest, where, prologue = split(short, frozenset(place[i] for i in varying))
             if prologue is not None:
                 before = [prologue.place[p] if p >= 0 else -1 for p in place]
-                self.weights = Weights(plan(prologue.program, _LOWERING), before, prologue.roots)
+                early = plan(prologue.program, _LOWERING)
+                self.weights = Weights(early, before, prologue.roots, frozen)
             place = [where[p] if p >= 0 else -1 for p in place]
             self.plan = plan(rest, _LOWERING)
             if self.weights is not None:

@@ -10,7 +10,7 @@ import itertools
 import weakref
 from typing import Any
 
-from cupola.backends.base import Backend
+from cupola.backends.base import Backend, WeightKey
 from cupola.engine.run import run
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
@@ -44,10 +44,14 @@ class Weights:
         sources: (node of the program, item of the plan) of what they are computed from.
         roots: (item of the plan, item of the program's main plan) of each.
         calls: (library call in the main plan, root's number) where a packed weight can be kept.
+        fixed: whether the weights stay for many runs.
     """
 
-    def __init__(self, plan: Plan, place: list[int], roots: tuple[tuple[int, int], ...]) -> None:
+    def __init__(
+        self, plan: Plan, place: list[int], roots: tuple[tuple[int, int], ...], fixed: bool
+    ) -> None:
         self.plan = plan
+        self.fixed = fixed
         self.roots = roots
         self.sources = [
             (i, p)
@@ -78,21 +82,24 @@ class Weights:
         numbers: dict[int, Any] = {}
         gather(self.sources, order, given, numbers)
         same = self._same(order, numbers)
-        derived = self._kept if same else None
-        if derived is None:
+        if not same:
             self._forget(engine)
+            self._remember(order, numbers)
+        derived = self._kept
+        if derived is None:
             run(self.plan, given, numbers, engine, device)
             derived = [given[p] for p, _ in self.roots]
-            if same:
+            if same or self.fixed:
                 self._kept = derived
                 self._key = next(_serial)
-            else:
-                self._remember(order, numbers)
         for (_, position), value in zip(self.roots, derived, strict=True):
             values[position] = value
         if self._kept is None or not engine.packs:
             return {}
-        return {i: (self._key, k) for i, k in self.calls}
+        return {i: self._name(k) for i, k in self.calls}
+
+    def _name(self, root: int) -> WeightKey:
+        return WeightKey(self._key, root, self.fixed)
 
     def _same(self, order: list[Node], numbers: dict[int, Any]) -> bool:
         nodes = [order[i] for i, _ in self.sources if order[i].value is not None]
@@ -108,5 +115,5 @@ class Weights:
 
     def _forget(self, engine: Backend) -> None:
         if self._kept is not None:
-            engine.forget([(self._key, k) for k in range(len(self.roots))])
+            engine.forget([self._name(k) for k in range(len(self.roots))])
             self._kept = None

@@ -32,6 +32,7 @@ class CPUBackend(Backend):
         self._lock = threading.Lock()
         self._launcher: Any = None
         self._calls: dict[str, Callable[..., Any]] | None = None
+        self._winograd: Any = None
 
     @property
     def xp(self) -> Any:
@@ -64,17 +65,23 @@ class CPUBackend(Backend):
         key = (kernel, negative_zeros(kernel))
         found = self._kernels.get(key)
         if found is None:
+            launcher = self.launcher()
             with self._lock:
-                if self._launcher is None:
-                    from cupola.backends.cpu.jit import Jit
-                    from cupola.backends.cpu.launch import Launcher
-
-                    self._launcher = Launcher(Jit())
-                found = self._kernels.setdefault(key, self._launcher.launch(kernel))
+                found = self._kernels.setdefault(key, launcher.launch(kernel))
         if len(self._recent) >= _RECENT:
             self._recent.clear()
         self._recent[id(kernel)] = (kernel, found)
         return found
+
+    def launcher(self) -> Any:
+        """What compiles and launches, made when first needed."""
+        with self._lock:
+            if self._launcher is None:
+                from cupola.backends.cpu.jit import Jit
+                from cupola.backends.cpu.launch import Launcher
+
+                self._launcher = Launcher(Jit())
+        return self._launcher
 
     def compile_many(self, kernel: Kernel) -> Callable[[Sequence[Any]], None]:
         key = (kernel, negative_zeros(kernel))
@@ -88,9 +95,12 @@ class CPUBackend(Backend):
 
     def call(self, op: Any, arrays: Sequence[Array], attrs: dict[str, Any], like: Any) -> Any:
         if self._calls is None:
+            from cupola.backends.cpu.heavy import heavy_ops
             from cupola.backends.cpu.library import calls
+            from cupola.backends.cpu.winograd import Winograd
 
-            self._calls = calls()
+            self._winograd = Winograd(heavy_ops(), self.launcher, self.pool)
+            self._calls = calls(heavy_ops(), self._winograd)
         function = self._calls.get(op.name)
         if function is not None:
             return function(*arrays, **attrs)
@@ -104,3 +114,5 @@ class CPUBackend(Backend):
 
         for key in keys:
             heavy_ops().forget(key)
+            if self._winograd is not None:
+                self._winograd.forget(key)

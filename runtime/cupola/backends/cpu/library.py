@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cupola.backends.cpu.heavy import heavy_ops
+from cupola.backends.cpu.heavy import HeavyOps
+from cupola.backends.cpu.winograd import Winograd
 from cupola.ops import fused
 
 
-def calls() -> dict[str, Callable[..., Any]]:
+def calls(heavy: HeavyOps, winograd: Winograd) -> dict[str, Callable[..., Any]]:
     """``name -> function(*arrays, **attrs)``; results need not be contiguous."""
-    heavy = heavy_ops()
 
     def convolution(
         x: Any,
@@ -41,13 +41,19 @@ def calls() -> dict[str, Callable[..., Any]]:
         last: bool,
         weight_key: Any = None,
     ) -> Any:
+        added = extra[-1] if residual else None
+        offset = extra[0] if bias else None
+        if last and x.ndim == 4 and weight_key is not None and weight_key.fixed:
+            window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+            tile = winograd.tile(x, w, window, activation)
+            if tile:
+                return winograd(tile, x, w, offset, added, padding, activation, weight_key)
         if last:
             x, w = fused.first(x), fused.first(w)
-        added = extra[-1] if residual else None
         y = heavy.convolution(
             x,
             w,
-            extra[0] if bias else None,
+            offset,
             stride,
             padding,
             dilation,

@@ -263,7 +263,7 @@ def _team(sizes: Sizes, low: Sequence[int], wide: bool, processors: int, choice:
     inner = sizes.inner // variant.inner_lanes
     if mode == "row":
         team = choice.team or _row_team(outer, inner, full)
-        across = max(1, 256 // team) if team <= 32 else 1
+        across = _rows(team)
     else:
         across = min(32, _power(outer))
         team = choice.team or min(_power(inner // 8 + 1) if inner >= 8 else 1, 256 // across)
@@ -277,6 +277,11 @@ def _team(sizes: Sizes, low: Sequence[int], wide: bool, processors: int, choice:
     if parts > 1 and _can_split(kernel):
         return _split(sizes, variant, across, team, parts)
     return Plan((_step(sizes, variant, outer, across, team),), 0)
+
+
+def _rows(team: int) -> int:
+    """Rows a block: a team of several warps has the block, and its shared memory, to itself."""
+    return 256 // team if team <= 32 else 1
 
 
 def _row_team(outer: int, inner: int, full: int) -> int:
@@ -339,9 +344,7 @@ def _split(sizes: Sizes, variant: Variant, across: int, team: int, parts: int) -
                 last += 1
             join = Variant("row", task="join", first=n, last=last, wide=variant.wide)
             width = min(_power(parts), 256)
-            steps.append(
-                _step(sizes, join, sizes.outer, max(1, 256 // width), width, stretch, parts)
-            )
+            steps.append(_step(sizes, join, sizes.outer, _rows(width), width, stretch, parts))
         else:
             each = replace(variant, task="each", first=n, last=last)
             steps.append(_step(sizes, each, outer, across, team, stretch, parts))
