@@ -136,6 +136,7 @@ _LATER = {
     "fft",
     "func",
     "hub",
+    "library",
     "masked",
     "models",
     "mpi",

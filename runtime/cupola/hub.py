@@ -9,17 +9,52 @@ from typing import Any
 
 from cupola.errors import UnsupportedError
 
-_HASH = re.compile(r"-([a-f0-9]*)\.")
+HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")
 _folder: str | None = None
+
+
+class _Faketqdm:
+    """A progress bar that shows nothing, for where tqdm is not installed."""
+
+    def __init__(
+        self, iterable: Any = None, *args: Any, total: float | None = None, **kwargs: Any
+    ) -> None:
+        self.iterable, self.total, self.n = iterable, total, 0
+
+    def __iter__(self) -> Any:
+        return iter(self.iterable if self.iterable is not None else ())
+
+    def update(self, n: float = 1) -> None:
+        """Counts."""
+        self.n += n
+
+    def set_description(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing."""
+
+    set_postfix = close = write = set_description
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
+try:
+    from tqdm import tqdm
+except ImportError:
+    tqdm = _Faketqdm
+
+
+def _get_torch_home() -> str:
+    """TORCH_HOME, or a folder in the user's cache; torchvision and others look for it here."""
+    cache = os.getenv("XDG_CACHE_HOME", "~/.cache")
+    return os.path.expanduser(os.getenv("TORCH_HOME", os.path.join(cache, "torch")))
 
 
 def get_dir() -> str:
     """The folder of downloads: TORCH_HOME/hub, or the user's cache."""
-    if _folder is not None:
-        return _folder
-    cache = os.getenv("XDG_CACHE_HOME", "~/.cache")
-    home = os.path.expanduser(os.getenv("TORCH_HOME", os.path.join(cache, "torch")))
-    return os.path.join(home, "hub")
+    return os.path.join(_get_torch_home(), "hub") if _folder is None else _folder
 
 
 def set_dir(d: str | os.PathLike[str]) -> None:
@@ -80,7 +115,7 @@ def load_state_dict_from_url(
     name = file_name or os.path.basename(urlparse(url).path)
     path = os.path.join(folder, name)
     if not os.path.exists(path):
-        match = _HASH.search(name) if check_hash else None
+        match = HASH_REGEX.search(name) if check_hash else None
         download_url_to_file(url, path, match.group(1) if match else None, progress)
     return read(path, map_location=map_location)
 

@@ -88,6 +88,8 @@ class Torch(types.ModuleType):
         )
 
     def __getattr__(self, name: str) -> Any:
+        if name == "ops":  # cupola.ops holds its own primitives
+            return importlib.import_module("cupola.library").ops
         return getattr(sys.modules["cupola"], name)
 
     def __setattr__(self, name: str, value: Any) -> None:

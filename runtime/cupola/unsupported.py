@@ -76,6 +76,11 @@ class _Unsupported(type):
             return _Unsupported(cls.__name__, (), {"reason": cls.reason, "is_result": True})
         raise UnsupportedError(cls.__name__, cls.reason)
 
+    def __getitem__(cls, item: Any) -> Any:
+        return cls  # a generic in an annotation
+
+    __iter__ = None
+
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -104,6 +109,8 @@ def lookup(namespace: str, name: str) -> Any:
     Raises:
         AttributeError: cupola knows no such name at all.
     """
+    if name in MODULES:  # its names are told apart: some have an answer
+        return importlib.import_module(f"{namespace}.{name}")
     if name in _WHY:
         return placeholder(f"{namespace}.{name}", _WHY[name])
     if name.startswith("__"):
@@ -161,6 +168,42 @@ NOT_YET = "not implemented yet"
 # Devices that cupola does not run on: asking whether they are there is no error.
 ABSENT = {"xpu", "mps", "mtia"}
 ANSWERS = {"is_available": False, "is_built": False, "is_initialized": False, "device_count": 0}
+# Questions of programs that ask whether something unsupported is at work: it is not.
+NOT_AT_WORK = {
+    "onnx.is_in_onnx_export",
+    "onnx.utils.is_in_onnx_export",
+    "_C._get_tracing_state",
+    "_dynamo.is_compiling",
+    "_dynamo.external_utils.is_compiling",
+    "fx._symbolic_trace.is_fx_tracing",
+}
+# Hints to parts that are not at work change nothing; as decorators they return the function.
+HINTS = {
+    "_C": (
+        "_log_api_usage_once",
+        "_jit_set_profiling_mode",
+        "_jit_set_profiling_executor",
+        "_jit_override_can_fuse_on_cpu",
+        "_jit_override_can_fuse_on_gpu",
+        "_jit_set_texpr_fuser_enabled",
+        "_jit_set_nvfuser_enabled",
+    ),
+    "_dynamo": ("allow_in_graph", "disable", "graph_break", "reset", "mark_dynamic",
+                "maybe_mark_dynamic", "mark_static", "mark_unbacked"),
+    "fx": ("wrap",),
+    "onnx": ("register_custom_op_symbolic", "unregister_custom_op_symbolic"),
+}  # fmt: skip
+
+
+def _hint(*args: Any, **kwargs: Any) -> Any:
+    """Accepts anything: what it would tell is nobody here."""
+    if args and callable(args[0]):
+        return args[0]
+    return _same if not args or args[0] is None or isinstance(args[0], bool) else None
+
+
+def _same(function: Any) -> Any:
+    return function
 
 
 @functools.cache
@@ -209,7 +252,12 @@ class _Module(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        absent = self.__name__.removeprefix("cupola.") in ABSENT
+        own = self.__name__.removeprefix("cupola.")
+        absent = own in ABSENT
+        if f"{own}.{name}" in NOT_AT_WORK:
+            return lambda *args, **kwargs: False
+        if name in HINTS.get(own, ()):
+            return _hint
         if absent and name in ANSWERS:
             return lambda *args, **kwargs: ANSWERS[name]
         if _open(self.__name__) is None:

@@ -39,7 +39,7 @@ import cupola
 plan = cupola.distributed.tensor.Replicate()
 
 class A:
-    @cupola._dynamo.allow_in_graph
+    @cupola._dynamo.optimize
     def f(self): return 1
 
 def g(): return cupola.distributed.tensor.Replicate()
@@ -76,3 +76,22 @@ def test_objects_that_torch_has_as_modules_import_as_they_are():
     cudnn.benchmark = True
     assert cupola.backends.cudnn.benchmark
     cudnn.benchmark = before
+
+
+def test_hints_to_what_is_not_there():
+    """Registering something with the compiler or the exporter, or asking them, changes nothing."""
+    from cupola.jit.annotations import BroadcastingList2
+
+    @cupola._dynamo.disable
+    def f():
+        return 1
+
+    @cupola._dynamo.disable(recursive=False)
+    def g():
+        return 2
+
+    assert (f(), g()) == (1, 2)
+    assert cupola.fx.wrap("len") is None
+    cupola.onnx.register_custom_op_symbolic("a::b", f, 11)
+    assert not cupola.onnx.is_in_onnx_export() and not cupola._dynamo.is_compiling()
+    assert BroadcastingList2[int] is not None

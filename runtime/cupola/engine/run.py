@@ -98,8 +98,9 @@ def _strided(engine: Backend, base: Any, item: Item, view: Any) -> Any:
         return engine.empty(item.shape, item.dtype)
     view_of = engine.xp.lib.stride_tricks.as_strided
     # The base may have any strides itself, so the offset is counted from its first element in
-    # memory.
-    start = view_of(base, (view.offset + 1,), (size,))[view.offset :]
+    # memory; in an array that runs backwards, the view may begin before that.
+    steps, way = abs(view.offset), size if view.offset >= 0 else -size
+    start = view_of(base, (steps + 1,), (way,))[steps:]
     return view_of(start, item.shape, tuple(s * size for s in view.strides))
 
 
