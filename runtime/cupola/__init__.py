@@ -109,6 +109,23 @@ from cupola.distributed.operators import (  # noqa: E402
     nccl_broadcast,
     nccl_reduce,
 )
+from cupola.settings import (  # noqa: E402
+    are_deterministic_algorithms_enabled,
+    compiled_with_cxx11_abi,
+    get_deterministic_debug_mode,
+    get_float32_matmul_precision,
+    get_num_interop_threads,
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    is_deterministic_algorithms_warn_only_enabled,
+    is_warn_always_enabled,
+    set_default_tensor_type,
+    set_deterministic_debug_mode,
+    set_float32_matmul_precision,
+    set_flush_denormal,
+    set_warn_always,
+    use_deterministic_algorithms,
+)
 from cupola.threads import (  # noqa: E402
     get_default_device,
     get_num_threads,

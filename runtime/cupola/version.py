@@ -48,3 +48,4 @@ torch_version = TorchVersion("2.13.0")
 torch = torch_version
 cuda: str | None = None
 hip = debug = git_version = None
+rocm = xpu = None

@@ -107,11 +107,11 @@ def test_same_seed_same_image(sides, kind, form):
         if form == "float32":
             np.testing.assert_allclose(got, want, atol=1e-4)
             continue
-        # A value half-way between two integers may be rounded either way; what follows stretches it.
+        # Half-way between two integers a value may be rounded either way; later steps stretch it.
         off = np.abs(got.astype(int) - want.astype(int))
         chained = kind.startswith(("Auto", "Rand", "Aug", "Triv"))
         assert off.max() <= (2 if chained else 1)
-        assert (off > 0).mean() < 0.02
+        assert (off > 0).mean() < (0.03 if chained else 0.01)
 
 
 def test_bad_arguments():

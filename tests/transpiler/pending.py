@@ -20,10 +20,13 @@ HEAD = """\
 """
 
 
+_NOTHING = object()
+
+
 def exists(dotted: str) -> bool:
     """Whether a dotted name of the runtime leads to something other than a placeholder."""
     parts = dotted.split(".")
-    here: object = None
+    here: object = _NOTHING
     for length in range(len(parts), 0, -1):
         try:
             with warnings.catch_warnings():
@@ -37,7 +40,7 @@ def exists(dotted: str) -> bool:
             here = getattr(here, name)
         except (AttributeError, ImportError, RuntimeError):
             return False
-    return here is not None and not is_placeholder(here)
+    return here is not _NOTHING and not is_placeholder(here)  # None is a value: torch.newaxis
 
 
 def is_placeholder(value: object) -> bool:

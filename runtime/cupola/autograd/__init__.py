@@ -16,6 +16,7 @@ from cupola.tensor import (
     set_grad_enabled,
 )
 from cupola.tensor.backward import backward, grad
+from cupola.tensor.function import FunctionCtx
 from cupola.tensor.modes import _Decorator
 
 Variable = Tensor
@@ -25,6 +26,7 @@ class function:
     """Where code imports ``Function`` from as ``autograd.function.Function``."""
 
     Function = Function
+    FunctionCtx = BackwardCFunction = FunctionCtx
     once_differentiable = staticmethod(once_differentiable)
 
 

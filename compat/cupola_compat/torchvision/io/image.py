@@ -82,7 +82,7 @@ def decode_jpeg(
 ) -> Tensor | list[Tensor]:
     """Images from the bytes of JPEG files."""
     if isinstance(input, list):
-        return [decode_jpeg(one, mode, device, apply_exif_orientation) for one in input]  # type: ignore[misc]
+        return [decode_jpeg(one, mode, device, apply_exif_orientation) for one in input]
     return _decoded(_stream(input), mode, apply_exif_orientation, ["JPEG"]).to(device)
 
 

@@ -37,13 +37,13 @@ class _Extractor:
     _nodes: dict[bool, dict[str, str]]
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        wanted = self._nodes[self.training]  # type: ignore[attr-defined]
-        modules = dict(self.named_modules())  # type: ignore[attr-defined]
+        wanted = self._nodes[self.training]
+        modules = dict(self.named_modules())
         calls: Counter[str] = Counter()
         found: dict[str, Any] = {}
         places: dict[str, list[tuple[int | None, str]]] = {}
         for node, key in wanted.items():
-            name, number = _find(self, node)  # type: ignore[arg-type]
+            name, number = _find(self, node)
             places.setdefault(name, []).append((number, key))
 
         def keep(name: str) -> Any:
@@ -57,7 +57,7 @@ class _Extractor:
 
         handles = [modules[name].register_forward_hook(keep(name)) for name in places]
         try:
-            super().forward(*args, **kwargs)  # type: ignore[misc]
+            super().forward(*args, **kwargs)
         finally:
             for handle in handles:
                 handle.remove()
@@ -89,8 +89,8 @@ def create_feature_extractor(
         )
     if (return_nodes is None) == (train_return_nodes is None):
         raise ValueError("Give either return_nodes, or train_return_nodes and eval_return_nodes")
-    train = _wanted(train_return_nodes if return_nodes is None else return_nodes)  # type: ignore[arg-type]
-    test = _wanted(eval_return_nodes if return_nodes is None else return_nodes)  # type: ignore[arg-type]
+    train = _wanted(train_return_nodes if return_nodes is None else return_nodes)
+    test = _wanted(eval_return_nodes if return_nodes is None else return_nodes)
     for node in {**train, **test}:
         _find(model, node)
     made = copy.deepcopy(model)
