@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import pathlib
+import pickle
 import zipfile
 from collections import Counter, OrderedDict
 from types import SimpleNamespace
@@ -258,3 +260,46 @@ def test_refused_by_name() -> None:
         for how in (ZIP, LEGACY):
             with pytest.raises(CheckpointError, match=what):
                 load_bytes(torch_bytes({"x": value}, **how))
+
+
+class Settings:
+    """A class of the program's own, as training scripts keep beside their weights."""
+
+    def __init__(self, lr):
+        self.lr = lr
+
+
+class Slotted:
+    __slots__ = ("lr",)
+
+
+class Kind(enum.Enum):
+    MEAN = "mean"
+
+
+@FORMATS
+def test_classes_that_the_program_allows(how: dict, tmp_path: pathlib.Path) -> None:
+    import cupola
+    from cupola import serialization
+
+    slotted = Slotted()
+    slotted.lr = 2
+    made = {"s": Settings(1), "k": Kind.MEAN, "o": slotted, "w": torch.ones(2)}
+    torch.save(made, tmp_path / "a.pt", **how)
+    for library, error in ((torch, pickle.UnpicklingError), (cupola, CheckpointError)):
+        with pytest.raises(error, match="Settings"):
+            library.load(tmp_path / "a.pt", weights_only=True)
+        with library.serialization.safe_globals([Settings, Kind, Slotted]):
+            found = library.load(tmp_path / "a.pt", weights_only=True)
+        assert found["s"].lr == 1 and found["k"] is Kind.MEAN and found["w"].tolist() == [1, 1]
+        assert found["o"].lr == 2
+        assert Settings not in library.serialization.get_safe_globals()
+    other = f"{__name__}.Settings"
+    torch.save({"s": Settings(1)}, tmp_path / "b.pt", **how)
+    serialization.add_safe_globals([(SimpleNamespace, other)])
+    assert cupola.load(tmp_path / "b.pt")["s"] == SimpleNamespace(lr=1)
+    serialization.clear_safe_globals()
+    with pytest.raises(CheckpointError, match="add_safe_globals"):
+        cupola.load(tmp_path / "b.pt")
+    with pytest.raises(TypeError, match="Expected each item"):
+        serialization.add_safe_globals(["os.system"])

@@ -38,6 +38,9 @@ class Rules(Protocol):
     def call(self, function: Any, args: tuple[Any, ...]) -> Any:
         """What `function(*args)` stands for; `CheckpointError` when it is not allowed."""
 
+    def new(self, cls: Any, args: tuple[Any, ...]) -> Any:
+        """What `cls.__new__(cls, *args)` stands for; `CheckpointError` when not allowed."""
+
     def build(self, instance: Any, state: Any) -> None:
         """Give `instance`, made by `call`, its state; `CheckpointError` when not allowed."""
 
@@ -230,6 +233,12 @@ class Unpickler:
         args, function = self._stack.pop(), self._stack.pop()
         self._call(function, args)
 
+    def _newobj(self) -> None:
+        args, cls = self._stack.pop(), self._stack.pop()
+        if type(args) is not tuple:
+            raise CheckpointError(_FAILED + "the arguments of a new object are not a tuple")
+        self._stack.append(self._rules.new(cls, args))
+
     def _newobj_ex(self) -> None:
         kwargs, args, cls = self._stack.pop(), self._stack.pop(), self._stack.pop()
         if kwargs:
@@ -357,7 +366,7 @@ _TABLE: dict[bytes, Callable[[Unpickler], None]] = {
     pickle.GLOBAL: Unpickler._global,
     pickle.STACK_GLOBAL: Unpickler._stack_global,
     pickle.REDUCE: Unpickler._reduce,
-    pickle.NEWOBJ: Unpickler._reduce,
+    pickle.NEWOBJ: Unpickler._newobj,
     pickle.NEWOBJ_EX: Unpickler._newobj_ex,
     pickle.OBJ: Unpickler._obj,
     pickle.INST: Unpickler._inst,
