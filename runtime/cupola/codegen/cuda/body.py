@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from cupola import dtypes
 from cupola.codegen.cuda.expr import cast, expression
+from cupola.codegen.cuda.held import Held
 from cupola.codegen.cuda.types import constant, memory_type, value_type
 from cupola.codegen.cuda.variant import Variant, layout
 from cupola.codegen.form import Affine, Inst, Kernel, Reduce, Stage
@@ -123,11 +126,35 @@ def by_position(stage: Stage, reduce: Reduce) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Kept:
+    """One stage's part of ``held.Held``.
+
+    Attributes:
+        saves, reads: the kept value by instruction.
+        needed: the instructions left to do; None: all.
+    """
+
+    saves: dict[int, int] = field(default_factory=dict)
+    reads: dict[int, int] = field(default_factory=dict)
+    needed: frozenset[int] | None = None
+
+    @staticmethod
+    def of(held: Held, stage: int) -> Kept:
+        """What a stage keeps and reads."""
+        return Kept(dict(held.saves[stage]), dict(held.reads[stage]), held.needed[stage])
+
+
 class Body:
     """Writes one stage; ``folds`` says how the value of each reduction reaches its accumulator."""
 
     def __init__(
-        self, addresses: Addresses, stage: Stage, carries: list[dtype], start: int
+        self,
+        addresses: Addresses,
+        stage: Stage,
+        carries: list[dtype],
+        start: int,
+        kept: Kept,
     ) -> None:
         self.at = addresses
         self.kernel = addresses.kernel
@@ -135,6 +162,7 @@ class Body:
         self.stage = stage
         self.carries = carries
         self.start = start  # number of the stage's first carry
+        self.kept = kept
         self.inside = stage.kind != "point"
         self.lanes = self.variant.lanes if addresses.lane_loop(self.inside) >= 0 else 1
 
@@ -147,7 +175,12 @@ class Body:
         out = [] if not self.inside else self.at.inner(self.accesses())
         inside: list[str] = []
         for n, inst in enumerate(self.stage.code):
-            if inst.op == "load":
+            if self.kept.needed is not None and n not in self.kept.needed:
+                continue
+            if n in self.kept.reads:
+                value = f"k{self.kept.reads[n]}[h][j]"
+                inside.append(f"const {value_type(inst.dtype)} t{n} = {value};")
+            elif inst.op == "load":
                 self._load(n, inst, out, inside)
             else:
                 kinds = tuple(self.stage.code[a].dtype for a in inst.args)
@@ -155,6 +188,8 @@ class Body:
                 if text is None:
                     text = expression(inst, tuple(f"t{a}" for a in inst.args), kinds)
                 inside.append(f"const {value_type(inst.dtype)} t{n} = {text};")
+            if n in self.kept.saves:
+                inside.append(f"k{self.kept.saves[n]}[h][j] = t{n};")
         for k, store in enumerate(self.stage.stores):
             d = self.kernel.buffers[self.kernel.accesses[store.access].buffer]
             out.append(f"__align__(16) {memory_type(d)} y{k}[{self.lanes}];")

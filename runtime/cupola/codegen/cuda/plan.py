@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from cupola.codegen.cuda.held import held
 from cupola.codegen.cuda.text import COLUMNS, SLOT, carry_types
 from cupola.codegen.cuda.variant import Variant, layout, magic, words
 from cupola.codegen.form import Affine, Kernel
@@ -274,9 +275,29 @@ def _team(sizes: Sizes, low: Sequence[int], wide: bool, processors: int, choice:
             across *= 2
         across = max(across, -(-32 // team))  # whole warps
     parts = choice.parts or _parts(kernel, outer, inner, team, full)
+    if mode == "row":
+        threads = max(256, _power(team * across))
+        variant = replace(variant, threads=threads)
     if parts > 1 and _can_split(kernel):
         return _split(sizes, variant, across, team, parts)
+    if mode == "row":
+        variant = replace(variant, held=_held(kernel, variant, -(-inner // team)))
     return Plan((_step(sizes, variant, outer, across, team),), 0)
+
+
+# Vectors of a row that a thread keeps values of at most, and kept numbers by threads of a block.
+_HELD = 4
+_KEPT = {256: 96, 512: 64, 1024: 24}
+
+
+def _held(kernel: Kernel, variant: Variant, vectors: int) -> int:
+    """``Variant.held`` for so many vectors a thread."""
+    kept = held(kernel) if vectors <= _HELD else None
+    if kept is None:
+        return 0
+    vectors = _power(vectors)  # few texts for many sizes
+    numbers = len(kept.types) * vectors * variant.lanes
+    return vectors if numbers <= _KEPT[variant.threads] else 0
 
 
 def _rows(team: int) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from cupola import dtypes
-from cupola.codegen.cuda.body import Addresses, Body, by_position
+from cupola.codegen.cuda.body import Addresses, Body, Kept, by_position
+from cupola.codegen.cuda.held import held
 from cupola.codegen.cuda.prelude import prelude
 from cupola.codegen.cuda.types import (
     NARROW,
@@ -64,6 +65,7 @@ class Writer:
         for stage in kernel.stages:
             starts.append(starts[-1] + len(stage.reduces))
         self.starts = starts
+        self.held = held(kernel) if variant.held else None
 
     # -- declarations
 
@@ -81,7 +83,7 @@ class Writer:
     def function(self) -> list[str]:
         flat = self.variant.mode == "flat"
         name = entry(self.kernel, self.variant)
-        bound = {"flat": 256, "col": COLUMNS, "row": 1024}[self.variant.mode]
+        bound = {"flat": 256, "col": COLUMNS, "row": self.variant.threads}[self.variant.mode]
         head = f'extern "C" __global__ void __launch_bounds__({bound}) {name}(const P p) {{'
         thread = f"({self.addresses.index})blockIdx.x * blockDim.x + threadIdx.x"
         return [head, *(self._flat(thread) if flat else self._team()), "}", ""]
@@ -177,7 +179,8 @@ class Writer:
         return self._divided(flat, loops, last, pair, lanes)
 
     def _body(self, number: int, addresses: Addresses) -> Body:
-        return Body(addresses, self.kernel.stages[number], self.carries, self.starts[number])
+        kept = Kept.of(self.held, number) if self.held else Kept()
+        return Body(addresses, self.kernel.stages[number], self.carries, self.starts[number], kept)
 
     def _used(self, addresses: Addresses) -> list[int]:
         return sorted({a for n in self.stages for a in self._body(n, addresses).accesses()})
@@ -243,6 +246,9 @@ class Writer:
         for c in sorted(c for c in wanted if c < self.starts[self.stages[0]]):
             out.append(f"{value_type(self.carries[c])} c{c}[{v.outer_lanes}];")
             out += self._lanes(f"c{c}[j] = {self._slot(c)};")
+        if self.held is not None:
+            for k, d in enumerate(self.held.types):
+                out.append(f"{value_type(d)} k{k}[{v.held}][{v.lanes}];")
         written: set[int] = set()
         for n in self.stages:
             loads = {self.kernel.accesses[int(i.extra or 0)].buffer for i in self._loads(n)}
@@ -281,7 +287,7 @@ class Writer:
         if stage.kind == "point":
             return ["{", *body.lines("live && lane == 0"), "}"]
         if stage.kind == "map":
-            return ["for (" + self._range() + ") {", *self._inner("f"), *body.lines("live"), "}"]
+            return self._walk([*self._inner("f"), *body.lines("live")])
         first = self.starts[number]
         carries = range(first, first + len(stage.reduces))
         joins = v.task == "join"
@@ -297,14 +303,25 @@ class Writer:
             out += [f"r{c}[0] = R{c}::fold(r{c}[0], {self._part(c, first, 'f')});" for c in carries]
             out.append("}")
         else:
-            out += ["#pragma unroll 4", f"for ({self._range()}) {{", *self._inner("f")]
-            out += [*body.lines("live"), "}"]
+            unroll = [] if v.held else ["#pragma unroll 4"]
+            out += [*unroll, *self._walk([*self._inner("f"), *body.lines("live")])]
         for c, reduce in zip(carries, stage.reduces):
             out += self._finish(c, first, lanes, body, reduce)
         return out
 
-    def _range(self) -> str:
-        return f"{self.addresses.index} f = from + lane; f < to; f += team"
+    def _walk(self, body: list[str]) -> list[str]:
+        """The loop over a thread's share of the inner range."""
+        index = self.addresses.index
+        if not self.variant.held:
+            return [f"for ({index} f = from + lane; f < to; f += team) {{", *body, "}"]
+        return [
+            "#pragma unroll",
+            f"for (int h = 0; h < {self.variant.held}; ++h) {{",
+            f"const {index} f = lane + h * team;",
+            "if (f < to) {",
+            *body,
+            "} }",
+        ]
 
     def _finish(self, c: int, first: int, lanes: int, body: Body, reduce: Reduce) -> list[str]:
         """Folds a team's accumulators into the carry, or into the part's place in scratch."""

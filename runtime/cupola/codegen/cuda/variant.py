@@ -29,6 +29,9 @@ class Variant:
             col) or the last inner loop (row).
         vectors: accesses that move all lanes at once.
         tail: the single outer loop need not be a multiple of ``lanes``.
+        held: vectors of a row that each thread takes, where values are kept between stages (see
+            ``held``); 0: any number, and nothing is kept.
+        threads: the most that a block of rows has.
     """
 
     mode: str
@@ -39,6 +42,8 @@ class Variant:
     lanes: int = 1
     vectors: tuple[int, ...] = ()
     tail: bool = False
+    held: int = 0
+    threads: int = 1024
 
     @property
     def outer_lanes(self) -> int:
