@@ -33,7 +33,7 @@ docs: $(TEST_ENV)/$(STAMP)
 	@$(TEST_ENV)/bin/python scripts/docs.py
 
 scoreboard: $(TEST_ENV)/$(STAMP)
-	@$(TEST_ENV)/bin/python scripts/scoreboard.py
+	@$(TEST_ENV)/bin/python scripts/scoreboard.py --further all
 
 zoo: $(TEST_ENV)/$(STAMP) $(TV_DIR)/$(STAMP)
 	@CUPOLA_TV_DIR=$(TV_DIR) $(TEST_ENV)/bin/python scripts/zoo.py

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Runs PyTorch's operator, module and optimizer databases against cupola; writes docs/operators.md.
 
-usage: scoreboard.py [--dtypes float32,int64 | all] [--samples N] [--only PATTERN] [--jobs N]
-                     [--kinds forward,...] [--database NAME] [--limit SECONDS] [--budget SECONDS]
-                     [--device cuda] [--output PAGE] [--no-page] [--every N]
+usage: scoreboard.py [--dtypes float32,int64 | all] [--further DTYPES | all] [--samples N]
+                     [--only PATTERN] [--jobs N] [--kinds forward,...] [--database NAME] [--limit SECONDS]
+                     [--budget SECONDS] [--device cuda] [--output PAGE] [--no-page] [--every N]
 
 With --only (a regular expression of entry names) no page is written unless --output names one, and
 the reasons of failures are printed. The results stand beside the page, in a file that ends in
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import json
 import os
 import pathlib
@@ -34,6 +35,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The options of a run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dtypes", default="float32", help="dtypes to sample, or all")
+    parser.add_argument("--further", default="", help="dtypes to sample forward only, or all")
     parser.add_argument("--samples", type=int, default=0, help="at most N of each kind; 0: all")
     parser.add_argument("--only", help="run the entries whose names match this")
     parser.add_argument("--database", help="operators, modules or optimizers; all by default")
@@ -49,6 +51,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--no-page", action="store_true", help="write no page and no JSON")
     options = parser.parse_args(arguments)
     options.dtypes = EVERY_DTYPE if options.dtypes == "all" else options.dtypes
+    options.further = EVERY_DTYPE if options.further == "all" else options.further
+    main_ones = options.dtypes.split(",")
+    options.further = [d for d in options.further.split(",") if d and d not in main_ones]
     if options.output is None and not (
         options.only or options.no_page or options.every > 1 or options.database
     ):
@@ -57,34 +62,96 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def hide_gpus() -> str | None:
-    """Keeps torch off the GPUs, so that processes may be forked; returns the setting to restore."""
+    """Keeps torch off the GPUs; returns the setting to restore."""
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     old = os.environ.get("CUDA_VISIBLE_DEVICES")
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     return old
 
 
-def measure(options: argparse.Namespace, begin: Any) -> list[dict[str, Any]]:
+def show_gpus(visible: str | None) -> None:
+    """Restores the setting that ``hide_gpus`` gave."""
+    if visible is None:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+
+
+def begin(device: str, visible: str | None) -> None:
+    """What a process does first: CuPy takes the GPU before torch is imported and told of none.
+
+    So each library finds its own CUDA libraries, and neither meets a context made by the other.
+    """
+    if device == "cuda":
+        show_gpus(visible)
+        import cupy
+
+        one = cupy.ones((2, 2), "float32")
+        (one @ one).sum().item()
+        hide_gpus()
+    import torch
+
+    from scoreboard.translate import set_target
+
+    torch.set_num_threads(1)
+    set_target(device)
+
+
+def gpu_name(_: int) -> str | None:
+    """The name of the GPU that CuPy uses."""
+    import harness
+
+    return harness.gpu()
+
+
+@functools.cache
+def chosen(only: str | None, every: int, database: str | None) -> list[Any]:
+    """The entries of a run, in the databases' order."""
+    from scoreboard import databases
+
+    found = databases.entries(only)[::every]
+    return [e for e in found if database in (None, e.database)]
+
+
+def row_of(which: tuple[Any, ...], asked: Any, k: int) -> dict[str, Any]:
+    """The row of one entry, with the seconds that it took."""
+    started = time.monotonic()
+    row = chosen(*which)[k].run(asked)
+    return {**row, "seconds": round(time.monotonic() - started, 2)}
+
+
+def spoiled(result: Any) -> bool:
+    """Whether an error of the GPU stays with the process: every later call would report it."""
+    text = str(result)
+    lasting = ("ILLEGAL", "LAUNCHFAILURE", "MISALIGNED", "INVALIDPC", "HARDWARE", "ASSERT")
+    codes = re.findall(r"(?:cudaError|CUDA_ERROR_|cudaErr)\w+", text)
+    return any(word in code.upper().replace("_", "") for code in codes for word in lasting)
+
+
+def measure(options: argparse.Namespace, first: Any) -> list[dict[str, Any]]:
     """A row for each entry, in the databases' order."""
-    from scoreboard import databases, workers
+    from scoreboard import workers
     from scoreboard.tally import Options
 
-    everything = databases.entries(options.only)[:: options.every]
-    everything = [e for e in everything if options.database in (None, e.database)]
+    which = (options.only, options.every, options.database)
+    everything = chosen(*which)
     kinds = tuple(options.kinds.split(",")) if options.kinds else ()
-    asked = Options(tuple(options.dtypes.split(",")), options.samples, kinds)
+    asked = Options(
+        tuple(options.dtypes.split(",")), options.samples, kinds, tuple(options.further)
+    )
     rows: dict[int, dict[str, Any]] = {}
     for k, e in enumerate(everything):
         rows[k] = {"excluded": e.excluded} if e.excluded else {}
     wanted = [k for k, row in rows.items() if not row]
-
-    def work(k: int) -> dict[str, Any]:
-        started = time.monotonic()
-        row = everything[k].run(asked)
-        return {**row, "seconds": round(time.monotonic() - started, 2)}
-
     results = workers.each(
-        wanted, work, jobs=options.jobs, limit=options.limit, budget=options.budget, begin=begin
+        wanted,
+        functools.partial(row_of, which, asked),
+        jobs=options.jobs,
+        limit=options.limit,
+        budget=options.budget,
+        begin=first,
+        method="fork" if options.device == "cpu" else "spawn",
+        spoiled=spoiled,
     )
     for done, (k, result) in enumerate(results, 1):
         broken = isinstance(result, str)
@@ -135,32 +202,22 @@ def main(arguments: list[str]) -> int:
     import torch
 
     from scoreboard import page, workers
-    from scoreboard.translate import set_target
 
     torch.set_num_threads(1)
-
-    def begin() -> None:
-        if visible is None:
-            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = visible
-        set_target(options.device)
-
-    def name(_: int) -> str | None:
-        import harness
-
-        return harness.gpu()
-
+    first = functools.partial(begin, options.device, visible)
     device = "CPU"
     if options.device == "cuda":
-        (_, device), *_ = workers.each([0], name, jobs=1, limit=120.0, begin=begin)
-        if device is None:
-            print("make scoreboard: FAILED: there is no GPU that CuPy can use")
+        (_, device), *_ = workers.each(
+            [0], gpu_name, jobs=1, limit=120.0, begin=first, method="spawn"
+        )
+        if device is None or device.startswith(("crashed", "failed", "timed out")):
+            print(f"make scoreboard: FAILED: there is no GPU that CuPy can use ({device})")
             return 1
     started = time.monotonic()
-    rows = measure(options, begin)
+    rows = measure(options, first)
     said = {
         "dtypes": options.dtypes.split(","),
+        "further": options.further,
         "samples": options.samples,
         "limit": options.limit,
         "jobs": options.jobs,

@@ -229,6 +229,7 @@ _OUT = (
 )
 for _name in _OUT:
     globals()[_name] = with_out(globals()[_name])
+ldl_factor_ex = with_out(ldl_factor_ex, exact=True)
 
 __all__ = [
     "LinAlgError",

@@ -11,7 +11,7 @@ import torch
 import cupola
 from scoreboard import derivatives, forms
 from scoreboard.compare import flatten, judged, to_torch, tolerance
-from scoreboard.exclusions import fragile, undefined, wrong
+from scoreboard.exclusions import fragile, miswritten, undefined, wrong
 from scoreboard.samples import call, copied, expected, parts_of, start
 from scoreboard.tally import Options, guarded, listed, quiet, raised, seed, some, tally
 from scoreboard.translate import target, translate
@@ -82,7 +82,9 @@ def _other_forms(op: Any, options: Options, row: dict[str, Any], values: bool) -
             row[kind] = {name: tally(samples, lambda s, c=check: c(op, s, within, values))}
     if op.supports_out and options.wants("out"):
         # The first sample meets every target; the others take turns.
-        turns = [t for t in forms.TARGETS if t != "dtype" or not fragile(op.name)]
+        left_out = {"dtype"} if fragile(op.name) else set()
+        left_out |= {"strided"} if miswritten(op.name) else set()
+        turns = [t for t in forms.TARGETS if t not in left_out]
         samples = _sampled(op, dtype, options.samples)
         pairs = [(s, turns[k % len(turns)]) for k, s in enumerate(samples)]
         pairs = [(s, t) for s in samples[:1] for t in turns] + pairs[1:]
@@ -102,7 +104,9 @@ def _derivatives(op: Any, options: Options, row: dict[str, Any]) -> None:
             row[kind][name] = tally(samples, lambda s, w=within: check(op, s, w))
 
     if op.supports_autograd and not wrong(op.name):
-        fill("gradient", [n for n in row["forward"] if n in known], derivatives.gradient)
+        fill(
+            "gradient", [n for n in _dtypes(op, options.dtypes) if n in known], derivatives.gradient
+        )
         precise = [n for n in PRECISE if n in known][:1]
         if op.supports_gradgrad:
             fill("second", precise, derivatives.second)
@@ -130,7 +134,10 @@ def run(op: Any, options: Options) -> dict[str, Any]:
     values = not undefined(op.name) and (target() == "cpu" or not _draws(op, options))
     row: dict[str, Any] = {"name": title(op), "forward": {}}
     with quiet():
-        for name, dtype in _dtypes(op, options.dtypes).items():
+        kinds = _dtypes(op, options.dtypes)
+        more = _dtypes(op, options.further).items() if options.further else ()
+        kinds |= {name: dtype for name, dtype in more if name in options.further}
+        for name, dtype in kinds.items():
             within, samples = tolerance(op, dtype), _sampled(op, dtype, options.samples)
             row["forward"][name] = tally(samples, lambda s, w=within: _forward(op, s, w, values))
         _derivatives(op, options, row)

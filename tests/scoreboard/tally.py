@@ -42,11 +42,13 @@ class Options:
         dtypes: forward samples are drawn in these dtypes, as far as an entry lists them.
         samples: how many for each entry, kind and dtype at most; 0: all.
         kinds: what is compared, of KINDS.
+        further: dtypes that forward samples are drawn in as well; nothing else is.
     """
 
     dtypes: tuple[str, ...] = ("float32",)
     samples: int = 0
     kinds: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
 
     def wants(self, kind: str) -> bool:
         """Whether this kind of comparison was asked for."""

@@ -161,8 +161,12 @@ def _from_module(x: torch.nn.Module, memo: dict[int, Any]) -> Any:
     return made
 
 
-def to_cupola(t: torch.Tensor) -> Any:
-    """A cupola tensor of the same values, dtype, strides and need of a gradient."""
+def to_cupola(t: torch.Tensor, memo: dict[Any, Any] | None = None) -> Any:
+    """A cupola tensor of the same values, dtype, strides and need of a gradient.
+
+    Tensors that share memory in torch do so in cupola if they are given the same ``memo``.
+    """
+    memo = {} if memo is None else memo
     t, leaf = t.detach().resolve_conj().resolve_neg(), t
     for kind, found in (
         ("sparse", t.layout is not torch.strided),
@@ -172,12 +176,18 @@ def to_cupola(t: torch.Tensor) -> Any:
     ):
         if found:
             raise Skipped(kind)
+    place = (t.untyped_storage().data_ptr(), t.dtype)
     if t.ndim > 64:  # more than NumPy has
         out = _placed(_values(t.reshape(-1))).reshape(t.shape).detach()
     elif t.is_contiguous() and _stored(t) == t.numel():
-        out = _placed(_values(t))
+        whole = memo.get(place)
+        out = _placed(_values(t)) if whole is None else whole.view(t.shape)
+        if place[0]:
+            memo.setdefault(place, out.detach().view(-1))
     else:  # the memory around the tensor goes along: an operator may look at it
-        base = _placed(_values(t.as_strided((_stored(t),), (1,), 0)))
+        base = memo.get(place)
+        if base is None:
+            base = memo[place] = _placed(_values(t.as_strided((_stored(t),), (1,), 0)))
         out = base.as_strided(tuple(t.shape), t.stride(), t.storage_offset()).detach()
     return out.requires_grad_() if leaf.requires_grad else out
 
@@ -192,6 +202,8 @@ def _placed(x: Any) -> Any:
 
 
 def _values(t: torch.Tensor) -> Any:
+    if t.is_meta:
+        return cupola.empty(t.shape, dtype=translate(t.dtype), device="meta")
     if t.dtype is torch.bfloat16:
         return cupola.from_numpy(t.float().numpy().copy()).to(cupola.bfloat16)
     if t.dtype is torch.complex32:
@@ -213,7 +225,7 @@ def translate(x: Any, memo: dict[int, Any] | None = None) -> Any:
         memo[id(x)] = made = cupola.nn.Parameter(to_cupola(x.detach()), x.requires_grad)
         return made
     if isinstance(x, torch.Tensor):
-        memo[id(x)] = made = to_cupola(x)
+        memo[id(x)] = made = to_cupola(x, memo)
         return made
     if isinstance(x, torch.nn.Module):
         return _from_module(x, memo)

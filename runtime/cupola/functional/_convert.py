@@ -41,6 +41,8 @@ def wrap_dims(dims: Any, ndim: int) -> tuple[int, ...]:
     """Non-negative, sorted, distinct dimensions; None or an empty sequence means all."""
     if dims is None or (not isinstance(dims, int) and len(dims) == 0):
         return tuple(range(ndim))
+    if ndim > 64:
+        raise RuntimeError("only tensors with up to 64 dims are supported")
     if isinstance(dims, int):
         return (wrap_dim(dims, ndim),) if ndim else ()
     out = tuple(wrap_dim(d, ndim) for d in dims)

@@ -27,6 +27,7 @@ def operator(
     exact: bool = False,
     apart: bool = False,
     refusal: type[Exception] = RuntimeError,
+    adopt: bool = False,
     public: bool = True,
     aliases: tuple[str, ...] = (),
 ) -> Any:
@@ -40,13 +41,14 @@ def operator(
         exact: ``out=`` must have the result's dtype.
         apart: ``out=`` may not be an operand.
         refusal: the error for an ``out=`` that the result cannot be cast to.
+        adopt: without a ``dtype``, the dtype of ``out=`` is the one that is computed in.
         public: whether the module-level name exists (some names are methods only).
         aliases: further names with the same meaning.
     """
 
     def decorate(f: F) -> F:
         own = name or f.__name__
-        face = with_out(f, exact, apart, refusal) if out else f
+        face = with_out(f, exact, apart, refusal, adopt) if out else f
         for n in (own, *aliases):
             if public:
                 PUBLIC[n] = face
@@ -66,6 +68,7 @@ def with_out(
     exact: bool = False,
     apart: bool = False,
     refusal: type[Exception] = RuntimeError,
+    adopt: bool = False,
 ) -> Callable[..., Any]:
     """Adds ``out=`` to a function; the rest as in ``operator``."""
 
@@ -73,6 +76,8 @@ def with_out(
     def wrapper(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None:
             return f(*args, **kwargs)
+        if adopt and kwargs.get("dtype") is None:
+            kwargs["dtype"] = out.dtype
         result = f(*args, **kwargs)
         if refusal is not RuntimeError:
             for r, o in _pairs(result, out):
@@ -80,10 +85,17 @@ def with_out(
         # Where the result does not fit, ``out`` is resized and shares no memory any more.
         for r, o in _pairs(result, out):
             if apart or o.shape == r.shape:
-                check_write(o, *args, *kwargs.values(), apart=apart)
-        return deliver(result, out, exact)
+                check_write(o, *_operands(args, kwargs), apart=apart)
+        return deliver(result, out, exact or adopt)
 
     return wrapper
+
+
+def _operands(args: Any, kwargs: dict[str, Any]) -> list[Any]:
+    found = []
+    for x in (*args, *kwargs.values()):
+        found += x if isinstance(x, (list, tuple)) else [x]
+    return found
 
 
 def _pairs(result: Any, out: Any) -> list[tuple[Tensor, Tensor]]:

@@ -43,3 +43,13 @@ _CHECKS = {
 }
 PUBLIC["_assert"] = _assert
 PUBLIC.update((name, _checker(name, error)) for name, error in _CHECKS.items())
+
+
+def same_rows(input: Any, source: Any, dim: int) -> None:
+    """Raises RuntimeError where tensors differ in another dimension than the given one."""
+    ours, theirs = list(input.shape), list(source.shape)
+    if ours and theirs and ours[:dim] + ours[dim + 1 :] != theirs[:dim] + theirs[dim + 1 :]:
+        raise RuntimeError(
+            "source tensor shape must match self tensor shape, excluding the specified dimension. "
+            f"Got self.shape = {ours} source.shape = {theirs}"
+        )

@@ -43,7 +43,6 @@ _VIEWS: dict[str, Callable[..., Any]] = {
     "detach": lambda x: x.detach(),
     "diagonal": diagonal,
     "expand": lambda x, size, implicit=False: x.expand(size),
-    "narrow": narrow,
     "permute": permute,
     "select": select,
     "slice": _slice,
@@ -61,7 +60,7 @@ for _name, _view in _VIEWS.items():
     _copy_of(_name, _view)
 
 
-@operator(public=False)
+@operator(out=True)
 def narrow_copy(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """A copy of what ``narrow`` views.
 

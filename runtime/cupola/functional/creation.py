@@ -237,6 +237,8 @@ def arange(
         given.append(step)
     given = [g.item() if isinstance(g, Tensor) else g for g in given]
     first, last, by = (*given, 1) if len(given) == 2 else given
+    if dtype is None and out is not None:
+        dtype = out.dtype
     if dtype is None:
         whole = all(
             isinstance(v, int) or dtypes.of_number(v).category < 2 for v in (first, last, by)
@@ -247,7 +249,7 @@ def arange(
     if not all(math.isfinite(v) for v in (first, last, by) if not isinstance(v, complex)):
         raise RuntimeError(f"unsupported range: {first} -> {last}")
     if by == 0:
-        raise RuntimeError("step must be nonzero")
+        raise (RuntimeError if given[-1] == 0 else ValueError)("step must be nonzero")
     if (last - first) * by < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     count = (

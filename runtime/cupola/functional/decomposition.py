@@ -178,7 +178,7 @@ def lu_unpack(
     return LU(p, lower, upper)
 
 
-operator(lu_unpack, method=False)
+operator(lu_unpack, method=False, out=True, exact=True)
 
 
 def lu(A: Tensor, *, pivot: bool = True) -> Any:
@@ -391,10 +391,13 @@ def old_lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     return lu_solve(LU_data, LU_pivots, b)
 
 
-@operator(name="lu", out=True)
-def old_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
-    """Packed factors and pivots (torch.lu)."""
-    return (*lu_factor(A), _no_info(A)) if get_infos else tuple(lu_factor(A))
+@operator(name="lu")
+def old_lu(A: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) -> Any:
+    """Packed factors and pivots; ``out`` may have any dtype (torch.lu)."""
+    made = (*lu_factor(A), _no_info(A)) if get_infos else tuple(lu_factor(A))
+    for result, target in zip(made, out or (), strict=bool(out)):
+        target.resize_(result.shape).copy_(result)
+    return out or made
 
 
 for _f, _aliases in ((det, ()), (slogdet, ()), (matrix_power, ()), (matrix_exp, ())):

@@ -165,11 +165,22 @@ def can_cast(from_: Any, to: Any) -> bool:
     return not (from_.category == 1 and to is dtypes.bool)
 
 
-@operator(name="_chunk_cat", method=False)
+@operator(name="_chunk_cat", method=False, out=True, refusal=TypeError)
 def chunk_cat(tensors: Any, dim: int, num_chunks: int) -> Tensor:
-    """Each tensor, padded with zeros, as ``num_chunks`` rows along ``dim``, side by side."""
+    """Each tensor, padded with zeros, as ``num_chunks`` rows along ``dim``, side by side.
+
+    Raises:
+        RuntimeError: no tensors, an empty one, another number of chunks than a positive one, or
+            sizes or dtypes that do not fit each other.
+    """
     from cupola.functional.joining import cat
 
+    if num_chunks < 1:
+        raise RuntimeError("_chunk_cat expects positive num_chunks")
+    if not tensors:
+        raise RuntimeError("_chunk_cat expects a non-empty input tensor list")
+    if any(not x.numel() for x in tensors):
+        raise RuntimeError("_chunk_cat expects non-empty tensor")
     rows = []
     for x in tensors:
         d = dim % x.ndim
@@ -196,7 +207,7 @@ def masked_index_put(input: Tensor, mask: Tensor, indices: Any, values: Tensor) 
     return PUBLIC["index_put"](input, safe, values.masked_fill(~mask, 0), True)
 
 
-@operator(name="_native_batch_norm_legit", method=False)
+@operator(name="_native_batch_norm_legit", method=False, out=True, exact=True)
 def batch_norm_legit(input: Tensor, weight: Any, bias: Any, *rest: Any) -> Any:
     """native_batch_norm, with or without running statistics."""
     if len(rest) == 3:

@@ -14,7 +14,7 @@ from cupola.ops.bits import xor
 from cupola.tensor import Tensor, wrap
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: int = 0) -> Tensor:
     """Exclusive or of the bits of the elements as 64-bit numbers, uint64 (torch.hash_tensor).
 

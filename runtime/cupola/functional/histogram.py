@@ -80,7 +80,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     )
 
 
-@operator
+@operator(out=True, exact=True)
 def histogram(
     input: Tensor,
     bins: Any = 100,

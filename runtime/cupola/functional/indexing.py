@@ -10,6 +10,7 @@ import numpy as np
 from cupola import dtypes, engine
 from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, wrap_dim
 from cupola.functional._register import PUBLIC, deliver, operator
+from cupola.functional.checks import same_rows
 from cupola.ir import source
 from cupola.ir.node import Node
 from cupola.ops import elementwise as ew
@@ -389,7 +390,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source_: Tensor) -> Tensor:
     return wrap(ew.where(wide.node, picked.node, expand_node(input.node, shape)))
 
 
-@operator(out=True)
+@operator(out=True, apart=True)
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Rows of one dimension in the order of ``index`` (torch.index_select)."""
     if input.ndim == 0:
@@ -554,12 +555,14 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """Adds rows of ``source`` at ``index`` along ``dim`` (torch.index_add)."""
     if source.dtype is not input.dtype:
         raise RuntimeError("index_add_(): self and source must have the same scalar type")
+    d = wrap_dim(dim, input.ndim)
+    same_rows(input, source, d)
     value = source.mul(alpha) if alpha != 1 else source
     if input.dtype is dtypes.bool:
         return index_add(input.int(), dim, index, value.int()).bool()
     if input.ndim == 0:
         return input.add(value.sum())
-    return wrap(_put(input, {wrap_dim(dim, input.ndim): index.reshape(-1)}, value, True))
+    return wrap(_put(input, {d: index.reshape(-1)}, value, True))
 
 
 @operator(inplace=True, out=True)

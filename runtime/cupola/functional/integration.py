@@ -137,6 +137,8 @@ def gradient(
                 "torch.gradient expected each dimension size to be at least edge_order+1"
             )
     steps = _spacings(input, spacing, dims)
+    if any(isinstance(s, Tensor) and s.device != input.device for s in steps):
+        raise RuntimeError("torch.gradient expected each tensor to be on the same device")
     whole = input if input.dtype.category >= 2 else input.to(_default())
     return tuple(_slope(whole, d, s, edge_order) for d, s in zip(dims, steps, strict=True))
 

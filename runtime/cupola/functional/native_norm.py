@@ -65,7 +65,7 @@ def native_group_norm(
     return out, mean.squeeze(2), deviation.squeeze(2)
 
 
-@operator(method=False)
+@operator(method=False, out=True, exact=True)
 def native_batch_norm(
     input: Tensor,
     weight: Tensor | None,

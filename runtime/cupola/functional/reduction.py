@@ -68,7 +68,7 @@ def _sum_type(x: Tensor, dtype: DType | None) -> Node:
     return cast_node(node, dtypes.int64) if node.dtype.category < 2 else node
 
 
-@operator(out=True)
+@operator(out=True, adopt=True)
 def sum(
     input: Tensor,
     dim: Any = None,
@@ -157,7 +157,7 @@ def nanmean(
     return nansum(input, dim, keepdim, dtype=dtype).div(count)
 
 
-@operator(out=True)
+@operator(out=True, adopt=True)
 def prod(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:

@@ -266,7 +266,22 @@ def normal(
     pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal numbers with given means and standard deviations (torch.normal)."""
+    """Normal numbers with given means and standard deviations (torch.normal).
+
+    Raises:
+        NotImplementedError: ``out`` holds integers.
+    """
+    if out is not None and out.dtype.category < 2:
+        raise NotImplementedError(f'"normal_kernel_cpu" not implemented for {out.dtype}')
+    if out is not None:
+        shapes = [x._n.shape for x in (mean, std) if isinstance(x, Tensor)]
+        shape = broadcast_shapes(*shapes) if shapes else sizes((size,))
+        if isinstance(mean, Tensor) and not isinstance(std, Tensor):
+            shape = out._n.shape  # torch resizes for every other combination
+        # In the order of its memory, whatever the order of the operands.
+        drawn = _sized(out, shape).normal_(generator=generator)
+        scaled: Tensor = drawn.mul_(std).add_(mean)
+        return scaled
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         place = (mean if isinstance(mean, Tensor) else std).device
         mapped = [physical(x) if isinstance(x, Tensor) else None for x in (mean, std)]
@@ -276,16 +291,20 @@ def normal(
             made: Tensor = randn(shape, generator=generator, dtype=kind) * std + mean
             return made
         arrays = [host(x) if isinstance(x, Tensor) else x for x in (mean, std)]
-        made = _made(random.normal_like(*arrays, generator=generator), place, False, out)
-        return made if out is not None else _on_tape(made, mean, std)
+        made = _made(random.normal_like(*arrays, generator=generator), place, False, None)
+        return _on_tape(made, mean, std)
     kind = _floating(dtype)
     return _drawn(
         sizes((size,)),
         lambda s: random.normal(s, kind, mean, std, generator=generator),
         device,
         requires_grad,
-        out,
+        None,
     )
+
+
+def _sized(out: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return out if out._n.shape == tuple(shape) else out.resize_(shape)
 
 
 PUBLIC["normal"] = normal
@@ -300,9 +319,16 @@ def _on_tape(drawn: Tensor, *operands: Any) -> Tensor:
     return drawn
 
 
-@operator(out=True)
-def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
+@operator
+def bernoulli(
+    input: Tensor, p: float | None = None, *, generator: Any = None, out: Tensor | None = None
+) -> Tensor:
     """1 with the probability that the input (or ``p``) gives, else 0 (torch.bernoulli)."""
+    if out is not None:  # drawn in its dtype and in the order of its memory
+        made: Tensor = _sized(out, input._n.shape).bernoulli_(
+            input if p is None else p, generator=generator
+        )
+        return made
     if p is None:
         found = physical(input)
         if found is not None:
@@ -395,7 +421,7 @@ def _constant(array: Any, like: Tensor) -> Any:
 
 
 def _layout(x: Tensor) -> Any:
-    return strides(x) if x._base is not None else None
+    return strides(x) if x._storage is not None or x._n.order is not None else None
 
 
 _fill(

@@ -101,7 +101,7 @@ def _scanned(name: str, primitive: Any, doc: str) -> Any:
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{doc} along one dimension (torch.{name})."
-    operator(function, inplace=True, out=True)
+    operator(function, inplace=True, out=True, adopt=True)
     return function
 
 
@@ -271,7 +271,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     return of_array(counts.astype(array.dtype), input.device)
 
 
-@operator(out=True)
+@operator(out=True, exact=True)
 def isin(
     elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
 ) -> Tensor:
