@@ -2,8 +2,9 @@
 """Runs PyTorch's operator, module and optimizer databases against cupola; writes docs/operators.md.
 
 usage: scoreboard.py [--dtypes float32,int64 | all] [--further DTYPES | all] [--samples N]
-                     [--only PATTERN] [--jobs N] [--kinds forward,...] [--database NAME] [--limit SECONDS]
-                     [--budget SECONDS] [--device cuda] [--output PAGE] [--no-page] [--every N]
+                     [--only PATTERN] [--jobs N] [--kinds forward,...] [--database NAME]
+                     [--limit SECONDS] [--budget SECONDS] [--device cuda] [--output PAGE]
+                     [--no-page] [--every N]
 
 With --only (a regular expression of entry names) no page is written unless --output names one, and
 the reasons of failures are printed. The results stand beside the page, in a file that ends in
