@@ -47,6 +47,39 @@ class WeightsEnum(enum.Enum):
         return str(_table()["address"] + self.value)
 
     @property
+    def meta(self) -> dict[str, Any]:
+        """What is known of the weights: categories, num_params, min_size, recipe, metrics.
+
+        As in torchvision, without its prose ("_docs").
+        """
+        row, lists = self._published()["meta"], _details()["lists"]
+        named = ("categories", "keypoint_names")
+        sizes = ("min_size",)
+        return {
+            key: list(lists[value]) if key in named else tuple(value) if key in sizes else value
+            for key, value in row.items()
+        }
+
+    @property
+    def transforms(self) -> Callable[..., Any]:
+        """What makes the preparation of images for the weights, as torchvision's does:
+        `weights.transforms()(image)`.
+        """
+        given = dict(self._published()["transforms"])
+        kind = given.pop("preset")
+
+        def make(**kwargs: Any) -> Any:
+            from cupola.models._presets import PRESETS
+
+            return PRESETS[kind](**{**given, **kwargs})
+
+        return make
+
+    def _published(self) -> dict[str, Any]:
+        builder = _classes()[type(self).__name__]
+        return _details()[builder][self._name_]
+
+    @property
     def path(self) -> pathlib.Path:
         """Where the file is looked for: torch.hub's folder, as torchvision saves it."""
         return pathlib.Path(hub.get_dir(), "checkpoints", pathlib.PurePosixPath(self.value).name)
@@ -66,6 +99,12 @@ class WeightsEnum(enum.Enum):
 @functools.cache
 def _table() -> dict[str, Any]:
     text = resources.files(__package__).joinpath("weights.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+@functools.cache
+def _details() -> dict[str, Any]:
+    text = resources.files(__package__).joinpath("published.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
