@@ -173,3 +173,29 @@ def test_frozen_normalisation_and_deformable_layer(theirs):
     assert repr(second) == repr(first)
     close(second.weight, first.weight, 0)
     close(second.bias, first.bias, 0)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("count", [(4,), (2, 3), (0,)])
+def test_rotated_boxes(theirs, kind, count):
+    rng = np.random.default_rng(2)
+    start = (rng.random((*count, 5)) * [50, 50, 40, 40, 180] + 1).astype(kind)
+    names = ("xywhr", "cxcywhr", "xyxyxyxy")
+    given = {name: theirs.box_convert(torch.from_numpy(start), "xywhr", name) for name in names}
+    for first in names:
+        for second in names:
+            boxes = harness.to_numpy(given[first]).copy()
+            found = []
+            for lib, operators in ((torch, theirs), (cupola, vision)):
+                x = lib.from_numpy(boxes)
+                x = x.requires_grad_() if kind.startswith("float") else x
+                out = operators.box_convert(x, first, second)
+                found.append([out])
+                if x.requires_grad:
+                    (out * out.detach().cos()).sum().backward()
+                    found[-1].append(x.grad)
+            for got, want in zip(found[1], found[0], strict=True):
+                assert str(got.dtype) == str(want.dtype)
+                close(got, want, 1e-4)
+    with pytest.raises(NotImplementedError):
+        vision.box_convert(cupola.ones(2, 5), "xywhr", "xyxy")

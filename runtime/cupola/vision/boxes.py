@@ -10,9 +10,9 @@ import math
 from cupola.errors import UnsupportedError
 from cupola.functional.joining import cat, stack
 from cupola.tensor import Tensor
+from cupola.vision.rotated import ROTATED, convert
 
 FORMATS = ("xyxy", "xywh", "cxcywh")
-ROTATED = ("xywhr", "cxcywhr", "xyxyxyxy")
 
 
 def _float(x: Tensor) -> Tensor:
@@ -123,21 +123,22 @@ def remove_small_boxes(boxes: Tensor, min_size: float) -> Tensor:
 
 
 def box_convert(boxes: Tensor, in_fmt: str, out_fmt: str) -> Tensor:
-    """Returns the boxes (…, 4) in another format: xyxy, xywh (corner, size), cxcywh (centre, size).
+    """Returns the boxes (…, 4) in another format: xyxy, xywh (corner, size), cxcywh (centre, size);
+    or rotated ones: xywhr and cxcywhr with an angle in degrees, (…, 5), xyxyxyxy, (…, 8).
 
     Raises:
         ValueError: a format that is none of these.
-        UnsupportedError: a format of rotated boxes.
+        NotImplementedError: from rotated boxes to others, or the reverse.
     """
     for given in (in_fmt, out_fmt):
-        if given in ROTATED:
-            raise UnsupportedError(
-                "box_convert of rotated boxes", f"only {', '.join(FORMATS)} are converted"
-            )
-        if given not in FORMATS:
-            raise ValueError(f"box format {given!r} is none of {', '.join(FORMATS)}")
+        if given not in FORMATS + ROTATED:
+            raise ValueError(f"box format {given!r} is none of {', '.join(FORMATS + ROTATED)}")
     if in_fmt == out_fmt:
         return boxes.clone()
+    if (in_fmt in ROTATED) != (out_fmt in ROTATED):
+        raise NotImplementedError(f"boxes are not converted from {in_fmt} to {out_fmt}")
+    if in_fmt in ROTATED:
+        return convert(boxes, in_fmt, out_fmt)
     first, second = boxes[..., :2], boxes[..., 2:]
     if in_fmt == "xywh":
         first, second = first, first + second
