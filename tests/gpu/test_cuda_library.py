@@ -321,3 +321,14 @@ def test_several_results() -> None:
     op = SimpleNamespace(name="test_two", reference=lambda xp, a: (np.sort(a), np.argsort(a)))
     a, b = library.call(op, [cupy.asarray([3.0, 1.0])], {}, None)
     assert a.get().tolist() == [1, 3] and b.get().tolist() == [1, 0]
+
+
+def test_heads_are_multiplied_where_they_lie() -> None:
+    """Operands (N, T, H, D) seen as (N, H, T, D): no common stride for N and H."""
+    from cupola.backends.cuda import matmul
+
+    q, k = (random((3, 512, 12, 64), "float32", seed).transpose(0, 2, 1, 3) for seed in (1, 2))
+    assert q.nbytes >= matmul._COPIED
+    scores = matmul.matmul(q, k.swapaxes(2, 3))
+    assert error(scores, wide(q) @ wide(k).swapaxes(2, 3)) < CLOSE["float32"]
+    assert error(matmul.matmul(scores, k), wide(scores) @ wide(k)) < CLOSE["float32"]

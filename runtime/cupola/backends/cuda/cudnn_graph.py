@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from cupola.backends.cuda.device import current, stream
+from cupola.backends.cuda.device import current, require, stream
+from cupola.backends.cuda.pause import pause
 from cupola.backends.cuda.scratch import scratch
 
 Dims = tuple[int, ...]
@@ -97,6 +98,8 @@ class Plan:
         with _lock:
             module().set_stream(handle=self.handle, stream=stream())
             self.graph._execute(dict(zip(self.ids, addresses)), room, self.handle)
+        if not require().cuda.get_current_stream().is_capturing():
+            pause()
 
 
 _lock = threading.Lock()

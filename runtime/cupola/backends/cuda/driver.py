@@ -66,8 +66,13 @@ class Call:
             cupy.cuda.Device().use()
             cupy.cuda.runtime.free(0)
             code = self._launch(*self._before, _handle(stream), self._values, None)
-        if code:
-            raise RuntimeError(f"CUDA error {code} ({_name(code)}) when launching a kernel")
+        check(code, "launching a kernel")
+
+
+def check(code: int, doing: str) -> None:
+    """Raises RuntimeError where the driver has refused to do something."""
+    if code:
+        raise RuntimeError(f"CUDA error {code} ({_name(code)}) when {doing}")
 
 
 def _name(code: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cupola.backends.base import NotRecorded
 from cupola.backends.cuda.device import require
+from cupola.backends.cuda.recorded import Recorded
 
 _WARM = 2  # runs before recording: kernels are compiled, memory is in the pool, weights are derived
 
@@ -36,7 +37,7 @@ class Graph:
                     with contextlib.suppress(Exception):  # the recording has become invalid
                         stream.end_capture()
                     raise NotRecorded(str(why)) from why
-                self.graph = stream.end_capture()
+                self.graph = Recorded(stream.ptr)
             self.stream = stream  # scratch memory is kept for it
         self._stream = xp.cuda.get_current_stream
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from cupola.backends.cuda.cublaslt import EPILOGUES, KINDS, Operand, Product, Unavailable
@@ -46,10 +47,21 @@ def _operand(operation: int, lead: int, rows: int, columns: int, stride: int) ->
     return Operand(1, rows, columns, lead, stride)
 
 
-class _Plan:
-    """What is to be done for operands of given shapes and strides."""
+# An operand whose leading dimensions have no common stride, as the heads of an attention have, is
+# copied if it is small; else the first dimension is taken one by one, if it is short.
+_COPIED = 4 << 20
+_SLICES = 8
 
-    __slots__ = ("copy_a", "copy_b", "product", "shape", "trivial")
+
+class _Plan:
+    """What is to be done for operands of given shapes and strides.
+
+    Attributes:
+        slices: how many products along the first dimension there are; 0: one for all.
+        steps: bytes from one of them to the next: b, a, result.
+    """
+
+    __slots__ = ("copy_a", "copy_b", "product", "shape", "slices", "steps", "trivial")
 
     def __init__(self, a: Any, b: Any, align: int, bias: bool, activation: str) -> None:
         xp = require()
@@ -59,16 +71,23 @@ class _Plan:
         self.copy_a = _layout(a) is None or _batch(a) is None
         self.copy_b = _layout(b) is None or _batch(b) is None
         self.product: Product | None = None
+        self.slices = 0
+        self.steps = (0, 0, 0)
         self.trivial = 0 in (*self.shape, k)
         if self.trivial:
             return
+        if self._sliced(a, b):
+            size = a.dtype.itemsize
+            self.slices = a.shape[0]
+            self.steps = (b.strides[0], a.strides[0], size * m * n * prod(self.shape[1:-2]))
+            self.copy_a = self.copy_b = False
+            align = min(align, *(s & -s for s in self.steps if s))
+            a, b = a[0], b[0]
         a = xp.ascontiguousarray(a) if self.copy_a else a
         b = xp.ascontiguousarray(b) if self.copy_b else b
         (ta, lda), (tb, ldb) = _layout(a), _layout(b)  # type: ignore[misc]
         sa, sb = _batch(a) or 0, _batch(b) or 0
-        count = 1
-        for size in self.shape[:-2]:
-            count *= size
+        count = prod(a.shape[:-2])
         if count > 1 and sb == 0 and ta == 0 and sa == m * lda:
             m, count = m * count, 1  # one matrix for all: a single tall product
         # The library is column-major: it computes the transpose, with the operands exchanged.
@@ -76,6 +95,13 @@ class _Plan:
             a.dtype.name, _operand(tb, ldb, k, n, sb), _operand(ta, lda, m, k, sa), n, m, count,
             align, flags.matmul_tf32, bias, activation,
         )  # fmt: skip
+
+    def _sliced(self, a: Any, b: Any) -> bool:
+        if not 1 < a.shape[0] <= _SLICES or a.ndim < 4:
+            return False
+        copied = self.copy_a * a.nbytes + self.copy_b * b.nbytes
+        ready = all(_layout(x) is not None and _batch(x[0]) is not None for x in (a, b))
+        return copied >= _COPIED and ready
 
 
 _plans: dict[Any, _Plan | None] = {}
@@ -106,7 +132,11 @@ def matmul(a: Any, b: Any, bias: Any = None, activation: str = "") -> Any:
     out = xp.empty(plan.shape, a.dtype)
     a = xp.ascontiguousarray(a) if plan.copy_a else a
     b = xp.ascontiguousarray(b) if plan.copy_b else b
-    plan.product(b.data.ptr, a.data.ptr, out.data.ptr, bias.data.ptr if bias is not None else 0)
+    addresses = (b.data.ptr, a.data.ptr, out.data.ptr)
+    offset = bias.data.ptr if bias is not None else 0
+    plan.product(*addresses, offset)
+    for i in range(1, plan.slices):
+        plan.product(*(p + i * step for p, step in zip(addresses, plan.steps)), offset)
     return out
 
 
