@@ -94,21 +94,27 @@ class Adafactor(Optimizer):
 def orthogonalized(
     grad: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> Tensor:
-    """The nearest (semi-)orthogonal matrix, roughly, by a Newton-Schulz iteration in bfloat16;
-    every sum of products is rounded once, as by PyTorch's addmm.
+    """The nearest (semi-)orthogonal matrix, roughly, by a Newton-Schulz iteration in bfloat16.
+
+    Computed in float32 with a cast wherever PyTorch's operators round: a fused chain in bfloat16
+    would round at its end only. Every sum of products is rounded once, as by PyTorch's addmm.
     """
     a, b, c = coefficients
-    x = grad.float().to(dtypes.bfloat16)
+    x = _rounded(grad.float())
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.t()
-    x = x / x.norm().clamp(min=eps)
+    x = _rounded(x / _rounded(x.norm()).clamp(min=eps))
     for _ in range(steps):
-        gram = x.matmul(x.t()).float()
-        update = (gram * b + gram.matmul(gram) * c).to(dtypes.bfloat16).float()
-        wide = x.float()
-        x = (wide * a + update.matmul(wide)).to(dtypes.bfloat16)
-    return x.t() if tall else x
+        gram = _rounded(x.matmul(x.t()))
+        update = _rounded(gram * b + gram.matmul(gram) * c)
+        x = _rounded(x * a + update.matmul(x))
+    return (x.t() if tall else x).to(dtypes.bfloat16)
+
+
+def _rounded(x: Tensor) -> Tensor:
+    """Values of bfloat16 in float32."""
+    return x.to(dtypes.bfloat16).float()
 
 
 class Muon(Optimizer):
