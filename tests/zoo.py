@@ -119,6 +119,16 @@ def size(name: str) -> tuple[int, float | None]:
     return count, None
 
 
+def parameters(name: str) -> int:
+    """Returns how many parameters a model has, as published where it is: without making it."""
+    import cupola.models
+
+    try:
+        return next(iter(cupola.models.get_model_weights(name))).meta["num_params"]
+    except ValueError:
+        return size(name)[0]
+
+
 @contextlib.contextmanager
 def undrawn():
     """Lets cupola build models without drawing their weights: keys and shapes, but no values."""
