@@ -66,4 +66,4 @@ $(REAL_DIR)/$(STAMP): | $(TEST_ENV)/$(STAMP)
 	@touch $@
 
 clean:
-	rm -rf $(TEST_ENV) $(DEMO_ENV) .cache demo-out bench-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(TEST_ENV) $(DEMO_ENV) .cache demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,10 +2,12 @@
 """Runs every script in benchmarks/ and writes docs/benchmarks.md from what they measured.
 
 usage: bench.py [--docs-only] [NAME ...]
+       bench.py --keep NAME@MACHINE FILE
 
 Each script prints a table and, as its last line, one JSON object. The objects are kept in
-bench-out/NAME.json; the page holds a section for each one kept there. Scripts that need several
-GPUs or MPI are left out where there are none. Ends with one plain line.
+docs/benchmarks/NAME.json; the page holds a section for each one kept there. Scripts that need
+several GPUs or MPI are left out where there are none. --keep takes what a script has printed on
+another machine. Ends with one plain line.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import sys
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-OUT = ROOT / "bench-out"
+OUT = ROOT / "docs" / "benchmarks"
 PAGE = ROOT / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
@@ -49,14 +51,19 @@ def run(script: pathlib.Path) -> bool:
         [sys.executable, str(script)], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment
     )
     print(done.stdout, end="", flush=True)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
+    if done.returncode or not done.stdout.strip():
         return False
+    keep(script.stem, done.stdout)
+    return True
+
+
+def keep(name: str, printed: str) -> None:
+    """Keeps what a script has printed, its last line being the JSON object."""
+    lines = printed.strip().splitlines()
     report = json.loads(lines[-1])
     report.setdefault("date", datetime.date.today().isoformat())
     report["printed"] = [line.rstrip() for line in lines[:-1] if not line.startswith("{")]
-    (OUT / f"{script.stem}.json").write_text(json.dumps(report, indent=1) + "\n")
-    return True
+    (OUT / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
 def cell(value: Any) -> str:
@@ -67,7 +74,7 @@ def cell(value: Any) -> str:
 
 def section(name: str, report: dict[str, Any]) -> str:
     """One benchmark's part of the page."""
-    script = ROOT / "benchmarks" / f"{name}.py"
+    script = ROOT / "benchmarks" / f"{name.partition('@')[0]}.py"
     about = (ast.get_docstring(ast.parse(script.read_text())) or name).splitlines()[0]
     versions = report.get("versions") or {
         k: v for k, v in report.items() if k in ("torch", "cupola", "cupy")
@@ -90,12 +97,18 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD]
     for path in sorted(OUT.glob("*.json")):
-        if (ROOT / "benchmarks" / f"{path.stem}.py").exists():
+        if (ROOT / "benchmarks" / f"{path.stem.partition('@')[0]}.py").exists():
             parts.append(section(path.stem, json.loads(path.read_text())))
     return "\n".join(parts)
 
 
 def main(given: list[str]) -> int:
+    if given[:1] == ["--keep"]:
+        OUT.mkdir(exist_ok=True)
+        keep(given[1], pathlib.Path(given[2]).read_text())
+        PAGE.write_text(page())
+        print(f"{given[1]} kept; docs/benchmarks.md written")
+        return 0
     names = [n for n in given if not n.startswith("--")]
     scripts = sorted((ROOT / "benchmarks").glob("*.py"))
     scripts = [s for s in scripts if not s.stem.startswith("_") and (not names or s.stem in names)]
