@@ -248,3 +248,19 @@ PROGRAMS = [
 def test_program(program):
     """The same results, flags and errors on both sides."""
     assert plain(program(cupola)) == plain(program(torch))
+
+
+def test_rows_written_one_after_another():
+    """What is written into a row is not overwritten by a write to the next row."""
+    found = []
+    for m in (torch, cupola):
+        y = m.tensor([[0.5, -1.0], [2.0, 0.25]], requires_grad=True)
+        rows = m.empty(3, 2, 2)
+        state = m.tanh(y)
+        rows[0] = state
+        for i in (1, 2):
+            state = state + m.tanh(state * 0.5)
+            rows[i] = state
+        (rows * rows).sum().backward()
+        found.append(y.grad.numpy())
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)

@@ -297,7 +297,11 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
             f"({value.shape})"
         )
     check_write(view, value, aligned=True)
-    view.assign(expand_node(node, view._n.shape))
+    written = expand_node(node, view._n.shape)
+    if written is value.node and written.op is not source.CONST:
+        # A later write to this tensor overwrites what it holds now, not the tensor that was read.
+        written = source.ALIAS(written)
+    view.assign(written)
 
 
 def _scalar(value: Any, like: Tensor) -> Tensor:
