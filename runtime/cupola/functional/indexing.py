@@ -298,10 +298,9 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         )
     check_write(view, value, aligned=True)
     written = expand_node(node, view._n.shape)
-    if written is value.node and written.op is not source.CONST:
-        # A later write to this tensor overwrites what it holds now, not the tensor that was read.
-        written = source.ALIAS(written)
-    view.assign(written)
+    # A later write to this tensor overwrites what it holds now, not the tensor that was read.
+    apart = written is not value.node or written.op is source.CONST
+    view.assign(written if apart else source.ALIAS(written))
 
 
 def _scalar(value: Any, like: Tensor) -> Tensor:
