@@ -95,12 +95,14 @@ class CPUBackend(Backend):
 
     def call(self, op: Any, arrays: Sequence[Array], attrs: dict[str, Any], like: Any) -> Any:
         if self._calls is None:
+            from cupola.backends.cpu.blas import Products
             from cupola.backends.cpu.heavy import heavy_ops
             from cupola.backends.cpu.library import calls
             from cupola.backends.cpu.winograd import Winograd
 
-            self._winograd = Winograd(heavy_ops(), self.launcher, self.pool)
-            self._calls = calls(heavy_ops(), self._winograd)
+            heavy, products = heavy_ops(), Products(self.launcher)
+            self._winograd = Winograd(heavy, self.launcher, self.pool)
+            self._calls = calls(heavy, self._winograd, products, self.pool)
         function = self._calls.get(op.name)
         if function is not None:
             return function(*arrays, **attrs)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cupola.backends.cpu.blas import Products
 from cupola.backends.cpu.heavy import HeavyOps
+from cupola.backends.cpu.pool import Pool
 from cupola.backends.cpu.winograd import Winograd
 from cupola.ops import fused
 
 
-def calls(heavy: HeavyOps, winograd: Winograd) -> dict[str, Callable[..., Any]]:
+def calls(
+    heavy: HeavyOps, winograd: Winograd, products: Products, pool: Pool
+) -> dict[str, Callable[..., Any]]:
     """``name -> function(*arrays, **attrs)``; results need not be contiguous."""
 
     def convolution(
@@ -96,6 +100,10 @@ def calls(heavy: HeavyOps, winograd: Winograd) -> dict[str, Callable[..., Any]]:
         return weight_grad(fused.first(g), fused.first(x), **at)
 
     def matmul(a: Any, b: Any, *, weight_key: Any = None) -> Any:
+        if products.suits(a, b):
+            out = pool.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
+            if products.matmul(a, b, out):
+                return out
         return heavy.matmul(a, b, weight_key=weight_key)
 
     def matmul_fused(
