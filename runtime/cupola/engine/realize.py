@@ -67,6 +67,29 @@ def walk(targets: list[Node]) -> list[Node]:
     return order
 
 
+# Larger slices are left to the kernels that read them.
+_PICKED = 16 << 20
+
+
+def _picked(order: list[Node]) -> bool:
+    """Gives slices of whole rows of arrays at hand their values: copies of the rows.
+
+    Where a slice begins is part of a program's structure. A loader takes other rows for each batch,
+    and every step of training would be planned anew. True if there were any.
+    """
+    found = False
+    for node in order:
+        if node.value is None and node.op.name == "slice" and not node.requires_grad:
+            base = node.srcs[0].value
+            if base is None or not base.flags.c_contiguous or 0 in node.shape:
+                continue
+            starts, stops, steps = (node.attrs[k] for k in ("starts", "stops", "steps"))
+            rows = base[tuple(map(slice, starts, stops, steps))]
+            if rows.flags.c_contiguous and rows.nbytes <= _PICKED:
+                node.value, node.srcs, found = rows.copy(), (), True
+    return found
+
+
 _SPECIAL = (0, 1, -1)
 
 
@@ -139,6 +162,11 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
     order = walk(targets)
     if any(n.op.name == "transfer" and n.value is None for n in order):
         _bring_from_other_devices(order, device)
+        targets = [t for t in targets if t.value is None]
+        if not targets:
+            return
+        order = walk(targets)
+    if not mode.held and _picked(order):
         targets = [t for t in targets if t.value is None]
         if not targets:
             return
