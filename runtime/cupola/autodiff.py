@@ -10,7 +10,7 @@ from typing import Any
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import PRIMITIVES
-from cupola.ir.source import const
+from cupola.ir.source import const, is_nobodys
 
 Add = Callable[[Node, Node], Node]
 
@@ -60,8 +60,27 @@ def _reaching(order: list[Node], inputs: list[Node]) -> set[int]:
     return out
 
 
-def _gradients_of(node: Node, g: Any, reach: set[int] | None = None) -> list[Node | None]:
-    """Applies the node's rules: one gradient an operand, of those in ``reach``."""
+def _leading_nowhere(order: list[Node], wanted: set[int] | None) -> set[int]:
+    """Ids of the leaves whose gradient is dropped, and of what only moves such a leaf (as
+    broadcasting does) where nobody looks at its gradient: no rule is asked for them.
+    """
+    out = {id(n) for n in order if is_nobodys(n)}
+    if not out:
+        return out
+    for node in order:
+        if node.op.kind != "movement" or not node.srcs or node.meta is not None:
+            continue
+        if id(node.srcs[0]) in out and (wanted is None or id(node) not in wanted):
+            out.add(id(node))
+    return out
+
+
+def _gradients_of(
+    node: Node, g: Any, reach: set[int] | None = None, nowhere: set[int] | None = None
+) -> list[Node | None]:
+    """Applies the node's rules: one gradient an operand, of those in ``reach`` and not in
+    ``nowhere``.
+    """
     meta = node.meta
     if meta is not None and "backward" in meta:
         return list(meta["backward"](g))
@@ -72,6 +91,7 @@ def _gradients_of(node: Node, g: Any, reach: set[int] | None = None) -> list[Nod
     out: list[Node | None] = []
     for k, s in enumerate(srcs):
         wanted = s.requires_grad and (reach is None or id(s) in reach)
+        wanted = wanted and not (nowhere and id(s) in nowhere)
         rule = rules[k] if wanted else None
         out.append(rule(g, node, *srcs, **node.attrs) if rule is not None else None)
     return out
@@ -98,6 +118,7 @@ class Walk:
         self.order = _order(roots)
         self.reach = None if inputs is None else _reaching(self.order, inputs)
         self.wanted = None if inputs is None else {id(n) for n in inputs}
+        self.nowhere = _leading_nowhere(self.order, self.wanted)
         self.create_graph = create_graph
         self.retain_graph = retain_graph
         self.grads: dict[int, Any] = {}
@@ -161,7 +182,7 @@ class Walk:
                 )
             used.clear()
             mode.serial = node.serial
-            parts = _gradients_of(node, g, self.reach)
+            parts = _gradients_of(node, g, self.reach, self.nowhere)
             for s, part in zip(srcs, parts, strict=False):
                 if (
                     part is not None

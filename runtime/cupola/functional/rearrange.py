@@ -123,8 +123,11 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     return _over_storage(input, shape, steps, offset)
 
 
-def _over_storage(x: Tensor, shape: Any, steps: Any, offset: int) -> Tensor:
+def _over_storage(x: Tensor, shape: Any, steps: Any, offset: int, read: Any = None) -> Tensor:
     """A view of what the tensor is a view of, by places in memory.
+
+    ``read`` is (strides, offset) of the result in a row-major copy of ``x``, where the gradient
+    belongs to the elements read (diagonal) and not to all that lie in their places (as_strided).
 
     Raises:
         RuntimeError: the view would reach beyond the memory.
@@ -154,8 +157,11 @@ def _over_storage(x: Tensor, shape: Any, steps: Any, offset: int) -> Tensor:
     node = x.node
     if x is not root and mode.grad and node.requires_grad:
         _, have, place = phantom(x)
-        here = (node.shape, have, place)
-        out._n = restrided(out._n, node, (shape, steps, offset), here, room)
+        there, here = (shape, steps, offset), (node.shape, have, place)
+        if read is not None:
+            there, here = (shape, *read), (node.shape, strides_of(node.shape), 0)
+            room = node.numel
+        out._n = restrided(out._n, node, there, here, room)
     out._origin = out._origin or x._origin
     moving = [d for d, n in enumerate(shape) if n != 1]
     if all(steps[d] for d in moving):  # copies lie in memory in the order of the strides
@@ -292,14 +298,19 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     if a == b:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
     size = input._n.shape
-    step = strides(input)
-    ghost, _, start = phantom(input)
+    start = phantom(input)[2]
     length = min_of(size[a], size[b] - offset) if offset >= 0 else min_of(size[a] + offset, size[b])
     length = length if length > 0 else 0
-    start += (offset * step[b] if offset >= 0 else -offset * step[a]) if length else 0
     shape = tuple(s for i, s in enumerate(size) if i not in (a, b)) + (length,)
-    strides_ = tuple(s for i, s in enumerate(step) if i not in (a, b)) + (step[a] + step[b],)
-    return _over_storage(input, shape, strides_, start)
+
+    def along(step: Any) -> tuple[tuple[int, ...], int]:
+        """Strides and offset of the diagonal of what has these strides."""
+        skip = (offset * step[b] if offset >= 0 else -offset * step[a]) if length else 0
+        others = tuple(s for i, s in enumerate(step) if i not in (a, b))
+        return (*others, step[a] + step[b]), skip
+
+    steps, skip = along(strides(input))
+    return _over_storage(input, shape, steps, start + skip, along(strides_of(size)))
 
 
 @operator(out=True)

@@ -89,3 +89,12 @@ def leaf(value: Node, owner: Any) -> Node:
     out.meta = {"leaf": owner}
     out.order = value.order
     return out
+
+
+def nobody() -> None:
+    """The owner of a leaf whose gradient is dropped, as PyTorch does for views under no_grad."""
+
+
+def is_nobodys(node: Node) -> bool:
+    """Whether the node is a leaf whose gradient is dropped: no rule is asked for it."""
+    return node.meta is not None and node.meta.get("leaf") is nobody

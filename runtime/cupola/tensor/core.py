@@ -90,16 +90,19 @@ class Tensor(Described):
         assert storage is not None
         if storage.external is not None:
             return self._snapshot(storage)
+        if source.is_nobodys(self._n) and (self._base is None or not self._base.requires_grad):
+            self._n = source.detach(self._n)  # such a view says of itself what its base says
         if self._seen != storage.version:
             base, counter = self._base, self._counter
+            first = base
             assert storage.node is not None and counter is not None
             if base is not None and base._storage is not storage:  # it was given other ``data``
                 base = None
             own = self._n.op is source.LEAF and base is not None and not base.requires_grad
             if base is None or own or counter[0] == self._counted:  # no change of history
                 self._take(replay(storage.node, self._chain))
-                if base is not None and base._n.requires_grad and not self._n.requires_grad:
-                    self._n = source.leaf(self._n, _nobody)
+                if first is not None and first._n.requires_grad and not self._n.requires_grad:
+                    self._n = source.leaf(self._n, source.nobody)
             elif self._origin and (base.requires_grad or self._n.requires_grad):
                 self._n = source.detach(replay(storage.node, self._chain))
                 self._broken = True
@@ -196,7 +199,7 @@ class Tensor(Described):
         if not mode.grad:
             out._origin = "quiet"
             if out._base.requires_grad:
-                out._n = source.leaf(node, _nobody)
+                out._n = source.leaf(node, source.nobody)
         return settle(out)
 
     def turn(self, op: Primitive, **attrs: Any) -> Tensor:
@@ -367,7 +370,7 @@ class Tensor(Described):
                     "var.detach()."
                 )
             self._n = source.detach(node)
-        elif not node.requires_grad or node.meta is not None and node.meta.get("leaf") is _nobody:
+        elif not node.requires_grad or source.is_nobodys(node):
             if node.dtype.category < 2:
                 raise RuntimeError("only Tensors of floating point dtype can require gradients")
             self._n = source.leaf(node, weakref.ref(self))
@@ -563,10 +566,6 @@ class Tensor(Described):
         from cupola.tensor.copying import deepcopy
 
         return deepcopy(self, memo)
-
-
-def _nobody() -> None:
-    """The owner of a leaf whose gradient is dropped, as PyTorch does for views under no_grad."""
 
 
 _EAGER = engine.eager()
