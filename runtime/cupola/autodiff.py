@@ -4,6 +4,7 @@ operators.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -97,6 +98,21 @@ def _gradients_of(
     return out
 
 
+class _Running(threading.local):
+    """The passes under way, the innermost last."""
+
+    def __init__(self) -> None:
+        self.walks: list[Walk] = []
+
+
+_running = _Running()
+
+
+def running() -> Walk | None:
+    """The pass that is under way: a hook asks for it."""
+    return _running.walks[-1] if _running.walks else None
+
+
 class Walk:
     """One backward pass.
 
@@ -139,6 +155,7 @@ class Walk:
         grad, walking, serial = mode.grad, mode.walking, mode.serial
         mode.grad = self.create_graph
         mode.walking = used = set()
+        _running.walks.append(self)
         try:
             found: dict[int, Node] = {}
             for node in reversed(self.order):
@@ -157,6 +174,13 @@ class Walk:
             return found
         finally:
             mode.grad, mode.walking, mode.serial = grad, walking, serial
+            _running.walks.pop()
+
+    def reaches(self, node: Node) -> bool:
+        """Whether this pass comes to a node."""
+        at = id(node)
+        inside = self.reach is None or at in self.reach
+        return inside and any(id(n) == at for n in self.order)
 
     def hooked(self, node: Node, g: Any) -> Any:
         """Runs the hooks that tensors registered on this node."""

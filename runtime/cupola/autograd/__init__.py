@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cupola.autograd import forward_ad, graph
 from cupola.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from cupola.tensor import (
     Function,
@@ -48,13 +49,6 @@ class _Switch(_Decorator):
 detect_anomaly = set_detect_anomaly = _Switch
 
 
-class graph:
-    """torch.autograd.graph: hooks on saved tensors are accepted and have nothing to act on."""
-
-    saved_tensors_hooks = _Switch
-    save_on_cpu = _Switch
-
-
 def __getattr__(name: str) -> Any:
     """``autograd.functional`` needs layers above this one, so it is loaded when it is asked for."""
     if name == "functional":
@@ -71,6 +65,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "forward_ad",
     "function",
     "grad",
     "gradcheck",

@@ -11,7 +11,9 @@ from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ops.custom import custom_output, joint
 from cupola.tensor.core import Tensor, wrap
+from cupola.tensor.history import carried
 from cupola.tensor.modes import no_grad
+from cupola.tensor.saving import saving
 
 
 class FunctionCtx:
@@ -20,6 +22,7 @@ class FunctionCtx:
     def __init__(self) -> None:
         self._saved: tuple[Tensor | None, ...] = ()
         self._versions: tuple[int, ...] = ()
+        self._packed: Any = None  # what hooks made of the saved tensors, and how to undo it
         self._dirty: tuple[Tensor, ...] = ()
         self._plain: tuple[Tensor, ...] = ()
         self._materialize = True
@@ -32,8 +35,35 @@ class FunctionCtx:
 
     save_for_forward = save_for_backward
 
+    def _pack(self) -> None:
+        """Gives what was saved to the hooks in force and keeps their results only."""
+        if not saving.hooks or not self._saved:
+            return
+        pack, unpack = saving.hooks[-1]
+        kept = []
+        with no_grad():
+            for t in self._saved:
+                history = t.node if t is not None and t.requires_grad else None
+                kept.append(None if t is None else (pack(t.detach()), history))
+        self._packed, self._saved, self._versions = (kept, unpack), (), ()
+
+    def _unpack(self) -> tuple[Tensor | None, ...]:
+        """The tensors that the hooks make again, with the history of those that were saved."""
+        kept, unpack = self._packed
+        out: list[Tensor | None] = []
+        for pair in kept:
+            t = None if pair is None else unpack(pair[0])
+            if t is not None and not isinstance(t, Tensor):
+                raise TypeError("Output of saved tensor unpack_hook expected to be a Tensor")
+            if t is not None and pair[1] is not None and mode.grad:
+                t = wrap(carried(pair[1], t.node))
+            out.append(t)
+        return tuple(out)
+
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        if self._packed is not None:
+            return self._unpack()
         for t, version in zip(self._saved, self._versions, strict=True):
             if t is not None and t._version != version:
                 raise RuntimeError(
@@ -166,6 +196,7 @@ class Function:
         node = _joint(cls, ctx, args, tensors)
         finished = [_output(ctx, o, tensors, node) if isinstance(o, Tensor) else o for o in outputs]
         _resave(ctx, tensors, [f for f in finished if isinstance(f, Tensor)])
+        ctx._pack()
         return type(result)(finished) if many else finished[0]
 
 
