@@ -23,6 +23,8 @@ COUNTS = np.array([0.0, 1, 3, 7], np.float32)
 SPD = (lambda r: (r @ r.T + np.eye(3)).astype(np.float32))(real(3, 3))
 TRIL = np.linalg.cholesky(SPD).astype(np.float32)
 CORR = np.linalg.cholesky(SPD / np.sqrt(np.outer(np.diag(SPD), np.diag(SPD)))).astype(np.float32)
+UNIT = np.array([0.0, 0.3, 0.9, 1.0], np.float32)
+NARROW = real(4, 2, seed=6)
 STICK = np.array([0.2, 0.3, 0.5], np.float32)
 
 MADE = {
@@ -40,6 +42,22 @@ MADE = {
     ),
     "Wishart.tril": (lambda d, a, b, x: d.Wishart(a[0] + 4, scale_tril=x.new_tensor(TRIL)), SPD),
     "LKJCholesky": (lambda d, a, b, x: d.LKJCholesky(3, a), CORR),
+    "ContinuousBernoulli": (lambda d, a, b, x: d.ContinuousBernoulli(logits=x * 3), UNIT),
+    "ContinuousBernoulli.probs": (lambda d, a, b, x: d.ContinuousBernoulli(a / 3.1), UNIT),
+    "ContinuousBernoulli.half": (lambda d, a, b, x: d.ContinuousBernoulli(a / 1e4 + 0.4998), UNIT),
+    "GeneralizedPareto": (lambda d, a, b, x: d.GeneralizedPareto(-b, a, x / 5), A / 9),
+    "GeneralizedPareto.zero": (lambda d, a, b, x: d.GeneralizedPareto(-b, a, 0 * a), B),
+    "GeneralizedPareto.uniform": (lambda d, a, b, x: d.GeneralizedPareto(-b, a, -1.0), A * 0 - B),
+    "LowRankMultivariateNormal": (
+        lambda d, a, b, x: d.LowRankMultivariateNormal(x, x.new_tensor(NARROW) * a[0], b),
+        L * 2,
+    ),
+    "LowRankMultivariateNormal.batch": (
+        lambda d, a, b, x: d.LowRankMultivariateNormal(
+            x, x.new_tensor(NARROW) * a[:3, None, None], b
+        ),
+        L * 2,
+    ),
 }  # fmt: skip
 
 
@@ -99,6 +117,29 @@ def test_draws(name):
     agree(program, A, B, L, tolerance=1e-3)
 
 
+@pytest.mark.parametrize("name", [n for n in MADE if n.startswith(("Cont", "Gener", "LowR"))])
+def test_further_parts(name):
+    """Distribution functions, matrices, gradients of draws, copies of a larger batch."""
+    make, value = MADE[name]
+
+    def program(m, a, b, x):
+        leaves = [t.requires_grad_() for t in (a, b, x)]
+        made, out = make(m.distributions, *leaves), []
+        m.manual_seed(3)
+        draw = made.rsample((5,))
+        used = m.autograd.grad(draw.sum(), leaves, allow_unused=True)
+        out += [draw, *(g for g in used if g is not None)]
+        for what in ("scale_tril", "precision_matrix", "covariance_matrix"):
+            if name.startswith("LowRank"):
+                out.append(getattr(made, what))
+        if not name.startswith("LowRank"):
+            out += [made.cdf(m.tensor(value)), made.icdf(m.tensor(UNIT * 0.9))]
+        wide = made.expand((2, *made.batch_shape))
+        return [*out, wide.log_prob(m.tensor(value)), wide.entropy()]
+
+    agree(program, A, B, L, tolerance=1e-3)
+
+
 def test_errors():
     """Parameters outside their constraints."""
     d = cupola.distributions
@@ -108,6 +149,12 @@ def test_errors():
         d.Wishart(1.0, covariance_matrix=cupola.eye(3))
     with pytest.raises(ValueError, match="concentration"):
         d.VonMises(cupola.tensor(0.0), cupola.tensor(-1.0))
+    with pytest.raises(ValueError, match="probs"):
+        d.ContinuousBernoulli(cupola.tensor(1.5), validate_args=True)
+    with pytest.raises(ValueError, match="cov_factor"):
+        d.LowRankMultivariateNormal(cupola.zeros(3), cupola.zeros(2, 1), cupola.ones(3))
+    with pytest.raises(ValueError, match="batch shapes"):
+        d.LowRankMultivariateNormal(cupola.zeros(2, 3), cupola.zeros(3, 3, 1), cupola.ones(3))
 
 
 FAMILIES = {
@@ -125,6 +172,11 @@ FAMILIES = {
     "Binomial": lambda d, a, b, x: d.Binomial(5, logits=x),
     "Poisson": lambda d, a, b, x: d.Poisson(a),
     "Geometric": lambda d, a, b, x: d.Geometric(logits=x),
+    "ContinuousBernoulli": lambda d, a, b, x: d.ContinuousBernoulli(logits=x),
+    "LowRankMultivariateNormal": lambda d, a, b, x: d.LowRankMultivariateNormal(
+        x, x.new_tensor(NARROW) * a[0], b
+    ),
+    "MultivariateNormal": lambda d, a, b, x: d.MultivariateNormal(x, a.diag() * b),
 }
 
 

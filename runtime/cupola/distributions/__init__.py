@@ -32,6 +32,7 @@ from cupola.distributions.composed import (
     Weibull,
 )
 from cupola.distributions.continuous import Cauchy, Exponential, Gumbel, Laplace, Uniform
+from cupola.distributions.continuous_bernoulli import ContinuousBernoulli
 from cupola.distributions.counts import NegativeBinomial
 from cupola.distributions.derived import (
     FisherSnedecor,
@@ -51,9 +52,11 @@ from cupola.distributions.discrete import (
 )
 from cupola.distributions.distribution import Distribution, ExponentialFamily
 from cupola.distributions.gamma import Beta, Chi2, Dirichlet, Gamma, StudentT
+from cupola.distributions.generalized_pareto import GeneralizedPareto
 
-from cupola.distributions import kl_pairs  # isort: skip  # registers further rules
+from cupola.distributions import kl_further, kl_pairs  # isort: skip  # register further rules
 from cupola.distributions.kl import kl_divergence, register_kl
+from cupola.distributions.lowrank_multivariate_normal import LowRankMultivariateNormal
 from cupola.distributions.matrices import LKJCholesky, Wishart
 from cupola.distributions.normal import MultivariateNormal, Normal
 from cupola.distributions.transforms import *  # noqa: F403
@@ -91,11 +94,13 @@ __all__ = [
     "Categorical",
     "Cauchy",
     "Chi2",
+    "ContinuousBernoulli",
     "Dirichlet",
     "Distribution",
     "Exponential",
     "ExponentialFamily",
     "Gamma",
+    "GeneralizedPareto",
     "Geometric",
     "Gumbel",
     "HalfCauchy",
@@ -103,6 +108,7 @@ __all__ = [
     "Independent",
     "Laplace",
     "LogNormal",
+    "LowRankMultivariateNormal",
     "MixtureSameFamily",
     "Multinomial",
     "MultivariateNormal",
