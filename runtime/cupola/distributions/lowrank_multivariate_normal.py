@@ -16,8 +16,8 @@ from cupola.tensor import Tensor
 class LowRankMultivariateNormal(Distribution):
     """Normal vectors with covariance ``cov_factor @ cov_factor.mT + diag(cov_diag)``.
 
-    Shapes: ``loc`` and ``cov_diag`` (..., n), ``cov_factor`` (..., n, rank). Determinant and inverse
-    come from a rank x rank matrix (Woodbury's identity).
+    Shapes: ``loc`` and ``cov_diag`` (..., n), ``cov_factor`` (..., n, rank). Determinant and
+    inverse come from a rank x rank matrix (Woodbury's identity).
     """
 
     arg_constraints = {
