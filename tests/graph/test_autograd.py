@@ -264,3 +264,18 @@ def test_rows_written_one_after_another():
         (rows * rows).sum().backward()
         found.append(y.grad.numpy())
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("order", [None, 0.5, 1, 1.5, 2, 3, 4.5, -1, -2.5, float("inf")])
+@pytest.mark.parametrize("start", [[0.0, 0, 0], [0.0, 2, -3], [1.0, 2, -3]])
+def test_norm_at_zero(order, start):
+    """Norms and their gradients where elements are zero: no NaN that torch has not."""
+
+    def program(m):
+        x = m.tensor([start, [1.0, -2, 3]], requires_grad=True)
+        y = m.linalg.vector_norm(x, 2 if order is None else order, dim=1)
+        (g,) = m.autograd.grad((y * m.tensor([1.0, 3.0])).sum(), x)
+        return y.tolist(), g.tolist()
+
+    for ours, theirs in zip(program(cupola), program(torch), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -502,8 +502,23 @@ def vector_norm(
     elif ord == 2:
         result = _euclidean(a, dim, keepdim)
     else:
-        result = sum(a.pow(ord), dim, keepdim).pow(1.0 / ord)
+        result = _powered(a, ord, dim, keepdim)
     return result if out is None else deliver(result, out)
+
+
+def _powered(a: Tensor, p: Any, dim: Any, keepdim: bool) -> Tensor:
+    """The p-norm of numbers that are not negative; gradients of zeros, and where the norm is 0, are
+    0, as in PyTorch.
+    """
+    if not a.requires_grad or not a.numel():
+        return sum(a.pow(p), dim, keepdim).pow(1.0 / p)
+    nil = a.eq(0)
+    total = sum(where(nil, 0.0, where(nil, 1.0, a).pow(p)), dim, keepdim)
+    if p > 0:
+        zero = total.eq(0)
+    else:  # one zero, to a negative power, makes the norm zero
+        zero = sum(nil.to(a.dtype), dim, keepdim).ne(0)
+    return where(zero, 0.0, where(zero, 1.0, total).pow(1.0 / p))
 
 
 def _euclidean(a: Tensor, dim: Any, keepdim: bool) -> Tensor:
