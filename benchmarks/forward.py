@@ -32,6 +32,10 @@ MODELS = {
     "wide_resnet50_2": ("resnet", "wide_resnet50_2"),
     "squeezenet1_1": ("squeezenet", "squeezenet1_1"),
 }
+HEAD = (
+    f"{'model':16} {'bs':>3} {'mode':7}  cupola  no comp.     eager  compiled"
+    "  /eager  /comp.  (ms; then seconds to compile)"
+)
 TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bf16": 2e-2}
 
 
@@ -195,11 +199,7 @@ def main() -> int:
 
     torch.set_num_threads(found.threads)
     cupola.set_num_threads(found.threads)
-    print(
-        f"{'model':16} {'bs':>3} {'mode':7}  cupola  no comp.     eager  compiled"
-        "  /eager  /comp.  (ms)",
-        flush=True,
-    )
+    print(HEAD, flush=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         converted = harness.convert(ROOT / "fixtures/models", pathlib.Path(folder) / "models")

@@ -169,6 +169,7 @@ def main() -> int:
     torch.set_num_threads(found.threads)
     cupola.set_num_threads(found.threads)
     rows = []
+    print(forward.HEAD, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(io.StringIO()):
             converted = harness.convert(ROOT / "fixtures/models", pathlib.Path(folder) / "models")

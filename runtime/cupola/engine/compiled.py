@@ -42,7 +42,7 @@ class Compiled:
         short, place = simplify(program, libraries=engine.generates, half=frozen)
         self.weights: Weights | None = None
         if engine.generates:
-            rest, where, prologue = split(short, frozenset(place[i] for i in varying))
+            rest, where, prologue = split(short, frozenset(place[i] for i in varying), frozen)
             if prologue is not None:
                 before = [prologue.place[p] if p >= 0 else -1 for p in place]
                 early = plan(prologue.program, _LOWERING)

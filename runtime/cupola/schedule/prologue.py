@@ -48,11 +48,13 @@ def _derived(program: Program, varying: frozenset[int]) -> list[bool]:
 
 
 def split(
-    program: Program, varying: frozenset[int] = frozenset()
+    program: Program, varying: frozenset[int] = frozenset(), fixed: bool = False
 ) -> tuple[Program, list[int], Prologue | None]:
     """The rest of the program, the place of each item in it, and the prologue if there is one.
 
-    ``varying`` items are given anew at every run: nothing that reads one is a weight.
+    ``varying`` items are given anew at every run: nothing that reads one is a weight. Unless the
+    weights are ``fixed``, a product reads a transposed weight as it lies: it rounds otherwise with
+    a copy, and a program has to give what it gives as a part of another.
     """
     same = list(range(len(program.items)))
     derived = _derived(program, varying)
@@ -72,11 +74,20 @@ def split(
             and item.op.name != "const"
             and i not in program.wanted
             and _reads_buffer(program, i)
+            and (fixed or not _only_moved(program, i, readers[i]))
         ):
             roots.append(i)
     if not any(program.items[r].op is not BUFFER for r in roots):
         return program, same, None
     return _cut(program, [r for r in roots if program.items[r].op is not BUFFER])
+
+
+def _only_moved(program: Program, i: int, readers: list[int]) -> bool:
+    """Whether an item is a view of a buffer that products alone read."""
+    while program.items[i].op.kind == "movement" or program.items[i].op.name == "copy":
+        i = program.items[i].srcs[0]
+    products = all(program.items[r].op.name.startswith("matmul") for r in readers)
+    return program.items[i].op is BUFFER and products
 
 
 def _has_bias(item: Item) -> bool:

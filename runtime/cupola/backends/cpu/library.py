@@ -104,12 +104,12 @@ def calls(
             out = pool.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
             if products.matmul(a, b, out):
                 return out
-        return heavy.matmul(a, b, weight_key=weight_key)
+        return heavy.matmul(a, b, weight_key=_fixed(weight_key))
 
     def matmul_fused(
         a: Any, b: Any, bias: Any, *, activation: str | None, weight_key: Any = None
     ) -> Any:
-        return heavy.matmul(a, b, bias, activation=activation, weight_key=weight_key)
+        return heavy.matmul(a, b, bias, activation=activation, weight_key=_fixed(weight_key))
 
     return {
         "matmul": matmul,
@@ -121,3 +121,10 @@ def calls(
         "convolution_weight_grad": weight_grad,
         "convolution_weight_grad_last": weight_grad_last,
     }
+
+
+def _fixed(key: Any) -> Any:
+    """The key of a weight that stays; a product with a packed weight rounds otherwise than without,
+    and a single call has to give what it gave before.
+    """
+    return key if key is not None and key.fixed else None
