@@ -337,6 +337,9 @@ class _Finder:
             return real
         if _open(fullname) is None and "torch" + fullname[6:] not in _torch_names():
             return None
+        parent, _, name = fullname.removeprefix("cupola.").rpartition(".")
+        if f"{parent}.{name}" in NOT_AT_WORK or name in HINTS.get(parent, ()):
+            return None  # a function that answers, not a module
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: Any) -> types.ModuleType:

@@ -74,8 +74,10 @@ def _read(numbers: int) -> int:
 def transformed(weight: np.ndarray, m: int) -> np.ndarray:
     """G w G' of weight (O, 3, 3, C): ((m + 2)^2, C, O), float32."""
     g = np.array(dialect.KERNEL[m])
-    u = np.einsum("ai,oijc,bj->abco", g, weight.astype(np.float64), g, optimize=True)
-    return np.ascontiguousarray(u.reshape(-1, *u.shape[2:]), np.float32)
+    results, _, _, channels = weight.shape
+    taps = weight.transpose(1, 2, 3, 0).reshape(9, -1).astype(np.float64)
+    u = (np.kron(g, g) @ taps).astype(np.float32)
+    return u.reshape(-1, channels, results)
 
 
 class Winograd:
