@@ -8,6 +8,7 @@ from cupola.backends.base import Backend
 from cupola.errors import BackendError
 
 _backends: dict[str, Backend] = {}
+_inherited: list[Backend] = []
 
 
 def backend(device_type: str) -> Backend:
@@ -45,3 +46,14 @@ def backend(device_type: str) -> Backend:
 def use_backend(device_type: str, instance: Backend) -> None:
     """Replaces a backend."""
     _backends[device_type] = instance
+
+
+def _after_fork_in_child() -> None:
+    # Not destroyed: its destructors would call a driver that does not work in a forked process.
+    found = _backends.pop("cuda", None)
+    if found is not None:
+        _inherited.append(found)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

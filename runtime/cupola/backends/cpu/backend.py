@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cupola.backends import forks
 from cupola.backends.base import Array, Backend, Launch
 from cupola.backends.cpu.pool import Pool
 from cupola.codegen.form import Kernel, negative_zeros
@@ -29,7 +30,7 @@ class CPUBackend(Backend):
         self._kernels: dict[tuple[Kernel, tuple[int, ...]], Launch] = {}
         self._many: dict[Any, Callable[[Sequence[Any]], None]] = {}
         self._recent: dict[int, tuple[Kernel, Launch]] = {}
-        self._lock = threading.Lock()
+        self._lock = forks.hold(threading.Lock())
         self._launcher: Any = None
         self._calls: dict[str, Callable[..., Any]] | None = None
         self._winograd: Any = None

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
+from cupola.backends import forks
+
 Pads = Sequence[tuple[int, int]]
 Activation = str | tuple[str, float] | None
 
@@ -255,7 +257,7 @@ def new_activations(shape: Sequence[int], dtype: np.dtype, channels_last: bool) 
     return np.empty((shape[0], *shape[2:], shape[1]), dtype).transpose(axes)
 
 
-_lock = threading.Lock()
+_lock = forks.hold(threading.Lock())
 _chosen: HeavyOps | None = None
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cupola.backends import forks
 from cupola.backends.cache import DiskCache
 from cupola.backends.inline import Rejected
 from cupola.errors import BackendError
@@ -23,7 +24,7 @@ FLAGS = (
 )  # fmt: skip
 _CANDIDATES = ("g++", "c++", "clang++")
 
-_lock = threading.Lock()
+_lock = forks.hold(threading.Lock())
 _loaded: dict[str, Any] = {}
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+from cupola.backends import forks
 from cupola.backends.cache import DiskCache
 from cupola.codegen import form
 from cupola.codegen import llvm as dialect
@@ -48,7 +49,8 @@ class Jit:
             jit=True,
         )
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._machine)
-        self._lock = threading.Lock()
+        self._lock = forks.hold(threading.Lock())
+        forks.hold(llvm.ffi.lib._lock._lock)
         self._programs: dict[str, tuple[int, int]] = {}
         self._symbols: set[str] = set()
         self._version = f"llvmlite {llvmlite.__version__} {self.target.key}"

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from cupola.backends import forks
+
 SMALL = 1 << 15  # below this NumPy's own allocation is cheaper
 HUGE = 1 << 21
 _MADV_HUGEPAGE = 14
@@ -37,7 +39,7 @@ class Pool:
         self.peak = 0
         self._free: dict[int, list[int]] = {}
         self._blocks: dict[int, Any] = {}
-        self._lock = threading.RLock()  # a finalizer may run inside any of the methods
+        self._lock = forks.hold(threading.RLock())  # a finalizer may run inside any of the methods
         library = ctypes.CDLL(None)
         self._allocate = library.aligned_alloc
         self._allocate.restype = ctypes.c_void_p

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache, lru_cache
 from typing import Any
 
@@ -44,6 +45,23 @@ def _found() -> tuple[Any, int, str]:
     return cupy, count, ""
 
 
+_FORKED = (
+    "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must "
+    "use the 'spawn' start method. (In a data loader's worker: make tensors on the CPU and move "
+    "batches with .to('cuda') in the training loop, or pass multiprocessing_context='spawn'.)"
+)
+_inherited: list[bool] = []
+
+
+def _after_fork_in_child() -> None:
+    if _found.cache_info().currsize and _found()[1] > 0:
+        _inherited.append(True)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 def available() -> bool:
     """Whether CuPy and at least one GPU are there (torch.cuda.is_available)."""
     return _found()[1] > 0
@@ -58,8 +76,11 @@ def require() -> Any:
     """The ``cupy`` module.
 
     Raises:
-        BackendError: CuPy or a GPU is missing; the text says what to install.
+        BackendError: CuPy or a GPU is missing; the text says what to install. Or this process was
+            forked from one that uses the GPU.
     """
+    if _inherited:
+        raise BackendError(_FORKED)
     cupy, _, problem = _found()
     if problem:
         raise BackendError(problem)

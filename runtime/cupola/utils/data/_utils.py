@@ -156,3 +156,10 @@ def pin(data: Any) -> Any:
     if hasattr(data, "pin_memory"):
         return data.pin_memory()
     return data
+
+
+def gpu_present() -> bool:
+    """Whether page-locked memory makes sense."""
+    from cupola.cuda import is_available
+
+    return is_available()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
+import multiprocessing
+import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from cupola import distributed
 from cupola.utils.data import _utils
-from cupola.utils.data._streams import Worker
+from cupola.utils.data._here import Here
+from cupola.utils.data._processes import Processes
 from cupola.utils.data.dataset import Dataset, IterableDataset
 from cupola.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
     Sampler,
     SequentialSampler,
-    draw_seed,
 )
 
 __all__ = ["DataLoader"]
@@ -31,12 +33,39 @@ class _InfiniteConstantSampler(Sampler):
             yield None
 
 
+def _context(given: Any, num_workers: int) -> Any:
+    """The ``multiprocessing`` context of an argument."""
+    if given is None:
+        return None
+    if num_workers == 0:
+        raise ValueError(
+            "multiprocessing_context can only be used with multi-process loading (num_workers > "
+            f"0), but got num_workers={num_workers}"
+        )
+    if isinstance(given, str):
+        valid = multiprocessing.get_all_start_methods()
+        if given not in valid:
+            raise ValueError(
+                "multiprocessing_context option should specify a valid start method in "
+                f"{valid!r}, but got multiprocessing_context={given!r}"
+            )
+        return multiprocessing.get_context(given)
+    if not hasattr(given, "Process") or not hasattr(given, "get_start_method"):
+        raise TypeError(
+            "multiprocessing_context option should be a valid context object or a string "
+            f"specifying the start method, but got multiprocessing_context={given}"
+        )
+    return given
+
+
 class DataLoader(Generic[T_co]):
     """Iterates over batches of a data set.
 
     The seed drawn at the start of each pass and the order of shuffled samples are PyTorch's.
-    Workers are not processes: this process makes their batches in turn, each with the random
-    streams that PyTorch's worker has, so that the batches are the same.
+    Workers are processes, with the random streams that PyTorch's workers have; arrays come from
+    them through shared memory, batches in order. An exception in a worker is raised here with the
+    worker's traceback; a worker that dies raises RuntimeError. Under mpirun each rank makes its
+    share of the workers' batches itself, with the same random streams.
     """
 
     dataset: Dataset[T_co]
@@ -74,6 +103,8 @@ class DataLoader(Generic[T_co]):
                 "prefetch_factor option could only be specified in multiprocessing.let "
                 "num_workers > 0 to enable multiprocessing, otherwise set prefetch_factor to None."
             )
+        if prefetch_factor is not None and prefetch_factor < 0:
+            raise ValueError("prefetch_factor option should be non-negative")
         if persistent_workers and num_workers == 0:
             raise ValueError("persistent_workers option needs num_workers > 0")
         self.dataset = dataset
@@ -83,7 +114,8 @@ class DataLoader(Generic[T_co]):
         self.pin_memory_device = pin_memory_device
         self.timeout = timeout
         self.worker_init_fn = worker_init_fn
-        self.multiprocessing_context = multiprocessing_context
+        self.multiprocessing_context = _context(multiprocessing_context, num_workers)
+        self._iterator: Processes | None = None
         self.persistent_workers = persistent_workers
         self.in_order = in_order
         self._iterable = isinstance(dataset, IterableDataset)
@@ -136,6 +168,25 @@ class DataLoader(Generic[T_co]):
             batching = self._auto_collation
             collate_fn = _utils.default_collate if batching else _utils.default_convert
         self.collate_fn = collate_fn
+        self.check_worker_number_rationality()
+
+    def check_worker_number_rationality(self) -> None:
+        """Warns where there are more workers than processors."""
+        if hasattr(os, "sched_getaffinity"):
+            most = len(os.sched_getaffinity(0))
+        else:
+            most = os.cpu_count() or 1
+        if self.num_workers > most:
+            warnings.warn(
+                f"This DataLoader will create {self.num_workers} worker processes in total. Our "
+                f"suggested max number of worker in current system is {most}, which is smaller "
+                "than what this DataLoader is going to create. Please lower the number: more "
+                "workers than processors make loading slow.",
+                stacklevel=3,
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_iterator": None}
 
     @property
     def _auto_collation(self) -> bool:
@@ -156,81 +207,12 @@ class DataLoader(Generic[T_co]):
         return -(-length // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        return _Pass(self)
-
-
-class _Pass:
-    """One pass over a loader."""
-
-    def __init__(self, loader: DataLoader) -> None:
-        self._loader = loader
-        self._share = distributed.share_of(loader)
-        # Drawn even where unused: it keeps the generator in step with PyTorch's.
-        self._base_seed = draw_seed(loader.generator)
-        self._indices = iter(loader._index_sampler)
-        if self._share is not None:
-            self._indices = self._share.follow(self._indices, self._base_seed)
-        self._num_yielded = 0
-        self._turn = 0
-        self._workers = [
-            Worker(number, loader, self._base_seed) for number in range(loader.num_workers)
-        ]
-        self._samples = None
-        if loader._iterable and not self._workers:
-            self._samples = iter(loader.dataset)
-
-    def __iter__(self) -> _Pass:
-        return self
-
-    def __len__(self) -> int:
-        return len(self._loader._index_sampler)
-
-    def __next__(self) -> Any:
-        data = self._next_of_workers() if self._workers else self._fetch(next(self._indices), self)
-        self._num_yielded += 1
-        if self._loader.pin_memory and _gpu_present():
-            data = _utils.pin(data)
-        return data
-
-    def _next_of_workers(self) -> Any:
-        """The next batch, from the worker whose turn it is; those without samples drop out."""
-        while not all(worker.ended for worker in self._workers):
-            worker = self._workers[self._turn % len(self._workers)]
-            self._turn += 1
-            if worker.ended:
-                continue
-            index = next(self._indices)
-            with worker:
-                if self._loader._iterable and worker.samples is None:
-                    worker.samples = iter(self._loader.dataset)
-                try:
-                    return self._fetch(index, worker)
-                except StopIteration:
-                    worker.ended = True
-        raise StopIteration
-
-    def _fetch(self, index: Any, place: Any) -> Any:
-        loader = self._loader
-        if loader._iterable:
-            samples = self._samples if place is self else place.samples
-            return self._fetch_next(index, samples)
-        if not loader._auto_collation:
-            return loader.collate_fn(loader.dataset[index])
-        fetch = getattr(loader.dataset, "__getitems__", None)
-        rows = fetch(index) if callable(fetch) else [loader.dataset[i] for i in index]
-        return loader.collate_fn(rows)
-
-    def _fetch_next(self, index: Any, samples: Any) -> Any:
-        loader = self._loader
-        if not loader._auto_collation:
-            return loader.collate_fn(next(samples))
-        rows = list(itertools.islice(samples, len(index)))
-        if not rows or (loader.drop_last and len(rows) < len(index)):
-            raise StopIteration
-        return loader.collate_fn(rows if self._share is None else self._share.part(rows))
-
-
-def _gpu_present() -> bool:
-    from cupola.cuda import is_available
-
-    return is_available()
+        share = distributed.share_of(self)
+        if not self.num_workers or share is not None:
+            return Here(self, share)
+        if not self.persistent_workers:
+            return Processes(self)
+        if self._iterator is not None and self._iterator.alive:
+            return self._iterator.again()
+        self._iterator = Processes(self)
+        return self._iterator

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_uint, c_void_p
 from pathlib import Path
 
+from cupola.backends import forks
+
 DISTRIBUTION = "onednn-cpu-gomp"
 SONAME = "libdnnl.so.3"
 MAX_NDIMS = 12
@@ -206,7 +208,7 @@ def _candidates() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-_lock = threading.Lock()
+_lock = forks.hold(threading.Lock())
 _library: Library | None = None
 _reason: str | None = None
 

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
+from cupola.backends import forks
 from cupola.backends.cpu.onednn.attributes import Attributes
 from cupola.backends.cpu.onednn.library import Library
 from cupola.backends.cpu.onednn.primitive import DST, SRC, Descriptor, Primitive
@@ -127,7 +128,7 @@ class Cache:
         self.capacity = capacity
         self._weigh = weigh
         self._weight = 0
-        self._lock = threading.Lock()
+        self._lock = forks.hold(threading.Lock())
         self._entries: OrderedDict[Any, Any] = OrderedDict()
 
     def __len__(self) -> int:
