@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from cupola.backends import forks
 from cupola.backends.cuda import device
 from cupola.errors import BackendError
+from cupola.ir import forks
 
 
 def in_child(function):

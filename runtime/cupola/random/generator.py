@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from cupola.ir import forks
+
 from .stream import TABLE, Stream
 
 # torch.Generator() starts here until it is seeded.
@@ -67,7 +69,7 @@ class CPUGenerator:
     __slots__ = ("_initial_seed", "lock", "next_double_normal", "next_float_normal", "stream")
 
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
-        self.lock = threading.RLock()
+        self.lock = forks.hold(threading.RLock())
         self._initial_seed = check_seed(seed)
         self.stream = Stream(self._initial_seed)
         self.next_double_normal: float | None = None
@@ -150,7 +152,7 @@ class CPUGenerator:
     def clone(self) -> CPUGenerator:
         """An independent generator at the same point of the stream."""
         copy = CPUGenerator.__new__(CPUGenerator)
-        copy.lock = threading.RLock()
+        copy.lock = forks.hold(threading.RLock())
         copy.stream = Stream(0)
         copy.set_state(self.get_state())
         return copy
@@ -170,7 +172,7 @@ class CPUGenerator:
         return self.get_state().tobytes()
 
     def __setstate__(self, state: bytes) -> None:
-        self.lock = threading.RLock()
+        self.lock = forks.hold(threading.RLock())
         self.stream = Stream(0)
         self.set_state(np.frombuffer(state, np.uint8))
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from cupola.backends import forks
 from cupola.backends.base import Array, Backend, Launch
 from cupola.backends.cpu.pool import Pool
 from cupola.codegen.form import Kernel, negative_zeros
 from cupola.dtypes import dtype
+from cupola.ir import forks
 
 _RECENT = 1 << 14  # kernels found by identity
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cupola.backends import forks
+from cupola.ir import forks
 
 Pads = Sequence[tuple[int, int]]
 Activation = str | tuple[str, float] | None

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cupola.backends import forks
 from cupola.backends.cache import DiskCache
 from cupola.backends.inline import Rejected
 from cupola.errors import BackendError
+from cupola.ir import forks
 
 # Loops are vectorised for the processor at hand; nothing here changes results (no fast-math).
 FLAGS = (

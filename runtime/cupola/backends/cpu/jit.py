@@ -16,11 +16,11 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from cupola.backends import forks
 from cupola.backends.cache import DiskCache
 from cupola.codegen import form
 from cupola.codegen import llvm as dialect
 from cupola.codegen.llvm import SYMBOLS, Program, Target, library_function, target_from_features
+from cupola.ir import forks
 
 _PLACEHOLDER = "@kernel("
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cupola.backends import forks
+from cupola.ir import forks
 
 SMALL = 1 << 15  # below this NumPy's own allocation is cheaper
 HUGE = 1 << 21

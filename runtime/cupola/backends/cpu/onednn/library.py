@@ -18,7 +18,7 @@ from collections.abc import Callable
 from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_uint, c_void_p
 from pathlib import Path
 
-from cupola.backends import forks
+from cupola.ir import forks
 
 DISTRIBUTION = "onednn-cpu-gomp"
 SONAME = "libdnnl.so.3"

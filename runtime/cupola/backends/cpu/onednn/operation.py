@@ -7,11 +7,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
-from cupola.backends import forks
 from cupola.backends.cpu.onednn.attributes import Attributes
 from cupola.backends.cpu.onednn.library import Library
 from cupola.backends.cpu.onednn.primitive import DST, SRC, Descriptor, Primitive
 from cupola.backends.cpu.onednn.workspace import Buffer, address, aligned, thread_state
+from cupola.ir import forks
 
 T = TypeVar("T")
 
