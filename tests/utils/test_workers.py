@@ -312,28 +312,6 @@ def test_options_are_checked():
             make([1], num_workers=4000)
 
 
-def test_forking_while_threads_compile():
-    """Locks are free in a child, whoever held them; kernels are compiled and run there."""
-    stop = threading.Event()
-
-    def compile_much():
-        for i in range(10**6):
-            if stop.is_set():
-                return
-            (cupola.rand(3 + i % 50) * (i + 0.5)).sum().item()
-
-    cupola.rand(400, 400).matmul(cupola.rand(400, 400)).sum().item()  # the team is up
-    thread = threading.Thread(target=compile_much)
-    thread.start()
-    try:
-        for i in range(3):
-            function = lambda j, i=i: ((cupola.ones(200, 200) @ cupola.ones(200, 200)) * i).sin()[0]
-            assert len(list(load(function))) == 4
-    finally:
-        stop.set()
-        thread.join()
-
-
 SCRIPT = """
 import os, sys, time
 import cupola

@@ -1,4 +1,8 @@
-"""One or more passes over a loader whose batches worker processes make."""
+"""One or more passes over a loader whose batches worker processes make.
+
+A fork while another thread of the program computes can leave a library's lock (OpenMP's, say) taken
+in the child, which then waits for ever. Such programs choose ``multiprocessing_context="spawn"``.
+"""
 
 from __future__ import annotations
 
