@@ -16,11 +16,12 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import statistics
 import sys
 import tempfile
 import time
+
+import _compare
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests")]
@@ -170,6 +171,13 @@ def _error(got, want) -> float:
     return float(np.linalg.norm(got - want) / np.linalg.norm(want))
 
 
+def machine(torch, device: str) -> str:
+    """The device's name."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{_compare.processor()}, {os.cpu_count()} cores"
+
+
 def cupola_run(value):
     """Starts the work of a recorded result."""
     value.data_ptr()
@@ -217,7 +225,7 @@ def main() -> int:
         print(
             f"against torch {side}: {ratio:.2f} times as fast (geometric mean), least {least:.2f}"
         )
-    device = torch.cuda.get_device_name() if found.device == "cuda" else platform.processor()
+    device = machine(torch, found.device)
     print(
         json.dumps({"device": device, "torch": torch.__version__, "rows": rows, "ratios": ratios})
     )

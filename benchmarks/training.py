@@ -178,7 +178,7 @@ def main() -> int:
                 row = measure(found, name, mode, converted)
                 rows.append(row)
                 forward.show(row)
-    device = torch.cuda.get_device_name() if found.device == "cuda" else "cpu"
+    device = forward.machine(torch, found.device)
     print(json.dumps({"device": device, "torch": torch.__version__, "rows": rows}))
     return 0
 

@@ -1,5 +1,7 @@
-"""Process-wide switches of PyTorch's that choose between kernels: kept, asked for and otherwise
-without effect, because cupola's results are the same at every setting.
+"""Process-wide switches of PyTorch's that choose between kernels.
+
+On a GPU, deterministic algorithms and the precision of products hold; on the CPU they change
+nothing: its results are the same at every setting.
 """
 
 from __future__ import annotations
@@ -7,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from cupola import dtypes
+from cupola.backends.cuda.flags import flags
+from cupola.backends.settings import matmul
 from cupola.dtypes import set_default_dtype
 from cupola.ir.device import default_stack
 from cupola.ir.device import device as Device
@@ -31,6 +35,7 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
     """Asks for deterministic kernels (torch.use_deterministic_algorithms)."""
     _state["deterministic"] = (1 if warn_only else 2) if mode else 0
     _state["warn_only"] = warn_only
+    flags.all_deterministic = bool(mode)
 
 
 def are_deterministic_algorithms_enabled() -> bool:
@@ -57,6 +62,7 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
         )
     _state["deterministic"] = mode
     _state["warn_only"] = mode == 1
+    flags.all_deterministic = bool(mode)
 
 
 def get_deterministic_debug_mode() -> int:
@@ -65,7 +71,7 @@ def get_deterministic_debug_mode() -> int:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Accepts how exact float32 products have to be; they are computed in float32 always.
+    """How exact float32 products have to be; all but "highest" let a GPU round operands to TF32.
 
     Raises:
         RuntimeError: none of "highest", "high" and "medium".
@@ -76,11 +82,14 @@ def set_float32_matmul_precision(precision: str) -> None:
             f"{_state['precision']}"
         )
     _state["precision"] = precision
+    matmul.allow_tf32 = precision != "highest"
 
 
 def get_float32_matmul_precision() -> str:
-    """The precision that was set."""
-    return str(_state["precision"])
+    """The precision in force; ``backends.cuda.matmul.allow_tf32`` sets it too."""
+    if not matmul.allow_tf32:
+        return "highest"
+    return "high" if _state["precision"] == "highest" else str(_state["precision"])
 
 
 def set_warn_always(b: bool, /) -> None:

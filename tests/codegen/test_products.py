@@ -7,6 +7,7 @@ import pytest
 
 from cupola.backends.cpu import blas
 from cupola.backends.cpu.backend import CPUBackend
+from cupola.backends.cpu.team import Team
 from cupola.backends.cpu.threads import threads
 
 pytestmark = pytest.mark.skipif(blas._library() is None, reason="NumPy has another BLAS")
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.skipif(blas._library() is None, reason="NumPy has anoth
 
 @pytest.fixture(scope="module")
 def products():
-    return blas.Products(CPUBackend().launcher)
+    return blas.Products(Team(CPUBackend().launcher))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

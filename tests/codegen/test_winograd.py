@@ -9,13 +9,14 @@ import cupola
 from cupola.backends.cpu import winograd
 from cupola.backends.cpu.backend import CPUBackend
 from cupola.backends.cpu.heavy import heavy_ops
+from cupola.backends.cpu.team import Team
 from cupola.nn import functional as F
 
 
 @pytest.fixture(scope="module")
 def convolve():
     backend = CPUBackend()
-    return winograd.Winograd(heavy_ops(), backend.launcher, backend.pool)
+    return winograd.Winograd(heavy_ops(), Team(backend.launcher), backend.pool)
 
 
 def direct(x, w, bias, residual, padding, activation):

@@ -279,3 +279,14 @@ def test_norm_at_zero(order, start):
 
     for ours, theirs in zip(program(cupola), program(torch), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_views_that_are_gone_are_forgotten():
+    """A data set is read for as long as training runs, and never written."""
+    data = cupola.rand(8, 4)
+    for i in range(1000):
+        data[i % 8].sum().item()
+    assert len(data._storage.views) <= 128
+    kept = [data[i % 8] for i in range(300)]
+    data.mul_(2)
+    assert all(v._version == 1 for v in kept)

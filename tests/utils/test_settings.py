@@ -78,3 +78,24 @@ def test_buffers_and_files(tmp_path):
     both(lambda m: m.from_file(name, size=3).tolist())
     with pytest.raises(ValueError):
         cupola.frombuffer(b"", dtype=cupola.float32)
+
+
+def test_switches_reach_the_gpu_backend():
+    from cupola.backends.cuda.flags import flags
+
+    try:
+        cupola.use_deterministic_algorithms(True)
+        assert flags.deterministic
+        cupola.backends.cudnn.deterministic = True
+        cupola.use_deterministic_algorithms(False)
+        assert flags.deterministic
+        cupola.backends.cudnn.deterministic = False
+        assert not flags.deterministic
+        cupola.set_float32_matmul_precision("medium")
+        assert flags.matmul_tf32 and cupola.get_float32_matmul_precision() == "medium"
+        cupola.backends.cuda.matmul.allow_tf32 = False
+        assert cupola.get_float32_matmul_precision() == "highest"
+        cupola.backends.cuda.matmul.allow_tf32 = True
+    finally:
+        cupola.set_float32_matmul_precision("highest")
+    assert not flags.matmul_tf32

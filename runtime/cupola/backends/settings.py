@@ -9,7 +9,7 @@ from cupola.backends.cuda.flags import flags as _gpu
 # Switches that the GPU backend reads, and where.
 _LINKS = {
     ("cudnn", "allow_tf32"): "cudnn_tf32",
-    ("cudnn", "deterministic"): "deterministic",
+    ("cudnn", "deterministic"): "cudnn_deterministic",
     ("cudnn", "enabled"): "cudnn",
     ("cuda.matmul", "allow_tf32"): "matmul_tf32",
 }

@@ -302,14 +302,6 @@ def _delete(self: Tensor, key: Any) -> None:
     raise TypeError("'Tensor' object doesn't support item deletion")
 
 
-def _gpu_interface(self: Tensor) -> Any:
-    if not self.is_cuda:
-        raise AttributeError("__cuda_array_interface__: the tensor lives on the CPU")
-    if self.requires_grad:
-        raise RuntimeError("the tensor requires a gradient: use detach() first")
-    return engine.array_of(self.node).__cuda_array_interface__
-
-
 def _set_state(self: Tensor, state: Any) -> None:
     raise UnsupportedError("Tensor.__setstate__", "pickled tensors are made by their constructor")
 
@@ -318,7 +310,6 @@ _names: dict[str, Any] = {
     "__reversed__": _reversed,
     "__delitem__": _delete,
     "__array_wrap__": lambda self, array, *rest: of_array(np.asarray(array)),
-    "__cuda_array_interface__": property(_gpu_interface),
     "__setstate__": _set_state,
     "__nonzero__": lambda self: bool(self),
     "__long__": lambda self: int(self),

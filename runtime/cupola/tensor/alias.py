@@ -9,6 +9,7 @@ chain.
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 from cupola.dtypes import int64
@@ -24,6 +25,9 @@ Step = tuple[Primitive, dict[str, Any]]
 Chain = tuple[Step, ...]
 
 
+_FEW = 64  # views that are kept without asking which of them are alive
+
+
 class Storage:
     """The value that aliases share.
 
@@ -34,12 +38,15 @@ class Storage:
             their own.
         written: what was last written through a view, and who counts its writes; stale after the
             next write.
-        views: values read through views since the last write, and who counts their writes.
+        views: values read through views since the last write, and who counts their writes; those
+            that are gone are dropped when the list reaches ``limit``.
         external: a NumPy array that the user shares with us; read afresh at every use, written
             through.
     """
 
-    __slots__ = ("__weakref__", "external", "node", "sharers", "version", "views", "written")
+    __slots__ = (
+        "__weakref__", "external", "limit", "node", "sharers", "version", "views", "written",
+    )  # fmt: skip
 
     def __init__(self, node: Node | None, version: int = 0, external: Any = None) -> None:
         self.node = node
@@ -48,6 +55,14 @@ class Storage:
         self.written: tuple[Node, list[int] | None] | None = None
         self.sharers: list[Any] = []
         self.views: list[tuple[Any, list[int]]] = []
+        self.limit = _FEW
+
+    def saw(self, node: Node, counter: list[int]) -> None:
+        """Notes a value read through a view: a data set is read so as long as training runs."""
+        if len(self.views) >= self.limit:
+            self.views = [view for view in self.views if view[0]() is not None]
+            self.limit = max(_FEW, 2 * len(self.views))
+        self.views.append((weakref.ref(node), counter))
 
     def join(self, reference: Any) -> None:
         """Adds a sharer and forgets those that are gone."""

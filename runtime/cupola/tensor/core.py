@@ -113,7 +113,7 @@ class Tensor(Described):
                     self._n = replay(base._upright(), self._base_chain)
                 finally:
                     mode.grad = saved
-                storage.views.append((weakref.ref(self._n), counter))
+                storage.saw(self._n, counter)
                 if wanted and not self._n.requires_grad:
                     self._n = lost(self._n)
                 self._moved_on()
@@ -188,7 +188,7 @@ class Tensor(Described):
         out._chain = self._chain + step
         out._counter = counter = self._counter
         assert counter is not None
-        storage.views.append((weakref.ref(node), counter))
+        storage.saw(node, counter)
         out._counted = counter[0]
         if self._base is None:
             out._base, out._base_chain = self, self._turned + step

@@ -99,11 +99,12 @@ class CPUBackend(Backend):
             from cupola.backends.cpu.blas import Products
             from cupola.backends.cpu.heavy import heavy_ops
             from cupola.backends.cpu.library import calls
+            from cupola.backends.cpu.team import Team
             from cupola.backends.cpu.winograd import Winograd
 
-            heavy, products = heavy_ops(), Products(self.launcher)
-            self._winograd = Winograd(heavy, self.launcher, self.pool)
-            self._calls = calls(heavy, self._winograd, products, self.pool)
+            heavy, team = heavy_ops(), Team(self.launcher)
+            self._winograd = Winograd(heavy, team, self.pool)
+            self._calls = calls(heavy, self._winograd, Products(team), self.pool)
         function = self._calls.get(op.name)
         if function is not None:
             return function(*arrays, **attrs)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from cupola.backends.cpu.jit import Jit
+from cupola.backends.cpu.team import Team
 from cupola.backends.cpu.threads import threads
 from cupola.codegen.llvm import product
 
@@ -94,20 +94,14 @@ def _library() -> tuple[Any, Any, Any, dict[str, int]] | None:
 class Products:
     """Matrix products of one process through OpenBLAS."""
 
-    def __init__(self, launcher: Callable[[], Any]) -> None:
-        self.launcher = launcher
-        self._functions: dict[str, Callable[[Any], None]] = {}
-
-    @property
-    def jit(self) -> Jit:
-        found: Jit = self.launcher().jit
-        return found
+    def __init__(self, team: Team) -> None:
+        self.team = team
 
     def suits(self, a: np.ndarray, b: np.ndarray) -> bool:
         """Whether ``matmul`` is the faster library here: see above."""
         if a.dtype != np.float32 or a.shape[:-2] != b.shape[:-2]:
             return False
-        if a.size * b.shape[-1] < _LARGE or self.jit.target.vector_bytes != 32:
+        if a.size * b.shape[-1] < _LARGE or self.team.jit.target.vector_bytes != 32:
             return False
         item = a.itemsize
         deep = b.shape[-2] >= _DEEP and b.strides[-2] == item and b.strides[-1] != item
@@ -131,7 +125,6 @@ class Products:
             m, batch = m * batch, 1  # one matrix for all: a single tall product
         work = batch * m * n * k
         team = max(1, min(threads.count, work // _GRAIN))
-        gomp, mine, all_ = threads.addresses
         words = {
             "gemm": library[3][a.dtype.name], "a": a.ctypes.data, "b": b.ctypes.data,
             "c": out.ctypes.data, "transposed_a": layout_a, "transposed_b": layout_b, "rows": m,
@@ -140,28 +133,19 @@ class Products:
             "slices": 1 if batch % team == 0 or batch >= 4 * team else team, "by_columns": n > m,
             "step_a": lead_a if layout_a == _ROW_MAJOR else 1,
             "step_b": 1 if layout_b == _ROW_MAJOR else lead_b,
-            "thread": mine, "threads": all_, "gomp": gomp, "team": team,
+            "team": team,
         }  # fmt: skip
-        packed = (ctypes.c_int64 * len(product.ARGUMENTS))(
-            *[words[name] for name in product.ARGUMENTS]
-        )
+        type_ = "float" if a.dtype == np.float32 else "double"
         _, get, put, _ = library
         before = get()
         if before != 1:
             put(1)
         try:
-            self._function("float" if a.dtype == np.float32 else "double")(packed)
+            self.team.call(type_, lambda: product.module(type_), product.ARGUMENTS, words)
         finally:
             if before != 1:
                 put(before)
         return True
-
-    def _function(self, type_: str) -> Callable[[Any], None]:
-        found = self._functions.get(type_)
-        if found is None:
-            address = self.jit.module(product.module(type_))
-            found = self._functions[type_] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
-        return found
 
 
 def _matrix(x: np.ndarray) -> tuple[int, int, int] | None:

@@ -7,16 +7,15 @@ Images are channels-last, float32.
 
 from __future__ import annotations
 
-import ctypes
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 
 from cupola.backends.cpu.heavy import HeavyOps
-from cupola.backends.cpu.jit import Jit
 from cupola.backends.cpu.pool import Pool
+from cupola.backends.cpu.team import Team
 from cupola.backends.cpu.threads import threads
 from cupola.codegen.llvm import winograd as dialect
 from cupola.codegen.llvm.winograd import ARGUMENTS, Form
@@ -87,12 +86,11 @@ class Winograd:
         kept: transformed weights by key and tile size.
     """
 
-    def __init__(self, heavy: HeavyOps, launcher: Callable[[], Any], pool: Pool) -> None:
+    def __init__(self, heavy: HeavyOps, team: Team, pool: Pool) -> None:
         self.heavy = heavy
-        self.launcher = launcher
+        self.team = team
         self.pool = pool
         self.kept: dict[tuple[Hashable, int], np.ndarray] = {}
-        self._functions: dict[Form, Callable[[Any], None]] = {}
 
     def tile(
         self, x: np.ndarray, w: np.ndarray, window: dict[str, Any], activation: str | None
@@ -108,7 +106,7 @@ class Winograd:
             or max(max(pair) for pair in window["padding"]) > 2
         ):
             return 0
-        unit = dialect.lanes(self.jit.target)
+        unit = dialect.lanes(self.team.jit.target)
         if x.shape[3] % unit or w.shape[0] % unit or x.shape[0] == 0:
             return 0
         (top, bottom), (left, right) = window["padding"]
@@ -146,12 +144,10 @@ class Winograd:
         tiles = n * each
         chunk = max(64, _CHUNK // (4 * planes * (channels + results)))
         chunk = -(-tiles // -(-tiles // chunk))  # chunks of about equal size
-        take = self._function(Form(m, False))
-        give = self._function(Form(m, True, residual is not None, activation == "relu"))
-        gomp, mine, all_ = threads.addresses
+        take = Form(m, False)
+        give = Form(m, True, residual is not None, activation == "relu")
         common = {
             "across": across, "each": each, "zeros": zeros.ctypes.data, "spare": spare.ctypes.data,
-            "thread": mine, "threads": all_, "gomp": gomp, "team": threads.count,
         }  # fmt: skip
         first = {
             **common, "source": x.ctypes.data, "height": height, "width": width, "top": top,
@@ -165,10 +161,10 @@ class Winograd:
         for start in range(0, tiles, chunk):
             count = min(chunk, tiles - start)
             taken = self.pool.empty((planes, count, channels), x.dtype)
-            take(_words(first, start, count, target=taken))
+            self._transform(take, first, start, count, target=taken)
             products = self.pool.empty((planes, count, results), x.dtype)
             self.heavy.matmul(taken, u, out=products, weight_key=("winograd", key, m))
-            give(_words(last, start, count, source=products))
+            self._transform(give, last, start, count, source=products)
         return out
 
     def forget(self, key: Hashable) -> None:
@@ -177,24 +173,13 @@ class Winograd:
             if self.kept.pop((key, m), None) is not None:
                 self.heavy.forget(("winograd", key, m))
 
-    @property
-    def jit(self) -> Jit:
-        found: Jit = self.launcher().jit
-        return found
-
-    def _function(self, form: Form) -> Callable[[Any], None]:
-        found = self._functions.get(form)
-        if found is None:
-            address = self.jit.module(dialect.module(form, self.jit.target))
-            found = self._functions[form] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
-        return found
-
-
-def _words(given: dict[str, int], first: int, count: int, **planes: np.ndarray) -> Any:
-    """The arguments of a transform of some tiles."""
-    words = {**given, "first": first, "count": count}
-    for name, array in planes.items():
-        words[name] = array.ctypes.data
-        words["plane"] = math.prod(array.shape[1:])
-    packed = (ctypes.c_int64 * len(ARGUMENTS))(*[words.get(name, 0) for name in ARGUMENTS])
-    return packed
+    def _transform(
+        self, form: Form, given: dict[str, int], first: int, count: int, **planes: np.ndarray
+    ) -> None:
+        """One transform of some tiles."""
+        words = {**given, "first": first, "count": count}
+        for name, array in planes.items():
+            words[name] = array.ctypes.data
+            words["plane"] = math.prod(array.shape[1:])
+        target = self.team.jit.target
+        self.team.call(form, lambda: dialect.module(form, target), ARGUMENTS, words)

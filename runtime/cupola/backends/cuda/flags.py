@@ -14,8 +14,8 @@ class Flags:
             (torch.backends.cuda.matmul.allow_tf32).
         cudnn_tf32: float32 convolutions may (torch.backends.cudnn.allow_tf32, on by default there
             too).
-        deterministic: only algorithms that give the same bits every time
-            (torch.backends.cudnn.deterministic).
+        cudnn_deterministic, all_deterministic: only algorithms that give the same bits every time
+            (torch.backends.cudnn.deterministic, torch.use_deterministic_algorithms).
         cudnn: use cuDNN at all (torch.backends.cudnn.enabled).
         check_indices: gather and scatter wait for the device and raise IndexError for positions out
             of bounds; without it such positions are undefined.
@@ -23,9 +23,15 @@ class Flags:
 
     matmul_tf32: bool = False
     cudnn_tf32: bool = True
-    deterministic: bool = False
+    cudnn_deterministic: bool = False
+    all_deterministic: bool = False
     cudnn: bool = True
     check_indices: bool = False
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether either switch asks for it."""
+        return self.cudnn_deterministic or self.all_deterministic
 
 
 flags = Flags()

@@ -7,10 +7,12 @@ with the BLAS itself limited to one thread meanwhile.
 
 from __future__ import annotations
 
+from cupola.codegen.llvm import team
+
 ARGUMENTS = (
     "gemm", "a", "b", "c", "transposed_a", "transposed_b", "rows", "columns", "depth", "lead_a",
     "lead_b", "lead_c", "batch", "batch_a", "batch_b", "batch_c", "beta", "slices", "by_columns",
-    "step_a", "step_b", "thread", "threads", "gomp", "team",
+    "step_a", "step_b", *team.WORDS,
 )  # fmt: skip
 """The 64-bit words that the kernel is called with.
 
@@ -30,6 +32,7 @@ def module(type_: str) -> str:
     words = "\n".join(
         f"  %{n}.p = getelementptr i64, ptr %args, i64 {k}\n  %{n} = load i64, ptr %{n}.p"
         for k, n in enumerate(ARGUMENTS)
+        if n not in team.WORDS
     )
     one = "1.0"
     passed = (
@@ -37,23 +40,8 @@ def module(type_: str) -> str:
         f"{type_} {one}, ptr %a.q, i64 %lead_a, ptr %b.q, i64 %lead_b, "
         f"{type_} %scale, ptr %c.q, i64 %lead_c"
     )
-    return f"""
-define internal void @work(ptr %args) {{
-entry:
+    return f"""{team.begin(ARGUMENTS)}
 {words}
-  %alone = icmp sle i64 %team, 1
-  br i1 %alone, label %ready, label %several
-several:
-  %thread.f = inttoptr i64 %thread to ptr
-  %threads.f = inttoptr i64 %threads to ptr
-  %mine32 = call i32 %thread.f()
-  %all32 = call i32 %threads.f()
-  %mine64 = zext i32 %mine32 to i64
-  %all64 = zext i32 %all32 to i64
-  br label %ready
-ready:
-  %mine = phi i64 [ 0, %entry ], [ %mine64, %several ]
-  %all = phi i64 [ 1, %entry ], [ %all64, %several ]
   %f = inttoptr i64 %gemm to ptr
   %layout.a = trunc i64 %transposed_a to i32
   %layout.b = trunc i64 %transposed_b to i32
@@ -116,20 +104,4 @@ next:
 exit:
   ret void
 }}
-
-define void @kernel(ptr %args) {{
-  %team.p = getelementptr i64, ptr %args, i64 {ARGUMENTS.index("team")}
-  %team = load i64, ptr %team.p
-  %alone = icmp sle i64 %team, 1
-  br i1 %alone, label %single, label %several
-single:
-  call void @work(ptr %args)
-  ret void
-several:
-  %gomp.p = getelementptr ptr, ptr %args, i64 {ARGUMENTS.index("gomp")}
-  %gomp = load ptr, ptr %gomp.p
-  %threads = trunc i64 %team to i32
-  call void %gomp(ptr @work, ptr %args, i32 %threads, i32 0)
-  ret void
-}}
-"""
+{team.entry(ARGUMENTS)}"""

@@ -1,8 +1,8 @@
 """LLVM's spelling of element types and numbers.
 
 An element has a type in memory and one in registers: bool is a byte in memory and a bit in a
-register; float16 and bfloat16 are computed in float32 and rounded after each operation, which gives
-the correctly rounded result because float32 has more than twice their precision.
+register; float16 and bfloat16 are computed in float32 and rounded where they are cast or stored, so
+that what a kernel fuses is rounded once.
 """
 
 from __future__ import annotations

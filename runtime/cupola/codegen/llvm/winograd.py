@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cupola.codegen.llvm import team
 from cupola.codegen.llvm.target import Target
 
 KERNEL = {
@@ -28,7 +29,7 @@ KERNEL = {
 
 ARGUMENTS = (
     "source", "target", "plane", "first", "count", "height", "width", "channels", "top", "left",
-    "across", "each", "zeros", "spare", "bias", "residual", "thread", "threads", "gomp", "team",
+    "across", "each", "zeros", "spare", "bias", "residual", *team.WORDS,
 )  # fmt: skip
 """The 64-bit words that a kernel is called with.
 
@@ -36,8 +37,7 @@ ARGUMENTS = (
 planes of (count, channels), ``plane`` elements apart; ``first``: the first tile's number, tiles
 being numbered through all images, ``each`` an image, ``across`` a row; ``top``, ``left``: the
 padding; ``zeros``: as many zeros as channels; ``spare``: room for as many, for each thread;
-``bias`` (channels), ``residual`` as the target; the OpenMP runtime's omp_get_thread_num,
-omp_get_num_threads and GOMP_parallel, and how many threads to ask it for.
+``bias`` (channels), ``residual`` as the target.
 """
 
 
@@ -153,7 +153,9 @@ class _Writer:
         else:
             self.begin()
         body = self.lines
-        return "\n".join([_TEAM, *head, _LOOP, *tile, _CHANNELS, *body, _END % self.wide, _CALL])
+        begin, entry = team.begin(ARGUMENTS) + _SHARE, team.entry(ARGUMENTS)
+        end = _END % self.wide
+        return "\n".join([begin, *head, _LOOP, *tile, _CHANNELS, *body, end, entry])
 
     def prepare(self) -> None:
         """What is the same for all tiles."""
@@ -253,28 +255,7 @@ class _Writer:
                 self.store(value, self.pixels[i][j], "%c")
 
 
-_TEAM = f"""
-define internal void @work(ptr %args) {{
-entry:
-  %thread.p = getelementptr ptr, ptr %args, i64 {ARGUMENTS.index("thread")}
-  %thread = load ptr, ptr %thread.p
-  %threads.p = getelementptr ptr, ptr %args, i64 {ARGUMENTS.index("threads")}
-  %threads = load ptr, ptr %threads.p
-  %alone.p = getelementptr i64, ptr %args, i64 {ARGUMENTS.index("team")}
-  %team = load i64, ptr %alone.p
-  %alone = icmp sle i64 %team, 1
-  br i1 %alone, label %single, label %several
-single:
-  br label %ready
-several:
-  %mine32 = call i32 %thread()
-  %all32 = call i32 %threads()
-  %mine64 = zext i32 %mine32 to i64
-  %all64 = zext i32 %all32 to i64
-  br label %ready
-ready:
-  %mine = phi i64 [ 0, %single ], [ %mine64, %several ]
-  %all = phi i64 [ 1, %single ], [ %all64, %several ]
+_SHARE = f"""
   %count.p = getelementptr i64, ptr %args, i64 {ARGUMENTS.index("count")}
   %count = load i64, ptr %count.p
   %low.n = mul i64 %count, %mine
@@ -303,21 +284,3 @@ tiles.end:
 exit:
   ret void
 }"""
-
-_CALL = f"""
-define void @kernel(ptr %args) {{
-  %team.p = getelementptr i64, ptr %args, i64 {ARGUMENTS.index("team")}
-  %team = load i64, ptr %team.p
-  %alone = icmp sle i64 %team, 1
-  br i1 %alone, label %single, label %several
-single:
-  call void @work(ptr %args)
-  ret void
-several:
-  %gomp.p = getelementptr ptr, ptr %args, i64 {ARGUMENTS.index("gomp")}
-  %gomp = load ptr, ptr %gomp.p
-  %threads = trunc i64 %team to i32
-  call void %gomp(ptr @work, ptr %args, i32 %threads, i32 0)
-  ret void
-}}
-"""
