@@ -21,8 +21,8 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / 
 from codegen import cuda_kernels as k  # noqa: E402
 from cupola import dtypes as dt  # noqa: E402
 from cupola.backends.cuda import convolution as conv  # noqa: E402
+from cupola.backends.cuda.gemm import matmul  # noqa: E402
 from cupola.backends.cuda.launch import KernelLaunch  # noqa: E402
-from cupola.backends.cuda.matmul import matmul  # noqa: E402
 from cupola.codegen.cuda import Choice  # noqa: E402
 
 STREAM = cupy.cuda.Stream(non_blocking=True)

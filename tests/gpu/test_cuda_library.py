@@ -46,7 +46,7 @@ def wide(x) -> np.ndarray:
 def test_matmul_layouts(name: str) -> None:
     import cupy
 
-    from cupola.backends.cuda.matmul import matmul
+    from cupola.backends.cuda.gemm import matmul
 
     close = CLOSE.get(name, 2e-5)
     kind = "float32" if name == "complex64" else name
@@ -84,7 +84,7 @@ def test_matmul_layouts(name: str) -> None:
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("activation", ("", "relu", "gelu_tanh"))
 def test_matmul_epilogue(name: str, activation: str) -> None:
-    from cupola.backends.cuda.matmul import matmul
+    from cupola.backends.cuda.gemm import matmul
 
     a, b, bias = random((4, 40, 24), name, 1), random((4, 24, 32), name, 2), random(32, name, 3)
     want = wide(a) @ wide(b) + wide(bias)
@@ -100,7 +100,7 @@ def test_matmul_epilogue(name: str, activation: str) -> None:
 def test_matmul_is_captured() -> None:
     import cupy
 
-    from cupola.backends.cuda.matmul import matmul
+    from cupola.backends.cuda.gemm import matmul
 
     a, b = random((64, 32), "float32", 1), random((32, 48), "float32", 2)
     stream = cupy.cuda.Stream(non_blocking=True)
@@ -117,7 +117,7 @@ def test_matmul_is_captured() -> None:
 def test_matmul_edges() -> None:
     import cupy
 
-    from cupola.backends.cuda.matmul import matmul
+    from cupola.backends.cuda.gemm import matmul
 
     assert matmul(cupy.ones((3, 0)), cupy.ones((0, 4))).get().tolist() == [[0.0] * 4] * 3
     assert matmul(cupy.ones((0, 3)), cupy.ones((3, 4))).shape == (0, 4)
@@ -127,7 +127,7 @@ def test_matmul_edges() -> None:
 
 
 def test_matmul_tf32_flag() -> None:
-    from cupola.backends.cuda.matmul import matmul
+    from cupola.backends.cuda.gemm import matmul
 
     a, b = random((512, 512), "float32", 0), random((512, 512), "float32", 1)
     want = wide(a) @ wide(b)
@@ -325,10 +325,10 @@ def test_several_results() -> None:
 
 def test_heads_are_multiplied_where_they_lie() -> None:
     """Operands (N, T, H, D) seen as (N, H, T, D): no common stride for N and H."""
-    from cupola.backends.cuda import matmul
+    from cupola.backends.cuda import gemm
 
     q, k = (random((3, 512, 12, 64), "float32", seed).transpose(0, 2, 1, 3) for seed in (1, 2))
-    assert q.nbytes >= matmul._COPIED
-    scores = matmul.matmul(q, k.swapaxes(2, 3))
+    assert q.nbytes >= gemm._COPIED
+    scores = gemm.matmul(q, k.swapaxes(2, 3))
     assert error(scores, wide(q) @ wide(k).swapaxes(2, 3)) < CLOSE["float32"]
-    assert error(matmul.matmul(scores, k), wide(scores) @ wide(k)) < CLOSE["float32"]
+    assert error(gemm.matmul(scores, k), wide(scores) @ wide(k)) < CLOSE["float32"]

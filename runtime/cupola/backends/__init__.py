@@ -17,7 +17,8 @@ from cupola.backends.settings import (
     xeon,
 )
 
-# torch.backends.cuda.matmul is a setting beside the backend's own names.
+# torch.backends.cuda.matmul is a setting beside the backend's modules: none may have its name, for
+# importing it would take the place.
 cuda.matmul = matmul  # type: ignore[attr-defined]
 
 __all__ = [

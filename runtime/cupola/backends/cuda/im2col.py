@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from cupola.backends.cuda.device import require
-from cupola.backends.cuda.matmul import matmul
+from cupola.backends.cuda.gemm import matmul
 
 Dims = tuple[int, ...]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cupola.backends.cuda import convolution, indexing, matmul
+from cupola.backends.cuda import convolution, gemm, indexing
 from cupola.backends.cuda.device import require
 from cupola.ops import fused
 
@@ -39,7 +39,7 @@ def _weight_grad_last(g: Any, x: Any, **attrs: Any) -> Any:
 
 
 def _product(a: Any, b: Any, bias: Any, *, activation: str | None) -> Any:
-    return matmul.matmul(a, b, bias, activation or "")
+    return gemm.matmul(a, b, bias, activation or "")
 
 
 def _code(*arrays: Any, operator: Any, **rest: Any) -> Any:
@@ -49,7 +49,7 @@ def _code(*arrays: Any, operator: Any, **rest: Any) -> Any:
 
 # Each takes the arrays, then the primitive's attributes by keyword.
 TABLE: dict[str, Function] = {
-    "matmul": matmul.matmul,
+    "matmul": gemm.matmul,
     "matmul_fused": _product,
     "convolution": convolution.convolution,
     "convolution_fused": _fused,
