@@ -4,17 +4,23 @@
 usage: scoreboard.py [--dtypes float32,int64 | all] [--further DTYPES | all] [--samples N]
                      [--only PATTERN] [--jobs N] [--kinds forward,...] [--database NAME]
                      [--limit SECONDS] [--budget SECONDS] [--device cuda] [--output PAGE]
-                     [--no-page] [--every N]
+                     [--no-page] [--every N] [--again [failed]] [--keep FOLDER]
 
+Each result is kept as a line of FOLDER/DEVICE.jsonl as soon as it is there, with the commit and
+what was asked for: a run that is interrupted, or that its budget ends, is continued by the same
+command. --again measures the chosen entries anew, --again failed those that did not pass. The page
+is written from all that is kept of as many samples an entry, so that it can be completed by runs of
+other columns and dtypes; the results stand beside it too, in a file that ends in `.json`.
 With --only (a regular expression of entry names) no page is written unless --output names one, and
-the reasons of failures are printed. The results stand beside the page, in a file that ends in
-`.json`. torch runs on the CPU whatever the device; with --device cuda it does not even see the GPU.
+the reasons of failures are printed. torch runs on the CPU whatever the device; with --device cuda
+it does not even see the GPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import dataclasses
 import functools
 import json
 import os
@@ -50,6 +56,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--output", type=pathlib.Path, help="the page; docs/operators.md by default"
     )
     parser.add_argument("--no-page", action="store_true", help="write no page and no JSON")
+    parser.add_argument(
+        "--again", nargs="?", const="all", choices=("all", "failed"), help="measure anew"
+    )
+    parser.add_argument(
+        "--keep", type=pathlib.Path, default=ROOT / "scoreboard-out", help="where results are kept"
+    )
     options = parser.parse_args(arguments)
     options.dtypes = EVERY_DTYPE if options.dtypes == "all" else options.dtypes
     options.further = EVERY_DTYPE if options.further == "all" else options.further
@@ -129,9 +141,10 @@ def spoiled(result: Any) -> bool:
     return any(word in code.upper().replace("_", "") for code in codes for word in lasting)
 
 
-def measure(options: argparse.Namespace, first: Any) -> list[dict[str, Any]]:
-    """A row for each entry, in the databases' order."""
-    from scoreboard import workers
+def measure(options: argparse.Namespace, first: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """(a row for each chosen entry, in the databases' order; the dtypes that were sampled)."""
+    from scoreboard import page, workers
+    from scoreboard.kept import Kept, commit
     from scoreboard.tally import Options
 
     which = (options.only, options.every, options.database)
@@ -140,10 +153,12 @@ def measure(options: argparse.Namespace, first: Any) -> list[dict[str, Any]]:
     asked = Options(
         tuple(options.dtypes.split(",")), options.samples, kinds, tuple(options.further)
     )
-    rows: dict[int, dict[str, Any]] = {}
-    for k, e in enumerate(everything):
-        rows[k] = {"excluded": e.excluded} if e.excluded else {}
-    wanted = [k for k, row in rows.items() if not row]
+    kept = Kept(options.keep / f"{options.device}.jsonl", dataclasses.asdict(asked))
+    done = {} if options.again == "all" else kept.answers()
+    if options.again == "failed":
+        done = {key: row for key, row in done.items() if not page.failing(row)}
+    keys = [(e.database, e.name) for e in everything]
+    wanted = [k for k, e in enumerate(everything) if e.excluded is None and keys[k] not in done]
     results = workers.each(
         wanted,
         functools.partial(row_of, which, asked),
@@ -154,14 +169,20 @@ def measure(options: argparse.Namespace, first: Any) -> list[dict[str, Any]]:
         method="fork" if options.device == "cpu" else "spawn",
         spoiled=spoiled,
     )
-    for done, (k, result) in enumerate(results, 1):
-        broken = isinstance(result, str)
-        rows[k] = {"broken": result, "kinds": everything[k].kinds} if broken else result
-        if done % 50 == 0:
-            print(f"[{done}/{len(wanted)}]", flush=True)
-    for k, e in enumerate(everything):
-        rows[k] = {"database": e.database, **rows[k], "name": e.name}
-    return [rows[k] for k in sorted(rows)]
+    measured, rest = commit(ROOT), {}
+    for number, (k, result) in enumerate(results, 1):
+        e = everything[k]
+        row = {"broken": result, "kinds": e.kinds} if isinstance(result, str) else result
+        row = {**row, "database": e.database, "name": e.name}
+        kept.add(row, measured)
+        rest[keys[k]] = row
+        if number % 50 == 0:
+            print(f"[{number}/{len(wanted)}]", flush=True)
+    joined = {**rest, **kept.joined()}
+    for e, key in zip(everything, keys, strict=True):
+        if e.excluded is not None:
+            joined[key] = {"database": e.database, "name": e.name, "excluded": e.excluded}
+    return [joined[key] for key in keys], kept.dtypes()
 
 
 def reasons(rows: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
@@ -203,6 +224,7 @@ def main(arguments: list[str]) -> int:
     import torch
 
     from scoreboard import page, workers
+    from scoreboard.kept import commits
 
     torch.set_num_threads(1)
     first = functools.partial(begin, options.device, visible)
@@ -214,15 +236,15 @@ def main(arguments: list[str]) -> int:
         if device is None or device.startswith(("crashed", "failed", "timed out")):
             print(f"make scoreboard: FAILED: there is no GPU that CuPy can use ({device})")
             return 1
-    started = time.monotonic()
-    rows = measure(options, first)
+    rows, dtypes = measure(options, first)
+    main_ones = options.dtypes.split(",")
     said = {
-        "dtypes": options.dtypes.split(","),
-        "further": options.further,
+        "dtypes": main_ones,
+        "further": [dtype for dtype in dtypes if dtype not in main_ones],
         "samples": options.samples,
         "limit": options.limit,
-        "jobs": options.jobs,
-        "seconds": time.monotonic() - started,
+        "seconds": sum(row.get("seconds", 0.0) for row in rows),
+        "commits": commits(rows),
         "torch": torch.__version__.partition("+")[0],
         "backend": os.environ.get("CUPOLA_BACKEND") or options.device,
         "device": device,

@@ -48,6 +48,11 @@ def passed(row: dict[str, Any], kind: str) -> bool | None:
     return None if not run else not failed
 
 
+def failing(row: dict[str, Any]) -> set[str]:
+    """The kinds of comparison that a row does not pass."""
+    return {k for k in COLUMNS[row["database"]] if passed(row, k) is False}
+
+
 def counts(rows: list[dict[str, Any]], kind: str) -> tuple[int, int]:
     """(entries that pass, entries that have something to pass)."""
     marks = [m for m in (passed(r, kind) for r in rows if "excluded" not in r) if m is not None]
@@ -137,8 +142,9 @@ def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
         "that has none of them is sampled with another)",
         f"- samples of an entry, for each dtype and column: {samples}; {_compared(run):,} were "
         "compared",
-        f"- time-out: {options['limit']:.0f} s an entry; the run took {options['seconds']:.0f} s "
-        f"with {options['jobs']} processes",
+        f"- time-out: {options['limit']:.0f} s an entry; all of them took "
+        f"{options['seconds']:.0f} s of one process",
+        f"- entries by commit: {', '.join(f'{n} at {c}' for c, n in options['commits'].items())}",
         "",
         *_totals(run),
         "",

@@ -52,11 +52,6 @@ def tenth() -> list[Entry]:
     return chosen + small[SHARE // 2 :: SHARE]
 
 
-def failing(row: dict[str, Any]) -> set[str]:
-    """The kinds of comparison that a row does not pass."""
-    return {k for k in page.COLUMNS[row["database"]] if page.passed(row, k) is False}
-
-
 def listed() -> dict[str, set[str]]:
     """The content of failing.txt: kinds by database and entry."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -79,7 +74,7 @@ def main() -> int:
         list(range(len(chosen))), lambda k: row_of(chosen[k]), jobs=1, limit=300.0
     ):
         e = chosen[k]
-        kinds = set(e.kinds) if isinstance(row, str) else failing(row)
+        kinds = set(e.kinds) if isinstance(row, str) else page.failing(row)
         lines += [f"{e.database} {e.name} {kind}" for kind in sorted(kinds)]
     FAILING.write_text("\n".join([HEADER.strip(), *sorted(lines)]) + "\n", encoding="utf-8")
     print(f"failing.txt: {len(lines)} lines for {len(chosen)} entries")

@@ -16,7 +16,7 @@ NOTICE = "run `python tests/scoreboard/regressions.py` and commit failing.txt"
 def test_entry(chosen):
     """What failing.txt does not list passes; what it lists still fails."""
     row = regressions.row_of(chosen)
-    fails = regressions.failing(row)
+    fails = page.failing(row)
     known = regressions.listed().get(f"{chosen.database} {chosen.name}", set())
     why = {k: [t["reasons"] for t in page.tallies(row, k)] for k in fails - known}
     assert not why, f"{chosen.name} does not pass: {why}"
