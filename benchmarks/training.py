@@ -24,12 +24,14 @@ import time
 import forward
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+_GPT2 = {"vocabulary": 50304, "context": 1024, "layers": 12, "heads": 12}
 MODELS = {
     "resnet50": ("resnet", "resnet50", {}),
     "gpt": ("gpt", "gpt", {"vocabulary": 4096, "context": 256, "layers": 4, "heads": 4}),
-    "gpt124m": ("gpt", "gpt", {"vocabulary": 50304, "context": 1024, "layers": 12, "heads": 12}),
+    "gpt124m": ("gpt", "gpt", _GPT2),
+    "gpt124m-fused": ("gpt", "gpt", {**_GPT2, "fused": True}),  # scaled_dot_product_attention
 }
-WIDTH = {"gpt": 256, "gpt124m": 768}
+WIDTH = {"gpt": 256, "gpt124m": 768, "gpt124m-fused": 768}
 TOLERANCE = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}
 
 
@@ -45,7 +47,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     found = parser.parse_args()
     cuda = found.device == "cuda"
-    found.models = found.models or (["resnet50", "gpt124m"] if cuda else ["gpt"])
+    found.models = found.models or (["resnet50", "gpt124m", "gpt124m-fused"] if cuda else ["gpt"])
     found.modes = found.modes or (["tf32"] if cuda else ["float32"])
     return found
 

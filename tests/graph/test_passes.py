@@ -154,3 +154,30 @@ def test_what_changes_between_replays_is_no_weight():
     short, place = simplify(program)
     assert split(short)[2] is not None
     assert split(short, frozenset(place[i] for i in values))[2] is None
+
+
+def test_one_element_a_row_is_picked_before_the_logarithms_of_the_row():
+    logits, classes = cupola.randn(6, 9).bfloat16(), cupola.randint(0, 9, (6,))
+    for t in (logits, classes):
+        t.tolist()
+    loss = F.cross_entropy(logits.float(), classes)
+    program, values, numbers, (end,) = _program([loss.node], "cpu")
+    short, place = simplify(program)
+    (pick,) = [i for i in short.items if i.op.name == "gather"]
+    assert short.items[pick.srcs[0]].op.name == "buffer"
+    assert short.items[pick.srcs[0]].dtype is cupola.bfloat16
+    moved, counts = (
+        {place[p]: v for p, v in d.items() if place[p] >= 0} for d in (values, numbers)
+    )
+    before, after = _run(program, values, numbers)[end], _run(short, moved, counts)[place[end]]
+    np.testing.assert_allclose(after, before, rtol=1e-6)
+
+
+def test_an_observed_row_is_picked_from_where_it_lies():
+    x = cupola.randn(4, 5)
+    x.numpy()
+    y = x - 1
+    program, *_ = _program([y.node, y.max(1).values.node], "cpu")
+    short, _ = simplify(program)
+    (pick,) = [i for i in short.items if i.op.name == "gather"]
+    assert short.items[pick.srcs[0]].op.name == "sub"

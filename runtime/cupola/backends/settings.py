@@ -43,11 +43,13 @@ class _Settings:
         @contextlib.contextmanager
         def change() -> Any:
             old = {k: self.__dict__[k] for k in values if k in self.__dict__}
-            self.__dict__.update(values)
             try:
+                for key, value in values.items():
+                    setattr(self, key, value)
                 yield
             finally:
-                self.__dict__.update(old)
+                for key, value in old.items():
+                    setattr(self, key, value)
 
         return change()
 

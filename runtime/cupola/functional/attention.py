@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cupola import dtypes
+from cupola.backends.cuda import attention as library
+from cupola.backends.cuda import flags
 from cupola.functional.activation import softmax
 from cupola.functional.convolution import linear
 from cupola.functional.dropout import dropout
 from cupola.functional.joining import cat
 from cupola.functional.padding import pad
-from cupola.tensor import Tensor
+from cupola.ir.mode import mode
+from cupola.ir.source import item
+from cupola.ops import attention as ops
+from cupola.tensor import Tensor, wrap
+
+_WIDEST = 128  # features a head that the library's kernels for both directions take
 
 
 def _causal_hole(query: Tensor, length: int, source: int) -> Tensor:
@@ -51,11 +59,15 @@ def scaled_dot_product_attention(
             f"dimensional, but got query.dim: {query.dim()}, key.dim: {key.dim()} and value.dim: "
             f"{value.dim()} instead."
         )
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    if attn_mask is None and not dropout_p:
+        found = _fused(query, key, value, float(factor), is_causal, enable_gqa)
+        if found is not None:
+            return found
     if enable_gqa:
         heads = query.shape[-3]
         key = key.repeat_interleave(heads // key.shape[-3], -3)
         value = value.repeat_interleave(heads // value.shape[-3], -3)
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = (query * factor).matmul(key.transpose(-2, -1))
     hole = None
     if is_causal:
@@ -73,6 +85,39 @@ def scaled_dot_product_attention(
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
     return weights.matmul(value)
+
+
+def _fused(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, causal: bool, grouped: bool
+) -> Tensor | None:
+    """Attention as one library call, or None: there is none for these operands.
+
+    Half types on a GPU, 3 or 4 dimensions, the same leading sizes, heads of up to 128 features.
+    """
+    device, rank, dtype = query.device, query.dim(), query.dtype
+    if device.type != "cuda" or dtype not in (dtypes.float16, dtypes.bfloat16):
+        return None
+    if not flags.fused_attention or not 3 <= rank <= 4 or key.device != device != value.device:
+        return None
+    if not rank == key.dim() == value.dim() or 0 in (*query.shape, *key.shape, *value.shape):
+        return None
+    heads, groups = (query.shape[-3], key.shape[-3]) if grouped else (1, 1)
+    leading = -3 if grouped else -2
+    fits = (
+        query.shape[:leading] == key.shape[:leading] == value.shape[:leading]
+        and value.shape[-3] == key.shape[-3]
+        and heads % groups == 0
+        and query.shape[-1] == key.shape[-1]
+        and key.shape[-2] == value.shape[-2]
+        and all(x.shape[-1] <= _WIDEST and x.shape[-1] % 8 == 0 for x in (query, value))
+    )
+    grad = mode.grad and (query.requires_grad or key.requires_grad or value.requires_grad)
+    if not fits or not library.available(dtype.name, query.shape[-1], causal, grad):
+        return None
+    operands = [x if rank == 4 else x.unsqueeze(0) for x in (query, key, value)]
+    made = ops.attention(*(x.node for x in operands), scale=scale, causal=causal)
+    result = wrap(item(made, 0)).transpose(1, 2)
+    return result if rank == 4 else result.squeeze(0)
 
 
 def _softmax_or_zero(scores: Tensor) -> Tensor:

@@ -175,6 +175,8 @@ def _library(items: list[Item], i: int) -> Step:
         flop = 2 * math.prod(item.shape) * items[item.srcs[0]].shape[-1]
     elif name.startswith("convolution"):
         flop = 2 * _taps(items, item)
+    elif name.startswith("attention"):
+        flop = _attention(items, item)
     attrs = dict(item.attrs)
     extra = [n for n in ("bias", "residual") if attrs.get(n)]
     if name == "matmul_fused":
@@ -185,6 +187,15 @@ def _library(items: list[Item], i: int) -> Step:
     return Step(
         "library", (name, *extra), tuple(shapes), _bytes(items, item.srcs), _bytes(items, [i]), flop
     )
+
+
+def _attention(items: list[Item], item: Item) -> int:
+    """Two products of queries and keys, or five for the gradients; half of each where causal."""
+    backward = item.op.name == "attention_grad"
+    q, k, v = (items[s].shape for s in item.srcs[backward : backward + 3])
+    pairs = math.prod(q[:3]) * k[2]
+    products = (3 * q[3] + 2 * v[3]) if backward else q[3] + v[3]
+    return 2 * pairs * products // (2 if item.attr("causal") else 1)
 
 
 def _taps(items: list[Item], item: Item) -> int:

@@ -1,4 +1,4 @@
-"""Choice of the attention kernel (``torch.nn.attention``): accepted, since there is one kernel."""
+"""Choice of the attention kernel (``torch.nn.attention``)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 import enum
 from collections.abc import Iterator
 from typing import Any
+
+from cupola.backends.attention import choice
 
 __all__ = ["SDPBackend", "sdpa_kernel"]
 
@@ -23,8 +25,15 @@ class SDPBackend(enum.IntEnum):
 
 @contextlib.contextmanager
 def sdpa_kernel(backends: Any, set_priority: bool = False) -> Iterator[None]:
-    """Accepts a choice of kernels; the result does not depend on it."""
+    """A context in which ``scaled_dot_product_attention`` may use these kernels."""
     chosen = [backends] if isinstance(backends, SDPBackend) else list(backends)
     if not chosen or not all(isinstance(backend, SDPBackend) for backend in chosen):
         raise AssertionError("Backend must be an instance of SDPBackend or a list of them")
-    yield
+    kinds = (
+        SDPBackend.FLASH_ATTENTION,
+        SDPBackend.EFFICIENT_ATTENTION,
+        SDPBackend.CUDNN_ATTENTION,
+        SDPBackend.MATH,
+    )
+    with choice(*(kind in chosen for kind in kinds)):
+        yield

@@ -1,6 +1,7 @@
 """The primitives: one declaration each, a file per family."""
 
 from cupola.ops import (
+    attention,
     conv,
     custom,
     elementwise,
@@ -15,6 +16,7 @@ from cupola.ops import (
 )
 
 __all__ = [
+    "attention",
     "conv",
     "custom",
     "elementwise",

@@ -10,9 +10,10 @@ from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
+from cupola.ir.source import const
 from cupola.ops import elementwise as ew
 from cupola.ops._build import like
-from cupola.ops.movement import like_shape
+from cupola.ops.movement import expand, iota, like_shape
 
 Shape = tuple[int, ...]
 
@@ -97,17 +98,22 @@ def _gather_reference(xp: Any, x: Any, index: Any, dim: int) -> Any:
     return x[_along(xp, index, dim)]
 
 
+def _gather_back(g: Node, y: Node, x: Node, index: Node, dim: int) -> Node:
+    """Scattered; of one element a row, chosen by comparison, which fuses with what reads it."""
+    rows = (*x.shape[:dim], 1, *x.shape[dim + 1 :])
+    if index.shape != rows or index.dtype is not dtypes.int64:
+        return scatter(like_shape(g, x.shape), index, g, dim=dim, reduce="add")
+    places = iota(const(0, x.shape, dtypes.int64, x.device), dim=dim)
+    chosen = ew.eq(places, expand(index, shape=x.shape))
+    return ew.where(chosen, expand(g, shape=x.shape), like_shape(g, x.shape))
+
+
 gather = Primitive(
     "gather",
     "library",
     lambda x, index, dim: (index.shape, x.dtype),
     _gather_reference,
-    (
-        lambda g, y, x, index, dim: scatter(
-            like_shape(g, x.shape), index, g, dim=dim, reduce="add"
-        ),
-        None,
-    ),
+    (_gather_back, None),
 ).register()
 
 

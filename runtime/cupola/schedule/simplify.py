@@ -9,6 +9,7 @@ from cupola.ir.program import Item, Program
 from cupola.schedule.epilogue import fuse_epilogues
 from cupola.schedule.layout import channels_last
 from cupola.schedule.parts import select_parts
+from cupola.schedule.picking import pick_early
 from cupola.schedule.pooling import pool_by_maximum, put_in_blocks
 
 
@@ -144,6 +145,7 @@ def simplify(
         resolve_aliases,
         transpose_products,
         resolve_aliases,  # the transpose of a transpose is gone
+        pick_early,
     ]
     if libraries:
         passes += [

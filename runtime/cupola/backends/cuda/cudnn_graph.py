@@ -1,4 +1,4 @@
-"""Convolutions as cuDNN graphs through its frontend package: a plan a problem, built once.
+"""cuDNN graphs through its frontend package, convolutions above all: a plan a problem, built once.
 
 A problem is everything that a plan depends on: shapes, strides, types, window, epilogue and the
 numerical switches.
@@ -7,6 +7,7 @@ numerical switches.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -116,13 +117,33 @@ def plan(problem: Problem) -> Plan | None:
     return _plans[key]
 
 
-def _build(problem: Problem, device: int) -> Plan | None:
+def tensor(graph: Any, layout: Layout) -> Any:
+    """An operand of a graph, of the graph's element type."""
+    return graph.tensor(dim=list(layout.shape), stride=list(layout.strides))
+
+
+def give(result: Any, layout: Layout) -> None:
+    """Makes a value of a graph one of its results."""
+    result.set_output(True).set_dim(list(layout.shape)).set_stride(list(layout.strides))
+
+
+def build(
+    dtype: str,
+    describe: Callable[[Any, Any], list[Any]],
+    device: int,
+    unwanted: Callable[[Any], list[Any]] = lambda cudnn: [],
+) -> Plan | None:
+    """A plan for what ``describe(graph, cudnn)`` writes down, or None: cuDNN is absent or refuses.
+
+    ``describe`` returns the tensors in the order of the addresses that the plan is called with;
+    ``unwanted(cudnn)`` the numerical notes that no engine may have.
+    """
     cudnn = module()
     if cudnn is None:
         return None
     names = {"float32": "FLOAT", "float16": "HALF", "bfloat16": "BFLOAT16", "float64": "DOUBLE"}
-    io = getattr(cudnn.data_type, names[problem.dtype])
-    compute = io if problem.dtype == "float64" else cudnn.data_type.FLOAT
+    io = getattr(cudnn.data_type, names[dtype])
+    compute = io if dtype == "float64" else cudnn.data_type.FLOAT
     try:
         graph = cudnn.pygraph(
             io_data_type=io,
@@ -130,11 +151,24 @@ def _build(problem: Problem, device: int) -> Plan | None:
             compute_data_type=compute,
             handle=_handle(device),
         )
+        tensors = describe(graph, cudnn)
+        graph.validate()
+        graph.build_operation_graph()
+        graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+        notes = unwanted(cudnn)
+        if notes:
+            graph.deselect_numeric_notes(notes)
+        graph.check_support()
+        graph.build_plans()
+        return Plan(graph, tensors, device)
+    except (cudnn.cudnnGraphNotSupportedError, RuntimeError, ValueError):
+        # The frontend raises plain errors, too, where no engine takes the problem.
+        return None
 
-        def tensor(layout: Layout) -> Any:
-            return graph.tensor(dim=list(layout.shape), stride=list(layout.strides), data_type=io)
 
-        first, second = tensor(problem.first), tensor(problem.second)
+def _build(problem: Problem, device: int) -> Plan | None:
+    def describe(graph: Any, cudnn: Any) -> list[Any]:
+        first, second = tensor(graph, problem.first), tensor(graph, problem.second)
         window = {
             "padding": list(problem.padding),
             "stride": list(problem.stride),
@@ -151,30 +185,24 @@ def _build(problem: Problem, device: int) -> Plan | None:
         if problem.bias:
             channels, rest = problem.result.shape[1], len(problem.result.shape) - 2
             shape, strides = (1, channels, *(1,) * rest), (channels, 1, *(channels,) * rest)
-            extra.append(tensor(Layout(shape, strides)))
+            extra.append(tensor(graph, Layout(shape, strides)))
             result = graph.bias(input=result, bias=extra[-1])
         if problem.residual is not None:
-            extra.append(tensor(problem.residual))
+            extra.append(tensor(graph, problem.residual))
             result = graph.add(a=result, b=extra[-1])
         if problem.activation:
             result = getattr(graph, _ACTIVATIONS[problem.activation])(input=result)
-        result.set_output(True).set_data_type(io).set_dim(list(problem.result.shape))
-        result.set_stride(list(problem.result.strides))
-        graph.validate()
-        graph.build_operation_graph()
-        graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
-        unwanted = []
+        give(result, problem.result)
+        return [first, second, result, *extra]
+
+    def unwanted(cudnn: Any) -> list[Any]:
+        notes = []
         if problem.dtype == "float32":
-            unwanted.append(cudnn.numerical_note.DOWN_CONVERT_INPUTS)
+            notes.append(cudnn.numerical_note.DOWN_CONVERT_INPUTS)
             if not problem.tf32:
-                unwanted.append(cudnn.numerical_note.TENSOR_CORE)
+                notes.append(cudnn.numerical_note.TENSOR_CORE)
         if problem.deterministic:
-            unwanted.append(cudnn.numerical_note.NONDETERMINISTIC)
-        if unwanted:
-            graph.deselect_numeric_notes(unwanted)
-        graph.check_support()
-        graph.build_plans()
-        return Plan(graph, [first, second, result, *extra], device)
-    except (cudnn.cudnnGraphNotSupportedError, RuntimeError, ValueError):
-        # The frontend raises plain errors, too, where no engine takes the problem.
-        return None
+            notes.append(cudnn.numerical_note.NONDETERMINISTIC)
+        return notes
+
+    return build(problem.dtype, describe, device, unwanted)

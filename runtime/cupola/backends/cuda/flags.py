@@ -19,6 +19,9 @@ class Flags:
         cudnn: use cuDNN at all (torch.backends.cudnn.enabled).
         check_indices: gather and scatter wait for the device and raise IndexError for positions out
             of bounds; without it such positions are undefined.
+        flash_attention, efficient_attention, cudnn_attention, math_attention: kernels that
+            scaled_dot_product_attention may use (torch.backends.cuda.enable_flash_sdp and others);
+            here the first three are one.
     """
 
     matmul_tf32: bool = False
@@ -27,11 +30,20 @@ class Flags:
     all_deterministic: bool = False
     cudnn: bool = True
     check_indices: bool = False
+    flash_attention: bool = True
+    efficient_attention: bool = True
+    cudnn_attention: bool = True
+    math_attention: bool = True
 
     @property
     def deterministic(self) -> bool:
         """Whether either switch asks for it."""
         return self.cudnn_deterministic or self.all_deterministic
+
+    @property
+    def fused_attention(self) -> bool:
+        """Whether attention may be one library call."""
+        return self.flash_attention or self.efficient_attention or self.cudnn_attention
 
 
 flags = Flags()

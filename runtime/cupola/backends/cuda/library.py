@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cupola.backends.cuda import convolution, gemm, indexing
+from cupola.backends.cuda import attention, convolution, gemm, indexing
 from cupola.backends.cuda.device import require
 from cupola.ops import fused
 
@@ -57,6 +57,8 @@ TABLE: dict[str, Function] = {
     "convolution_input_grad_last": _input_grad_last,
     "convolution_weight_grad": convolution.weight_grad,
     "convolution_weight_grad_last": _weight_grad_last,
+    "attention": attention.attention,
+    "attention_grad": attention.attention_grad,
     "index_rows": indexing.index_rows,
     "gather": indexing.gather,
     "scatter_rows": indexing.scatter_rows,

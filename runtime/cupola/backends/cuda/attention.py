@@ -1,0 +1,135 @@
+"""Scaled dot-product attention through cuDNN; the references on CuPy where it has no kernel.
+
+Operands and results as in ``ops.attention``. Operands are taken where they lie if their features
+are neighbours in memory: query, key and value are usually three parts of one product's result.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from cupola.backends.cuda import cudnn_graph
+from cupola.backends.cuda.cudnn_graph import Layout, Plan
+from cupola.backends.cuda.device import current, require
+from cupola.backends.cuda.flags import flags
+from cupola.ops import attention as ops
+
+_ALIGNED = 8  # elements of 16 bits in the 16 bytes that one load takes
+_WIDEST = 128  # features a head
+
+
+@lru_cache(maxsize=64)
+def available(dtype: str, width: int, causal: bool, grad: bool) -> bool:
+    """Whether cuDNN has a kernel for heads of this width, and for their gradients if ``grad``.
+
+    A frontend compiled for a newer cuDNN than the one that runs can lack the gradients.
+    """
+    if not flags.cudnn:
+        return False
+    layout = Layout((1, 1, 64, width), (64 * width, 64 * width, width, 1))
+    kinds = (False, True) if grad else (False,)
+    return all(
+        _made(dtype, (layout,) * 3, 1.0, causal, kind, flags.deterministic and kind, current())
+        for kind in kinds
+    )
+
+
+def attention(q: Any, k: Any, v: Any, *, scale: float, causal: bool) -> tuple[Any, Any]:
+    """``(out, stats)``."""
+    q, k, v = map(_readable, (q, k, v))
+    plan = _plan(q, k, v, scale, causal, False)
+    if plan is None:
+        found: tuple[Any, Any] = ops.attention.reference(require(), q, k, v, scale, causal)
+        return found
+    xp = require()
+    n, h, length, _ = q.shape
+    out = xp.empty((n, length, h, v.shape[-1]), q.dtype)
+    stats = xp.empty((n, h, length, 1), xp.float32)
+    plan([x.data.ptr for x in (q, k, v, out, stats)])
+    return out, stats
+
+
+def attention_grad(
+    g: Any, q: Any, k: Any, v: Any, out: Any, stats: Any, *, scale: float, causal: bool
+) -> tuple[Any, Any, Any]:
+    """Gradients of the operands."""
+    q, k, v = map(_readable, (q, k, v))
+    plan = _plan(q, k, v, scale, causal, True)
+    xp = require()
+    if plan is None:
+        found: tuple[Any, Any, Any] = ops.attention_grad.reference(
+            xp, g, q, k, v, out, stats, scale, causal
+        )
+        return found
+    g, out, stats = map(xp.ascontiguousarray, (g, out, stats))
+    made = tuple(xp.empty((n, s, h, e), q.dtype) for n, h, s, e in (q.shape, k.shape, v.shape))
+    plan([x.data.ptr for x in (q, k, v, out, g, stats, *made)])
+    return made
+
+
+def _readable(x: Any) -> Any:
+    """The operand itself, or a copy that cuDNN can read."""
+    size = x.dtype.itemsize
+    fits = x.strides[-1] == size and x.data.ptr % 16 == 0
+    fits = fits and all(s % (_ALIGNED * size) == 0 and s > 0 for s in x.strides[:-1])
+    return x if fits else require().ascontiguousarray(x)
+
+
+def _layout(x: Any) -> Layout:
+    return Layout(x.shape, tuple(s // x.dtype.itemsize for s in x.strides))
+
+
+def _plan(q: Any, k: Any, v: Any, scale: float, causal: bool, grad: bool) -> Plan | None:
+    sizes = (q.shape[-1], v.shape[-1])
+    usable = flags.cudnn and q.size and k.size and v.size
+    usable = usable and all(e % _ALIGNED == 0 and e <= _WIDEST for e in sizes)
+    if not usable:
+        return None
+    deterministic = grad and flags.deterministic
+    layouts = (_layout(q), _layout(k), _layout(v))
+    return _made(q.dtype.name, layouts, scale, causal, grad, deterministic, current())
+
+
+@lru_cache(maxsize=1024)
+def _made(
+    dtype: str,
+    layouts: tuple[Layout, Layout, Layout],
+    scale: float,
+    causal: bool,
+    grad: bool,
+    deterministic: bool,
+    device: int,
+) -> Plan | None:
+    """A plan called with q, k, v, out, stats; or q, k, v, out, g, stats and the three results."""
+
+    def describe(graph: Any, cudnn: Any) -> list[Any]:
+        single = cudnn.data_type.FLOAT
+        q, k, v = (cudnn_graph.tensor(graph, x) for x in layouts)
+        (n, h, length, _), width = layouts[0].shape, layouts[2].shape[-1]
+        beside = _beside((n, h, length, width))
+        options = {"attn_scale": scale, "use_causal_mask": causal}
+        if not grad:
+            out, stats = graph.sdpa(q=q, k=k, v=v, generate_stats=True, **options)
+            cudnn_graph.give(out, beside)
+            stats.set_output(True).set_data_type(single).set_dim([n, h, length, 1])
+            stats.set_stride([h * length, length, 1, 1])
+            return [q, k, v, out, stats]
+        out, g = (cudnn_graph.tensor(graph, beside) for _ in range(2))
+        stats = graph.tensor(
+            dim=[n, h, length, 1], stride=[h * length, length, 1, 1], data_type=single
+        )
+        if deterministic:
+            options["use_deterministic_algorithm"] = True
+        made = graph.sdpa_backward(q=q, k=k, v=v, o=out, dO=g, stats=stats, **options)
+        for result, layout in zip(made, layouts, strict=True):
+            cudnn_graph.give(result, _beside(layout.shape))
+        return [q, k, v, out, g, stats, *made]
+
+    return cudnn_graph.build(dtype, describe, device)
+
+
+def _beside(shape: tuple[int, ...]) -> Layout:
+    """(N, H, L, E) in memory that is (N, L, H, E)."""
+    n, h, length, width = shape
+    return Layout(shape, (length * h * width, width, h * width, 1))
