@@ -147,6 +147,7 @@ __all__ = [name for name in globals() if not name.startswith("_")]
 # Namespaces that are loaded when they are first asked for.
 _LATER = {
     "accelerator",
+    "array_api",
     "compiler",
     "cpu",
     "distributions",

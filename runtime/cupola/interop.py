@@ -15,6 +15,37 @@ from typing import Any
 from cupola.functional import PUBLIC
 from cupola.tensor import Tensor, from_numpy
 
+_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
+
+
+def _array_namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
+    """The functions of the Array API standard for this tensor: ``cupola.array_api``.
+
+    Raises:
+        ValueError: a version of the standard that is not supported.
+    """
+    if api_version is not None and api_version not in _VERSIONS:
+        raise ValueError(
+            f"version {api_version!r} of the Array API standard is not supported; "
+            f"supported are {', '.join(_VERSIONS)}"
+        )
+    return importlib.import_module("cupola.array_api")
+
+
+def _to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """The tensor on a device (the Array API's name for ``to``).
+
+    Raises:
+        ValueError: a stream for a device that has none.
+    """
+    if stream is not None and self.device.type == "cpu":
+        raise ValueError("to_device: a tensor on the CPU has no stream")
+    return self.to(device)
+
+
+Tensor.__array_namespace__ = _array_namespace  # type: ignore[attr-defined]
+Tensor.to_device = _to_device  # type: ignore[attr-defined]
+
 
 def _einops(module: Any) -> None:
     """einops: a backend for Tensor, found by einops as any subclass of its base is."""

@@ -10,7 +10,7 @@ import harness
 SOURCES = ("runtime", "transpiler", "compat")
 ROOMS = (*SOURCES, "tests", "scripts", "benchmarks", "fixtures/models")
 # Libraries on top of the public names, as users would write them.
-ON_THE_FACE = {"distributions", "interop", "testing"}
+ON_THE_FACE = {"array_api", "distributions", "interop", "testing"}
 LONGEST_FILE = 600
 LONGEST_LINE = 100
 # Written in parts, so that this file does not find itself.

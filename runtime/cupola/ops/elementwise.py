@@ -127,8 +127,10 @@ def _floor_divide(build: Any, a: Any, b: Any, dtype: DType) -> Any:
     if dtype.is_floating_point:
         # Python's rule, as in PyTorch: from the exact remainder, so that the quotient is not
         # rounded twice.
-        r = _remainder(build, a, b, dtype)
+        r = build("fmod", dtype, a, b)
         exact = build("div", dtype, build("sub", dtype, a, r), b)
+        less = build("sub", dtype, exact, build.const(1, dtype))
+        exact = build("where", dtype, _opposite(build, r, b, dtype), less, exact)
         rounded = build("floor", dtype, exact)
         half = build.const(0.5, dtype)
         close = build("gt", dtypes.bool, build("sub", dtype, exact, rounded), half)
@@ -136,18 +138,15 @@ def _floor_divide(build: Any, a: Any, b: Any, dtype: DType) -> Any:
             "where", dtype, close, build("add", dtype, rounded, build.const(1, dtype)), rounded
         )
         plain = build("div", dtype, a, b)
-        zero = build("eq", dtypes.bool, b, build.const(0, dtype))
-        return build("where", dtype, zero, plain, out)
+        none = build.const(0, dtype)
+        # A quotient of 0 has the sign of the true one.
+        signed = build("mul", dtype, plain, none)
+        out = build("where", dtype, build("eq", dtypes.bool, out, none), signed, out)
+        return build("where", dtype, build("eq", dtypes.bool, b, none), plain, out)
     q = build("idiv", dtype, a, b)
     if not dtype.is_signed:
         return q
-    r = build("imod", dtype, a, b)
-    zero = build.const(0, dtype)
-    inexact = build("ne", dtypes.bool, r, zero)
-    opposite = build(
-        "ne", dtypes.bool, build("lt", dtypes.bool, r, zero), build("lt", dtypes.bool, b, zero)
-    )
-    adjust = build("and", dtypes.bool, inexact, opposite)
+    adjust = _opposite(build, build("imod", dtype, a, b), b, dtype)
     return build("where", dtype, adjust, build("sub", dtype, q, build.const(1, dtype)), q)
 
 
@@ -155,13 +154,17 @@ def _remainder(build: Any, a: Any, b: Any, dtype: DType) -> Any:
     r = build("fmod" if dtype.is_floating_point else "imod", dtype, a, b)
     if not dtype.is_signed:
         return r
+    return build("where", dtype, _opposite(build, r, b, dtype), build("add", dtype, r, b), r)
+
+
+def _opposite(build: Any, r: Any, b: Any, dtype: DType) -> Any:
+    """Whether a remainder is not 0 and has another sign than the divisor."""
     zero = build.const(0, dtype)
     nonzero = build("ne", dtypes.bool, r, zero)
-    opposite = build(
+    signs = build(
         "ne", dtypes.bool, build("lt", dtypes.bool, r, zero), build("lt", dtypes.bool, b, zero)
     )
-    adjust = build("and", dtypes.bool, nonzero, opposite)
-    return build("where", dtype, adjust, build("add", dtype, r, b), r)
+    return build("and", dtypes.bool, nonzero, signs)
 
 
 def _check_zero(xp: Any, b: Any) -> None:
@@ -527,10 +530,19 @@ modulus = Primitive(
     lambda xp, x: xp.abs(x),
     (lambda g, y, x: complex(g, _zero_imag(g)) * sgn(x),),
 ).register()
+
+
+def _complex_reference(xp: Any, a: Any, b: Any) -> Any:
+    # Part by part: a + 1j * b makes NaN of an infinite imaginary part.
+    out = xp.empty(a.shape, xp.complex128 if a.dtype == xp.float64 else xp.complex64)
+    out.real, out.imag = a, b
+    return out
+
+
 complex = Primitive(
     "complex",
     "elementwise",
     lambda a, b: (a.shape, a.dtype.to_complex()),
-    lambda xp, a, b: (a + 1j * b).astype(xp.complex128 if a.dtype == xp.float64 else xp.complex64),
+    _complex_reference,
     (lambda g, y, a, b: real(g), lambda g, y, a, b: imag(g)),
 ).register()
