@@ -134,6 +134,8 @@ def _over_storage(x: Tensor, shape: Any, steps: Any, offset: int, read: Any = No
     """
     root = x if x._base is None else x._base
     storage = root._share()
+    if x._storage is not None and x._storage is not storage:  # the root was given other ``data``
+        return _foreign(x, shape, steps, offset)
     whole = storage.external if storage.external is not None else storage.node
     room = math.prod(whole.shape)
     reach = offset + sum((n - 1) * s for n, s in zip(shape, steps, strict=True)) + 1
@@ -149,7 +151,7 @@ def _over_storage(x: Tensor, shape: Any, steps: Any, offset: int, read: Any = No
         count = root.numel()
         inside = offset >= start and (0 in shape or reach <= start + count)
         if root._turned or have != strides_of(root._n.shape) or not inside:
-            return _foreign(root, shape, steps, offset)
+            return _foreign(x, shape, steps, offset)
     out = upright(root)
     if not own and storage.external is None and storage.node.order is not None:
         out = out.view_by(mv.permute, dims=storage.node.order)
@@ -179,22 +181,28 @@ def upright(x: Tensor) -> Tensor:
 
 
 def _foreign(x: Tensor, shape: Any, steps: Any, offset: int) -> Tensor:
-    """A second handle on memory of which the tensor is a part, without gradient history."""
-    if x.requires_grad:
-        raise UnsupportedError(
-            "as_strided", "the tensor is a detached part of other memory and requires a gradient"
-        )
+    """A view of the memory of which the tensor is a part, which no chain of movements of its base
+    leads to.
+    """
     whole = x.detach()
     storage = whole._storage
     assert storage is not None
     chain: Any = ()
-    node = storage.node
-    if node is None:
-        raise UnsupportedError("as_strided", "the tensor is a part of an array of NumPy's")
-    if node.order is not None:
+    node, array = storage.node, storage.external
+    if array is not None:
+        if not array.flags.c_contiguous:
+            raise UnsupportedError("as_strided", "the tensor is a part of a strided NumPy array")
+        node = source.buffer(array.copy(), x.dtype, x.node.device)
+    elif node.order is not None:
         chain += ((mv.permute, {"dims": node.order}),)
     whole._chain = (*chain, (mv.as_strided, {"shape": shape, "strides": steps, "offset": offset}))
     whole._n = replay(node, whole._chain)
+    if mode.grad and x.node.requires_grad:
+        _, have, place = phantom(x)
+        there, here = (shape, steps, offset), (x.node.shape, have, place)
+        whole._n = restrided(whole._n, x.node, there, here, node.numel)
+    whole._base, whole._origin = x if x._base is None else x._base, "beyond"
+    whole._counted = x._version
     return whole
 
 

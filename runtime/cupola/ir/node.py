@@ -9,6 +9,8 @@ from cupola.ir.device import device as Device
 if TYPE_CHECKING:
     from cupola.ir.op import Primitive
 
+DETACHED = -2  # of ``Node.stale``
+
 
 class Node:
     """One application of a primitive, or a value that needs none.
@@ -30,7 +32,8 @@ class Node:
         serial: how many nodes had been recorded before this one.
         stale: -1, or the serial from which on the tensor that held this value was being overwritten
             in place:
-            what was recorded before must not read it in a backward pass any more.
+            what was recorded before must not read it in a backward pass any more. DETACHED: the
+            tensor was detached in place, whoever reads it must not either.
         meta: rare extras (hooks, the leaf tensor, a custom gradient), or None.
     """
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cupola.ir.mode import mode
-from cupola.ir.node import Node
+from cupola.ir.node import DETACHED, Node
 
 PRIMITIVES: dict[str, Primitive] = {}
 
@@ -169,12 +169,19 @@ def _note_use(srcs: tuple[Node, ...]) -> None:
     used = mode.walking
     assert used is not None
     for src in srcs:
-        if 0 <= mode.serial <= src.stale:
-            _stale_error(src)
+        if src.stale != -1:
+            _check_stale(src)
         used.add(id(src))
 
 
-def _stale_error(src: Node) -> None:
+def _check_stale(src: Node) -> None:
+    if src.stale == DETACHED and mode.serial > src.serial:
+        raise RuntimeError(
+            "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_(). "
+            "Use .detach() instead, which leaves the recorded tensor as it is."
+        )
+    if not 0 <= mode.serial <= src.stale:
+        return
     raise RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace "
         "operation: "

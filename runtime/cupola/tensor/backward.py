@@ -11,6 +11,7 @@ from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ops import elementwise
 from cupola.tensor.core import Tensor, wrap
+from cupola.tensor.history import past
 
 Tensors = Tensor | Sequence[Tensor]
 
@@ -53,7 +54,7 @@ def _recorded(roots: list[Node], targets: list[Tensor]) -> list[list[Node]]:
     """The nodes that stand for each target: a leaf that shares memory has one for each time it
     was read.
     """
-    out = [[t.node] for t in targets]
+    out = [[past(t.node)] for t in targets]
     if any(t.is_leaf and (t._version or t._storage is not None) for t in targets):
         owners: dict[int, list[Node]] = {}
         for node in autodiff.leaves(roots):
@@ -90,14 +91,18 @@ def backward(
     targets = None if inputs is None else _listed(inputs)
     if targets is not None and not targets:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    wanted = None if targets is None else [t.node for t in targets]
+    wanted = None if targets is None else [past(t.node) for t in targets]
     order = {}
     if targets is None:
         for node in autodiff.leaves(nodes):
             assert node.meta is not None
             order[id(node)] = node.meta["leaf"]()
     else:
-        order = {id(t.node): t for t in targets}
+        for t in targets:
+            if t.is_leaf:
+                order[id(t.node)] = t
+            else:
+                t.retain_grad()
     found = autodiff.backward(nodes, seeds, wanted, create_graph, retain)
     saved, mode.grad = mode.grad, create_graph
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from cupola import dtypes, engine
 from cupola.ir import source
 from cupola.ir.mode import mode
-from cupola.ir.node import Node
+from cupola.ir.node import DETACHED, Node
 from cupola.ir.op import Primitive, pending
 from cupola.ops import elementwise, movement
 from cupola.tensor.alias import Chain, Storage, inverse, replay, replay_numpy, write
@@ -19,6 +19,12 @@ from cupola.tensor.gradfn import GradFn, hook_node
 from cupola.tensor.history import carried, lost, overwritten
 from cupola.tensor.size import Size
 from cupola.tensor.written import holding, note
+
+_ORIGINS = {
+    "many": "is the output of a function that returns multiple views",
+    "quiet": "was created in no_grad mode",
+    "beyond": "reaches beyond its base, a detached part of other memory,",
+}
 
 
 class Tensor(Described):
@@ -35,7 +41,7 @@ class Tensor(Described):
     _base_chain: Chain = ()
     _turned: Chain = ()  # movements in place (``t_``) that views of this tensor know nothing of
     _back: Chain = ()  # what undoes them
-    _origin = ""  # of a view that must not be written on the tape: "quiet" (no_grad), "many"
+    _origin = ""  # of a view that must not be written on the tape: of _ORIGINS
     _broken = False  # such a view, after the base was written
     _seen = 0
     _ver = 0
@@ -77,12 +83,10 @@ class Tensor(Described):
         return node
 
     def _refuse(self, what: str) -> None:
-        many = "is the output of a function that returns multiple views"
-        quiet = "was created in no_grad mode"
         raise RuntimeError(
-            f"A view that {many if self._origin == 'many' else quiet} and {what} modified inplace "
-            "with grad mode enabled. This is forbidden. Move the view and the write both inside "
-            "no_grad or both outside, and write out of place what is one of several views."
+            f"A view that {_ORIGINS[self._origin]} and {what} modified inplace with grad mode "
+            "enabled. This is forbidden. Move the view and the write both inside no_grad or both "
+            "outside, and write out of place what is one of several views."
         )
 
     def _sync(self) -> Node:
@@ -99,6 +103,7 @@ class Tensor(Described):
             if base is not None and base._storage is not storage:  # it was given other ``data``
                 base = None
             own = self._n.op is source.LEAF and base is not None and not base.requires_grad
+            own = own or self._origin == "beyond" and not self._n.requires_grad
             if base is None or own or counter[0] == self._counted:  # no change of history
                 self._take(replay(storage.node, self._chain))
                 if first is not None and first._n.requires_grad and not self._n.requires_grad:
@@ -127,10 +132,9 @@ class Tensor(Described):
         return replay(self.node, self._back) if self._back else self.node
 
     def _snapshot(self, storage: Storage) -> Node:
-        """A copy of memory shared with NumPy: what is recorded now must not change when the array
-        does.
-        """
-        if self._base is not None and self._n.requires_grad and not self.is_leaf:
+        """A copy of memory shared with NumPy, which may change after this was recorded."""
+        beyond = self._origin == "beyond"
+        if self._base is not None and self._n.requires_grad and not self.is_leaf and not beyond:
             saved, mode.grad = mode.grad, True
             try:
                 return replay(self._base._upright(), self._base_chain)
@@ -140,7 +144,7 @@ class Tensor(Described):
         node = source.buffer(array, dtypes.from_numpy_dtype(array.dtype), self._n.device)
         node = replay(node, self._chain)
         if self._n.requires_grad:
-            return source.leaf(node, weakref.ref(self)) if self.is_leaf else node
+            return source.leaf(node, weakref.ref(self)) if self.is_leaf else carried(self._n, node)
         return node
 
     def _take(self, value: Node) -> None:
@@ -250,8 +254,7 @@ class Tensor(Described):
         """Writes ``value`` (same shape and dtype) into this tensor in place, reaching all aliases.
 
         ``since`` is the number of recorded nodes when the operator began: what it recorded itself
-        may read the old
-        value in a backward pass, what was recorded before may not.
+        may read the old value in a backward pass, what was recorded before may not.
 
         Raises:
             RuntimeError: this is a leaf (or a view of one) that requires a gradient, and gradients
@@ -268,7 +271,7 @@ class Tensor(Described):
         if self._storage is not None:
             self._mark_stale(self._storage, since)
         base = self._base
-        if base is not None and base._storage is self._storage:  # else it was given other ``data``
+        if base is not None and base._storage is self._storage and self._origin != "beyond":
             whole = write(base._upright(), self._base_chain, value)
             base._n.stale = since
             base._assign_root(replay(whole, base._turned))
@@ -454,6 +457,8 @@ class Tensor(Described):
         """Cuts this tensor from the graph that made it."""
         if self._base is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        if not self.is_leaf:
+            self.node.stale = DETACHED
         self._n = source.detach(self.node)
         return self
 

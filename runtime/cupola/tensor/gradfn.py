@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cupola.ir.node import Node
+from cupola.tensor.history import past
 
 _ids = itertools.count()
 
@@ -33,6 +34,7 @@ class RemovableHandle:
 
 def hook_node(node: Node, hook: Callable[[Node], Any]) -> RemovableHandle:
     """Runs ``hook`` on the gradient of a node when the backward walk reaches it."""
+    node = past(node)
     if node.meta is None:
         node.meta = {}
     return RemovableHandle(node.meta.setdefault("hooks", {}), hook)
@@ -51,6 +53,7 @@ class GradFn:
     @classmethod
     def of(cls, node: Node) -> GradFn:
         """The one object that stands for a node."""
+        node = past(node)
         found = cls._made.get(node)
         if found is None:
             named = type(_class_name(node), (cls,), {})

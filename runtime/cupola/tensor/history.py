@@ -114,11 +114,14 @@ def repeated(value: Node, old: Node, new: Node) -> Node:
     return _made(REPEATED, srcs, {}, value)
 
 
+def past(node: Node) -> Node:
+    """The node whose history a value has: what hooks and gradients of the tensor belong to."""
+    return node.srcs[1] if node.op is CARRIED else node
+
+
 def carried(old: Node, value: Node) -> Node:
     """``value`` with the gradient history of ``old``."""
-    if old.op is CARRIED:
-        old = old.srcs[1]
-    srcs = (source.detach(value), old)
+    srcs = (source.detach(value), past(old))
     return _made(CARRIED, srcs, {}, value)
 
 
