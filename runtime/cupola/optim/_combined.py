@@ -19,7 +19,8 @@ from cupola.optim.optimizer import Optimizer
 
 def _check_same_optimizer(schedulers: Sequence[Any], optimizer: Any, name: str) -> None:
     if not schedulers:
-        raise ValueError(f"{name} expects at least one scheduler to be chained, but got none.")
+        chained = " to be chained" if name == "ChainedScheduler" else ""
+        raise ValueError(f"{name} expects at least one scheduler{chained}, but got no scheduler.")
     for i, scheduler in enumerate(schedulers):
         if not hasattr(scheduler, "optimizer"):
             raise TypeError(f"{name} at index {i} should have `optimizer` as its attribute.")
@@ -32,7 +33,8 @@ def _check_same_optimizer(schedulers: Sequence[Any], optimizer: Any, name: str) 
         if scheduler.optimizer is not optimizer:
             raise ValueError(
                 f"{name} expects all schedulers to belong to the same optimizer, but got scheduler "
-                f"at index {i} has a different optimizer"
+                f"{type(scheduler).__name__} at index {i} has another "
+                f"{type(scheduler.optimizer).__name__}"
             )
 
 
@@ -110,7 +112,7 @@ class ChainedScheduler(LRScheduler):
     ) -> None:
         schedulers = list(schedulers)
         if schedulers and optimizer is None:
-            optimizer = getattr(schedulers[0], "optimizer", None)
+            optimizer = schedulers[0].optimizer
         _check_same_optimizer(schedulers, optimizer, type(self).__name__)
         self._schedulers = schedulers
         self.optimizer = optimizer

@@ -11,7 +11,8 @@ from cupola.optim._schedule import LRScheduler, _copied, set_value
 from cupola.optim.optimizer import Optimizer
 
 
-def _per_group(optimizer: Optimizer, value: Any, name: str) -> list[Any]:
+def per_group(optimizer: Optimizer, value: Any, name: str) -> list[Any]:
+    """One value for each parameter group; tensors are copied."""
     groups = len(optimizer.param_groups)
     if isinstance(value, (list, tuple)):
         if len(value) != groups:
@@ -19,8 +20,8 @@ def _per_group(optimizer: Optimizer, value: Any, name: str) -> list[Any]:
                 f"{name} must have the same length as optimizer.param_groups. {name} has "
                 f"{len(value)} values, param_groups has {groups}."
             )
-        return list(value)
-    return [value] * groups
+        return [_copied(v) for v in value]
+    return [_copied(value) for _ in range(groups)]
 
 
 def _momentum_key(optimizer: Optimizer) -> str:
@@ -57,11 +58,11 @@ class CyclicLR(LRScheduler):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
         self.optimizer = optimizer
-        base_lrs = _per_group(optimizer, base_lr, "base_lr")
+        base_lrs = per_group(optimizer, base_lr, "base_lr")
         if last_epoch == -1:
             for lr, group in zip(base_lrs, optimizer.param_groups, strict=True):
                 set_value(group, "lr", lr)
-        self.max_lrs = _per_group(optimizer, max_lr, "max_lr")
+        self.max_lrs = per_group(optimizer, max_lr, "max_lr")
         up = float(step_size_up)
         down = up if step_size_down is None else float(step_size_down)
         self.total_size = up + down
@@ -78,8 +79,8 @@ class CyclicLR(LRScheduler):
         if cycle_momentum:
             key = _momentum_key(optimizer)
             self.use_beta1 = key == "betas"
-            self.base_momentums = _per_group(optimizer, base_momentum, "base_momentum")
-            self.max_momentums = _per_group(optimizer, max_momentum, "max_momentum")
+            self.base_momentums = per_group(optimizer, base_momentum, "base_momentum")
+            self.max_momentums = per_group(optimizer, max_momentum, "max_momentum")
             if last_epoch == -1:
                 for m, group in zip(self.max_momentums, optimizer.param_groups, strict=True):
                     _set_momentum(group, key, m)
@@ -243,7 +244,7 @@ class OneCycleLR(LRScheduler):
             )
         self._anneal_func_type = anneal_strategy
         self._schedule_phases = self._phases(pct_start, three_phase)
-        max_lrs = _per_group(optimizer, max_lr, "max_lr")
+        max_lrs = per_group(optimizer, max_lr, "max_lr")
         if last_epoch == -1:
             for top, group in zip(max_lrs, optimizer.param_groups, strict=True):
                 group["initial_lr"] = top / div_factor
@@ -253,8 +254,8 @@ class OneCycleLR(LRScheduler):
         if cycle_momentum:
             key = _momentum_key(optimizer)
             self.use_beta1 = key == "betas"
-            tops = _per_group(optimizer, max_momentum, "max_momentum")
-            bases = _per_group(optimizer, base_momentum, "base_momentum")
+            tops = per_group(optimizer, max_momentum, "max_momentum")
+            bases = per_group(optimizer, base_momentum, "base_momentum")
             if last_epoch == -1:
                 for top, base, group in zip(tops, bases, optimizer.param_groups, strict=True):
                     _set_momentum(group, key, top)
@@ -303,7 +304,8 @@ class OneCycleLR(LRScheduler):
         step = self.last_epoch
         if step > self.total_steps:
             raise ValueError(
-                f"Tried to step {step} times. The total number of steps is {self.total_steps}"
+                f"Tried to step {step} times. The specified number of total steps is "
+                f"{self.total_steps}"
             )
         lrs = []
         for group in self.optimizer.param_groups:

@@ -37,7 +37,8 @@ def _count_steps(optimizer: Optimizer) -> None:
     """Make the optimizer count its steps, once."""
     if getattr(optimizer.step, "_wrapped_by_lr_sched", False):
         return
-    function = type(optimizer).step
+    bound = optimizer.step
+    function = getattr(bound, "__func__", None) or (lambda _, *args, **kw: bound(*args, **kw))
     weak = ref(optimizer)
 
     @functools.wraps(function)
@@ -73,7 +74,8 @@ class LRScheduler:
                 if "initial_lr" not in group:
                     raise KeyError(
                         "param 'initial_lr' is not specified in "
-                        f"param_groups[{i}] when resuming scheduler with last_epoch >= 0"
+                        f"param_groups[{i}] when resuming scheduler with last_epoch >= 0: load "
+                        "the optimizer's state first, or start with last_epoch=-1"
                     )
         self.base_lrs = [_copied(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
@@ -115,16 +117,24 @@ class LRScheduler:
                 stacklevel=3,
             )
 
+    def _check_order(self) -> None:
+        if not hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):
+            warnings.warn(
+                "Seems like `optimizer.step()` has been overridden after the schedule was made: "
+                "whether it is called before `lr_scheduler.step()`, as it has to be, is not known.",
+                stacklevel=3,
+            )
+        elif not getattr(self.optimizer, "_opt_called", False):
+            warnings.warn(
+                "Detected call of `lr_scheduler.step()` before `optimizer.step()`: the first "
+                "learning rate is skipped. Call `optimizer.step()` first.",
+                stacklevel=3,
+            )
+
     def step(self, epoch: int | None = None) -> None:
         """Go to the next epoch (or to ``epoch``, deprecated) and set the rates."""
-        if self._step_count == 1 and not getattr(self.optimizer, "_opt_called", False):
-            warnings.warn(
-                "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch "
-                "1.1.0 and later, you should call them in the opposite order: `optimizer.step()` "
-                "before `lr_scheduler.step()`. Failure to do this will result in PyTorch skipping "
-                "the first value of the learning rate schedule.",
-                stacklevel=2,
-            )
+        if self._step_count == 1:
+            self._check_order()
         self._step_count += 1
         if epoch is not None:
             warnings.warn(EPOCH_DEPRECATION_WARNING, stacklevel=2)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cupola.nn.modules.batchnorm import _BatchNorm
 from cupola.nn.modules.module import Module
+from cupola.optim._cyclic import per_group
 from cupola.optim._schedule import LRScheduler
 from cupola.optim.optimizer import Optimizer
 from cupola.tensor import Tensor, no_grad, tensor
@@ -158,17 +159,12 @@ class SWALR(LRScheduler):
         anneal_strategy: str = "cos",
         last_epoch: int = -1,
     ) -> None:
-        rates = swa_lr if isinstance(swa_lr, (list, tuple)) else None
-        if rates is not None and len(rates) != len(optimizer.param_groups):
-            raise ValueError(
-                "swa_lr must have the same length as optimizer.param_groups: swa_lr has "
-                f"{len(rates)}, optimizer.param_groups has {len(optimizer.param_groups)}"
-            )
-        for i, group in enumerate(optimizer.param_groups):
-            group["swa_lr"] = swa_lr if rates is None else rates[i]
+        rates = per_group(optimizer, swa_lr, "swa_lr")
+        for rate, group in zip(rates, optimizer.param_groups, strict=True):
+            group["swa_lr"] = rate
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(
-                f"anneal_strategy must by one of 'cos' or 'linear', instead got {anneal_strategy}"
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
             )
         if not isinstance(anneal_epochs, int) or anneal_epochs < 0:
             raise ValueError(f"anneal_epochs must be equal or greater than 0, got {anneal_epochs}")
