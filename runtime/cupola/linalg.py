@@ -6,6 +6,7 @@ from typing import Any
 
 from cupola.errors import LinAlgError
 from cupola.functional._register import with_out
+from cupola.functional.autocast import listed
 from cupola.functional.decomposition import (
     cholesky,
     cholesky_ex,
@@ -55,6 +56,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return _cross(input, other, dim)
 
 
+@listed
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Dot products along a dimension, the first operand conjugated (torch.linalg.vecdot)."""
     return x.conj().mul(y).sum(dim)
@@ -65,6 +67,7 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     return _diagonal(A, offset, dim1, dim2)
 
 
+@listed
 def vector_norm(
     x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
@@ -72,6 +75,7 @@ def vector_norm(
     return _vector_norm(x if dtype is None else x.to(dtype), ord, dim, keepdim)
 
 
+@listed
 def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
@@ -115,6 +119,7 @@ def norm(
     return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
 
 
+@listed
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """Condition numbers (torch.linalg.cond)."""
     if p in (None, 2):
@@ -126,6 +131,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     return matrix_norm(A, p) * matrix_norm(inv(A), p)
 
 
+@listed
 def multi_dot(tensors: Any) -> Tensor:
     """Product of several matrices in the cheapest order (torch.linalg.multi_dot)."""
     xs = list(tensors)
@@ -171,6 +177,7 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     return x.unsqueeze(-1) ** arange(x.shape[-1] if N is None else N, device=x.device)
 
 
+@listed
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """Inverse with respect to tensordot (torch.linalg.tensorinv)."""
     lead, rest = tuple(A.shape[:ind]), tuple(A.shape[ind:])
@@ -180,6 +187,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     return inv(A.reshape(n, -1)).reshape(*rest, *lead)
 
 
+@listed
 def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
     """X with tensordot(A, X, X.ndim) = B (torch.linalg.tensorsolve)."""
     if dims is not None:

@@ -72,7 +72,8 @@ SCHEDULES = {
         o, [s.ConstantLR(o, 0.1, 5), s.CosineAnnealingWarmRestarts(o, 5, 2)], [5]
     ),
     "SequentialLR(of chained)": lambda s, o: s.SequentialLR(
-        o, [s.LinearLR(o, 0.1), s.SequentialLR(o, [s.ExponentialLR(o, 0.9), s.StepLR(o, 2)], [9])],
+        o,
+        [s.LinearLR(o, 0.1), s.SequentialLR(o, [s.ExponentialLR(o, 0.9), s.StepLR(o, 2)], [9])],
         [6],
     ),
     "ChainedScheduler": lambda s, o: s.ChainedScheduler(

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+from cupola import dtypes
+from cupola.amp.autocast_mode import cuda_missing
 from cupola.tensor import Tensor, no_grad
 
 __all__ = ["GradScaler"]
 
 _READY, _UNSCALED, _STEPPED = range(3)
+
+
+def _single(value: float) -> float:
+    """Rounded to float32: PyTorch keeps the scale in one."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
 
 
 class GradScaler:
@@ -24,13 +35,20 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
+        if enabled and device == "cuda" and cuda_missing():
+            warnings.warn(
+                "torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.",
+                stacklevel=2,
+            )
+            enabled = False
         if enabled and growth_factor <= 1.0:
             raise AssertionError("The growth factor must be > 1.0.")
         if enabled and backoff_factor >= 1.0:
             raise AssertionError("The backoff factor must be < 1.0.")
         self._device = device
         self._enabled = enabled
-        self._scale = float(init_scale)
+        self._scale = _single(init_scale)
+        self._used = False
         self._growth_factor = growth_factor
         self._backoff_factor = backoff_factor
         self._growth_interval = growth_interval
@@ -47,16 +65,29 @@ class GradScaler:
         if not self._enabled:
             return outputs
         if isinstance(outputs, Tensor):
+            self._used = True
             return outputs * self._scale
         if isinstance(outputs, Iterable):
             scaled = [self.scale(output) for output in outputs]
             return type(outputs)(scaled) if isinstance(outputs, (list, tuple)) else iter(scaled)
         raise ValueError("outputs must be a Tensor or an iterable of Tensors")
 
+    def _check_used(self, what: str) -> None:
+        if not self._used:
+            raise AssertionError(
+                f"Attempted {what} but _scale is None.  Was scaler.scale(loss) called before?"
+            )
+
     def unscale_(self, optimizer: Any) -> None:
-        """Divide the optimizer's gradients by the scale, once a step."""
+        """Divide the optimizer's gradients by the scale, once a step.
+
+        Raises:
+            RuntimeError: called twice, or after ``step()``.
+            ValueError: a gradient is float16.
+        """
         if not self._enabled:
             return
+        self._check_used("unscale_")
         stage = self._stages.get(id(optimizer), _READY)
         if stage == _UNSCALED:
             raise RuntimeError(
@@ -64,18 +95,19 @@ class GradScaler:
             )
         if stage == _STEPPED:
             raise RuntimeError("unscale_() is being called after step().")
+        params = [param for group in optimizer.param_groups for param in group["params"]]
+        grads = [param.grad for param in params if param.grad is not None]
+        if any(grad.dtype is dtypes.float16 for grad in grads):
+            raise ValueError("Attempting to unscale FP16 gradients.")
+        inverse = _single(1.0 / self._scale) if self._scale else float("inf")
         infinite: Any = None
         with no_grad():
-            for group in optimizer.param_groups:
-                for param in group["params"]:
-                    if param.grad is None:
-                        continue
-                    param.grad.mul_(1.0 / self._scale)
-                    bad = param.grad.isfinite().all().logical_not()
-                    infinite = bad if infinite is None else infinite | bad
-        if infinite is None:
-            raise AssertionError("No inf checks were recorded for this optimizer.")
-        self._infinite[id(optimizer)] = bool(infinite)
+            for grad in grads:
+                bad = grad.isfinite().all().logical_not()
+                grad.mul_(inverse)
+                infinite = bad if infinite is None else infinite | bad
+        if infinite is not None:
+            self._infinite[id(optimizer)] = bool(infinite)
         self._stages[id(optimizer)] = _UNSCALED
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -84,31 +116,36 @@ class GradScaler:
             return optimizer.step(*args, **kwargs)
         if "closure" in kwargs:
             raise RuntimeError("Closure use is not currently supported if GradScaler is enabled.")
+        self._check_used("step")
         if self._stages.get(id(optimizer)) == _STEPPED:
             raise RuntimeError("step() has already been called since the last update().")
         if self._stages.get(id(optimizer), _READY) == _READY:
             self.unscale_(optimizer)
+        if id(optimizer) not in self._infinite:
+            raise AssertionError("No inf checks were recorded for this optimizer.")
+        skipped = self._infinite[id(optimizer)]
+        result = None if skipped else optimizer.step(*args, **kwargs)
         self._stages[id(optimizer)] = _STEPPED
-        if self._infinite[id(optimizer)]:
-            return None
-        return optimizer.step(*args, **kwargs)
+        return result
 
     def update(self, new_scale: float | Tensor | None = None) -> None:
         """Adapt the scale to what happened in the step."""
         if not self._enabled:
             return
+        self._check_used("update")
         if new_scale is not None:
-            self._scale = float(new_scale)
+            self._scale = _single(float(new_scale))
         else:
             if not self._infinite:
                 raise AssertionError("No inf checks were recorded prior to update.")
             if any(self._infinite.values()):
-                self._scale *= self._backoff_factor
+                self._scale = _single(self._scale * self._backoff_factor)
                 self._growth_tracker = 0
             else:
                 self._growth_tracker += 1
                 if self._growth_tracker == self._growth_interval:
-                    self._scale *= self._growth_factor
+                    grown = _single(self._scale * self._growth_factor)
+                    self._scale = grown if np.isfinite(grown) else self._scale
                     self._growth_tracker = 0
         self._stages.clear()
         self._infinite.clear()
@@ -162,7 +199,7 @@ class GradScaler:
                 "The source state dict is empty, possibly because it was saved from a disabled "
                 "instance of GradScaler."
             )
-        self._scale = state_dict["scale"]
+        self._scale = _single(state_dict["scale"])
         self._growth_factor = state_dict["growth_factor"]
         self._backoff_factor = state_dict["backoff_factor"]
         self._growth_interval = state_dict["growth_interval"]

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cupola import dtypes
-from cupola.amp.autocast_mode import _state, is_autocast_enabled
-
-_DEFAULT = {"cuda": dtypes.float16, "cpu": dtypes.bfloat16}
-
-
-def get_autocast_dtype(device_type: str) -> Any:
-    """The dtype that the innermost region of a device type asks for."""
-    for kind, _, dtype in reversed(_state.regions):
-        if kind == device_type:
-            return dtype
-    return _DEFAULT[device_type]
+from cupola.amp.autocast_mode import get_autocast_dtype, is_autocast_enabled, set_state
+from cupola.ir.mode import mode
 
 
 def get_autocast_gpu_dtype() -> Any:
@@ -37,24 +27,39 @@ def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
     """Switches autocast for a device type, or for the GPU if only a bool is given."""
     if enabled is None:
         device_type, enabled = "cuda", bool(device_type)
-    _state.regions.append((device_type, enabled, get_autocast_dtype(device_type)))
-    _state.tell()
+    set_state(device_type, enabled, get_autocast_dtype(device_type))
 
 
 def set_autocast_dtype(device_type: str, dtype: Any) -> None:
     """Chooses the dtype of a device type."""
-    _state.regions.append((device_type, is_autocast_enabled(device_type), dtype))
-    _state.tell()
+    set_state(device_type, is_autocast_enabled(device_type), dtype)
 
 
 def is_autocast_cache_enabled() -> bool:
-    """Whether cast weights are kept: casts are recorded once a graph anyway."""
-    return True
+    """Whether a parameter's cast is used again inside a region."""
+    return mode.cast_cached
 
 
 def set_autocast_cache_enabled(enabled: bool) -> None:
-    """Nothing is kept between graphs."""
+    """Chooses whether a parameter's cast is used again inside a region."""
+    mode.cast_cached = enabled
 
 
 def clear_autocast_cache() -> None:
-    """Nothing is kept between graphs."""
+    """Forgets the casts of parameters."""
+    if mode.cast_cache is not None:
+        mode.cast_cache.clear()
+
+
+__all__ = [
+    "clear_autocast_cache",
+    "get_autocast_cpu_dtype",
+    "get_autocast_dtype",
+    "get_autocast_gpu_dtype",
+    "is_autocast_cache_enabled",
+    "is_autocast_cpu_enabled",
+    "is_autocast_enabled",
+    "set_autocast_cache_enabled",
+    "set_autocast_dtype",
+    "set_autocast_enabled",
+]

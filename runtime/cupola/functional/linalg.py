@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from cupola import dtypes
+from cupola.dtypes import promote_types
 from cupola.functional._convert import broadcast_shapes, expand_node, host
 from cupola.functional._register import operator
 from cupola.ops import movement as mv
@@ -147,7 +148,9 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2) (torch.addr)."""
     out = _scaled(outer(vec1, vec2), alpha)
-    return out if beta == 0 else out.add(_scaled(input, beta))
+    if beta == 0:
+        return out.to(promote_types(out.dtype, input.dtype))
+    return out.add(_scaled(input, beta))
 
 
 @operator(inplace=True, out=True)
@@ -194,8 +197,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     x = a.permute(*free_a, *left).reshape(-1, k) if a.ndim else a.reshape(1, 1)
     y = b.permute(*right, *free_b).reshape(k, -1) if b.ndim else b.reshape(1, 1)
     shape = [a._n.shape[d] for d in free_a] + [b._n.shape[d] for d in free_b]
-    if not k:
-        return a.new_zeros(tuple(shape))
+    if math.prod(shape) == 1:
+        return x.flatten().mul(y.flatten()).sum().reshape(shape)
     return mm(x, y).reshape(shape)
 
 
@@ -310,6 +313,11 @@ def _contract(la: str, a: Tensor, lb: str, b: Tensor, needed: set[str]) -> tuple
         want = [size[c] if (c in la and c in lb) else x._n.shape[k] for k, c in enumerate(order)]
         return x.expand(want) if tuple(want) != x._n.shape else x
 
+    if not summed:
+        left, right = (arrange(la, a, batch + only_a), arrange(lb, b, batch + only_b))
+        lead = [*left._n.shape[: len(batch) + len(only_a)], *[1] * len(only_b)]
+        tail = [*right._n.shape[: len(batch)], *[1] * len(only_a), *right._n.shape[len(batch) :]]
+        return "".join(batch + only_a + only_b), left.reshape(lead).mul(right.reshape(tail))
     x = arrange(la, a, batch + only_a + summed)
     y = arrange(lb, b, batch + summed + only_b)
     lead = [size[c] for c in batch]

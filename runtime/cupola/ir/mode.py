@@ -18,6 +18,9 @@ class Mode(threading.local):
             read, else None.
         serial: serial of the node whose rule runs.
         casts: inside autocast, the dtype by device type, else None.
+        cast_cached: whether autocast uses the cast of a parameter again.
+        cast_cache: inside a region those casts, by the parameter's node, dtype and recording of
+            gradients.
         held: while a call is captured, nothing is run unless a value is observed.
         pinned: nodes that a captured call has to run in this order (collectives); they are run all
             the same where it turns out that the call cannot be captured.
@@ -28,6 +31,8 @@ class Mode(threading.local):
     walking: set[int] | None = None
     serial: int = -1
     casts: dict[str, Any] | None = None
+    cast_cached: bool = True
+    cast_cache: dict[tuple[int, Any, bool], tuple[Any, Any]] | None = None
     held: bool = False
     pinned: list[Any] = []  # noqa: RUF012 - replaced, never changed, by whoever captures
 
