@@ -1,6 +1,5 @@
 """Element-wise functions and operators, beside array-api-strict."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given

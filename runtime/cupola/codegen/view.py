@@ -6,6 +6,7 @@ from cupola.codegen.loops import Loops
 from cupola.ir.affine import Coords, NotAffine, Split, zero
 from cupola.ir.movement import pull
 from cupola.ir.program import Item, Program, StridedView, strides_of
+from cupola.ir.strides import viewed
 
 
 def view(program: Program, i: int, stored: frozenset[int]) -> StridedView | None:
@@ -48,11 +49,26 @@ def _view(program: Program, i: int, stored: frozenset[int]) -> StridedView | Non
                     strides = array_strides(items[j])
                 break
     except (Split, NotAffine):
-        return None
+        return _in_another_shape(program, i, stored)
     address = zero(len(loops.sizes))
     for c, s in zip(coords, strides, strict=True):
         address = address.plus(c.scaled(s))
     return StridedView(j, address.const + offset, address.coefs)
+
+
+def _in_another_shape(program: Program, i: int, stored: frozenset[int]) -> StridedView | None:
+    """A reshape whose loops do not fit its operand's, over memory that does."""
+    items = program.items
+    item, src = items[i], items[i].srcs[0]
+    if item.op.name != "reshape" or 0 in item.shape:
+        return None
+    inner = view(program, src, stored) if items[src].op.kind == "movement" else None
+    if inner is None:
+        if src not in stored:
+            return None
+        inner = StridedView(src, 0, array_strides(items[src]))
+    strides = viewed(items[src].shape, inner.strides, item.shape)
+    return None if strides is None else StridedView(inner.base, inner.offset, strides)
 
 
 def array_strides(item: Item) -> tuple[int, ...]:

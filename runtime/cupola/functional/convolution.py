@@ -21,6 +21,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{input.shape[-1]} and "
             f"{weight.shape[1]}x{weight.shape[0]})"
         )
+    if bias is not None and weight.dim() == 2 and bias.dim() == 1 and input.dim() > 2:
+        # One tall product, to which the library adds the bias; reshaped in between it could not.
+        flat = linear(input.reshape(-1, input.shape[-1]), weight, bias)
+        return flat.reshape(*input.shape[:-1], weight.shape[0])
     result = input.matmul(weight.t() if weight.dim() == 2 else weight)
     return result if bias is None else result + bias
 

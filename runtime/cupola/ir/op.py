@@ -7,6 +7,7 @@ from typing import Any
 
 from cupola.ir.mode import mode
 from cupola.ir.node import DETACHED, Node
+from cupola.ir.strides import viewed
 
 PRIMITIVES: dict[str, Primitive] = {}
 
@@ -134,20 +135,16 @@ def _order_after(
     old: tuple[int, ...], new: tuple[int, ...], order: tuple[int, ...]
 ) -> tuple[int, ...] | None:
     """Memory order after dimensions were split or joined; row-major where that takes a copy."""
-    import numpy as np
-
     steps = [0] * len(old)
     span = 1
     for d in reversed(order):
         steps[d] = span
         span *= max(old[d], 1)
-    trial = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), old, tuple(steps))
-    try:
-        trial.shape = new
-    except AttributeError:
+    strides = viewed(old, tuple(steps), new) if 0 not in new else None
+    if strides is None:
         return None
     moving = [d for d in range(len(new)) if new[d] != 1]
-    out = sorted(moving, key=lambda d: -trial.strides[d])
+    out = sorted(moving, key=lambda d: -strides[d])
     for d, n in enumerate(new):
         if n == 1:
             out.insert(d, d)

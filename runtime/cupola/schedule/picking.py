@@ -56,7 +56,7 @@ def _planned(program: Program, i: int) -> dict[int, str]:
         elif _passes(program, j) and depth < _DEPTH:
             work[j] = "apply"
             stack.extend((s, depth + 1) for s in items[j].srcs)
-        elif _stored(items, j):
+        elif _base(items, j) is not None:
             work[j] = "pick"
         else:
             return {}
@@ -77,11 +77,15 @@ def _same_along(items: list[Item], j: int, dim: int) -> bool:
     return item.op.name == "const"
 
 
-def _stored(items: list[Item], j: int) -> bool:
-    """Whether an item lies in memory anyway, seen through views."""
-    while items[j].op.name in _VIEWS:
+def _base(items: list[Item], j: int) -> tuple[int, list[int]] | None:
+    """What lies in memory anyway behind views and casts, and the views, innermost first."""
+    views = []
+    while items[j].op.name in (*_VIEWS, "cast"):
+        if items[j].op.name != "cast":
+            views.append(j)
         j = items[j].srcs[0]
-    return items[j].op.name == "buffer" or items[j].op.kind in ("library", "reduce")
+    stored = items[j].op.name in ("buffer", "item") or items[j].op.kind in ("library", "reduce")
+    return (j, views[::-1]) if stored else None
 
 
 def _picked(out: Rewrite, j: int, index: int, dim: int, work: dict[int, str]) -> int:
@@ -101,7 +105,7 @@ def _picked(out: Rewrite, j: int, index: int, dim: int, work: dict[int, str]) ->
             srcs = tuple(made[s] for s in item.srcs)
             made[at] = out.add(item.op.name, srcs, shape, item.dtype, **dict(item.attrs))
         elif work[at] == "pick":
-            made[at] = out.add("gather", (out.place[at], index), shape, item.dtype, dim=dim)
+            made[at] = _from_memory(out, at, index, shape, dim)
         else:
             starts, steps = (0,) * len(shape), (1,) * len(shape)
             made[at] = out.add(
@@ -114,3 +118,24 @@ def _picked(out: Rewrite, j: int, index: int, dim: int, work: dict[int, str]) ->
                 steps=steps,
             )
     return made[j]
+
+
+def _from_memory(out: Rewrite, j: int, index: int, shape: tuple[int, ...], dim: int) -> int:
+    """Elements of old item ``j`` picked from what lies in memory; cast afterwards."""
+    found = _base(out.old.items, j)
+    assert found is not None
+    base, views = found
+    here, dtype = out.place[base], out.old.items[base].dtype
+    for view in views:
+        item = out.old.items[view]
+        here = out.add(item.op.name, (here,), item.shape, dtype, **dict(item.attrs))
+    here = out.add("gather", (here, index), shape, dtype, dim=dim)
+    casts = []
+    while j != base:
+        if out.old.items[j].op.name == "cast":
+            casts.append(j)
+        j = out.old.items[j].srcs[0]
+    for cast in reversed(casts):
+        item = out.old.items[cast]
+        here = out.add("cast", (here,), shape, item.dtype, **dict(item.attrs))
+    return here

@@ -30,6 +30,8 @@ def resolve_aliases(program: Program) -> tuple[Program, list[int]]:
             place.append(srcs[0])
             continue
         item = item._replace(srcs=srcs)
+        if item.op.name == "reshape" and items[srcs[0]].op.name == "reshape":
+            item = item._replace(srcs=items[srcs[0]].srcs)
         observed = i in program.wanted  # two observed values never share memory
         short = None if observed else _shortcut(item, items)
         if short is not None:
@@ -65,6 +67,10 @@ def _shortcut(item: Item, items: list[Item]) -> int | None:
             return b
     elif name == "cast":
         if items[item.srcs[0]].dtype is item.dtype:
+            return item.srcs[0]
+    elif name == "copy":
+        # What is computed lies in memory of its own, or nowhere; nobody sees this copy.
+        if items[item.srcs[0]].op.kind not in ("movement", "source"):
             return item.srcs[0]
     elif name in ("reshape", "expand"):
         src = item.srcs[0]
