@@ -194,11 +194,14 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     free_a = [d for d in range(a.ndim) if d not in left]
     free_b = [d for d in range(b.ndim) if d not in right]
     k = math.prod(a._n.shape[d] for d in left)
+    shape = [a._n.shape[d] for d in free_a] + [b._n.shape[d] for d in free_b]
+    if not a.numel() or not b.numel():
+        zero = (a.sum() + b.sum()).to(a.dtype)  # with a history
+        return zero.expand(shape).clone()
     x = a.permute(*free_a, *left).reshape(-1, k) if a.ndim else a.reshape(1, 1)
     y = b.permute(*right, *free_b).reshape(k, -1) if b.ndim else b.reshape(1, 1)
-    shape = [a._n.shape[d] for d in free_a] + [b._n.shape[d] for d in free_b]
     if math.prod(shape) == 1:
-        return x.flatten().mul(y.flatten()).sum().reshape(shape)
+        return x.flatten().mul(y.flatten()).sum(dtype=x.dtype).reshape(shape)
     return mm(x, y).reshape(shape)
 
 

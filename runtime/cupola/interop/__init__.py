@@ -163,6 +163,15 @@ def _einx(module: Any) -> None:
             registry.register_on_import("cupola", name, factory)
 
 
+def _opt_einsum(module: Any) -> None:
+    """opt_einsum: where the functions for tensors are, and for arrays with backend="cupola"."""
+    from cupola.interop import contraction
+
+    module._aliases["cupola"] = contraction.__name__
+    module.CONVERT_BACKENDS["cupola"] = contraction.build_expression
+    module.EVAL_CONSTS_BACKENDS["cupola"] = contraction.evaluate_constants
+
+
 def _safetensors(module: Any) -> None:
     """safetensors: its reader loads torch for `framework="pt"`, which is not there."""
     theirs = module.safe_open
@@ -180,10 +189,11 @@ def _safetensors(module: Any) -> None:
 HOOKS: dict[str, Callable[[Any], None]] = {
     "einops._backends": _einops,
     "einx._src.frontend.impl.torch": _einx,
+    "opt_einsum.backends.dispatch": _opt_einsum,
     "safetensors": _safetensors,
 }
 # Packages whose own `import torch`, and that of the code they write, is answered by cupola.
-ANSWERED = ("einx",)
+ANSWERED = ("einx", "opt_einsum")
 
 
 class _Loader:
