@@ -246,7 +246,9 @@ def main(arguments: list[str]) -> int:
         "seconds": sum(row.get("seconds", 0.0) for row in rows),
         "commits": commits(rows),
         "torch": torch.__version__.partition("+")[0],
-        "backend": os.environ.get("CUPOLA_BACKEND") or options.device,
+        "backend": options.device
+        if options.device == "cuda"
+        else os.environ.get("CUPOLA_BACKEND", "cpu"),
         "device": device,
     }
     if options.output is not None and not options.no_page:

@@ -85,6 +85,7 @@ def set_target(device: str) -> None:
     _place["device"] = device
     if device != "cpu":
         cupola.set_default_device(device)
+        cupola.backends.cudnn.allow_tf32 = False  # the tolerances are those of float32
 
 
 class Missing(Exception):

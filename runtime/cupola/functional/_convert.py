@@ -154,12 +154,10 @@ def _node(x: Any, dtype: DType, shape: tuple[int, ...], place: Any) -> Node:
     node = cast_node(x.node, dtype)
     if node.device is not place and not node.shape:
         node = (
-            movement.transfer(node, device=place)
+            movement.to_device(node, place)
             if node.op is not source.CONST
             else source.const(node.attrs["value"], (), node.dtype, place)
         )
-        if node.op is movement.transfer:
-            node.device = place
     return expand_node(node, shape)
 
 

@@ -32,9 +32,7 @@ def _to_device(x: Tensor, place: Device) -> Tensor:
     engine.backend(place.type)
     if node.op is source.CONST:
         return wrap(source.const(node.attrs["value"], node.shape, node.dtype, place))
-    moved = mv.transfer(node, device=place)
-    moved.device = place
-    return wrap(moved)
+    return wrap(mv.to_device(node, place))
 
 
 def _parse_to(args: tuple[Any, ...], kw: dict[str, Any]) -> tuple[Any, DType | None, bool]:

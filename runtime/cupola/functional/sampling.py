@@ -45,7 +45,7 @@ class Generator(random.CPUGenerator):
 
     def get_state(self) -> Any:
         """The state as a uint8 tensor, in torch's layout."""
-        return of_array(super().get_state())
+        return of_array(super().get_state(), "cpu")
 
     def set_state(self, state: Any) -> None:
         """Restores a state that ``get_state`` gave (here or in torch)."""
@@ -56,7 +56,7 @@ class Generator(random.CPUGenerator):
 
 def get_rng_state() -> Tensor:
     """The default generator's state (torch.get_rng_state)."""
-    return of_array(random.default_generator.get_state())
+    return of_array(random.default_generator.get_state(), "cpu")
 
 
 def set_rng_state(new_state: Tensor) -> None:

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from cupola.dtypes import dtype as DType
+from cupola.ir.device import device as Device
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops.reduce import sum as reduce_sum
@@ -359,9 +360,16 @@ copy = Primitive(
 
 
 def _transfer_back(g: Node, y: Node, x: Node, device: Any) -> Node:
-    return transfer(g, device=x.device)
+    return to_device(g, x.device)
 
 
 transfer = Primitive(
     "transfer", "library", lambda x, device: (x.shape, x.dtype), None, (_transfer_back,)
 ).register()
+
+
+def to_device(x: Node, device: Device) -> Node:
+    """``x`` as a value of another device."""
+    out = transfer(x, device=device)
+    out.device = device
+    return out
