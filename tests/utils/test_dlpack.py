@@ -93,3 +93,63 @@ def test_pickle_deepcopy_repr():
     for data in ([1.5, -2.0], [[1, 2], [3, 4]], [], [True], [1e10, 1e-10], [float("nan")], 3.0):
         assert repr(cupola.tensor(data)) == repr(torch.tensor(data))
     assert np.asarray(cupola.ones(2)).tolist() == [1, 1]
+
+
+# --- DLPack 1
+
+
+def capsule_name(capsule):
+    import re
+
+    return re.search('"(.*?)"', repr(capsule)).group(1)
+
+
+@pytest.mark.parametrize("version", [None, (0, 8), (1, 0), (1, 1), (2, 0)])
+def test_the_structure_follows_the_readers_version(version):
+    x = cupola.arange(3)
+    expected = "dltensor" if version in (None, (0, 8)) else "dltensor_versioned"
+    capsule = x.__dlpack__(max_version=version)
+    assert capsule_name(capsule) == expected
+    again = cupola.from_dlpack(capsule)
+    again[0] = 7
+    assert x.tolist() == [7, 1, 2] and capsule_name(capsule) == f"used_{expected}"
+    with pytest.raises(RuntimeError, match="consumed only once"):
+        cupola.from_dlpack(capsule)
+
+
+def test_copies_and_devices():
+    x = cupola.arange(3.0)
+    for copied in (cupola.from_dlpack(x, copy=True), np.from_dlpack(x, copy=True)):
+        copied[0] = 9
+        assert x[0].item() == 0
+    shared = np.from_dlpack(x, copy=False)
+    assert np.shares_memory(shared, np.from_dlpack(x, device="cpu"))
+    assert x.__dlpack__(dl_device=(1, 0), copy=False) is not None
+    with pytest.raises(BufferError):
+        x.__dlpack__(dl_device=(2, 0))
+    device, number = x.__dlpack_device__()
+    assert (int(device), number) == (1, 0) and isinstance(number, int)
+
+
+def test_readers_of_dlpack_1():
+    torch = pytest.importorskip("torch")
+    for name in ("bool", "uint8", "int16", "float32", "float64", "complex64", "bfloat16"):
+        x = cupola.tensor([[0, 1], [2, 3]]).to(getattr(cupola, name))
+        y = torch.from_dlpack(x)
+        assert str(y.dtype) == f"torch.{name}" and y.tolist() == x.tolist()
+        z = cupola.from_dlpack(y)
+        assert z.dtype is x.dtype and z.data_ptr() == y.data_ptr()
+    frozen = np.arange(3.0)
+    frozen.flags.writeable = False
+    assert cupola.from_dlpack(frozen).tolist() == [0.0, 1.0, 2.0]
+
+
+def test_capsules_that_nobody_uses_are_freed():
+    from cupola.utils import dlpack
+
+    before = len(dlpack._alive)
+    for version in (None, (1, 0)):
+        capsule = cupola.arange(4).__dlpack__(max_version=version)
+        assert len(dlpack._alive) == before + 1
+        del capsule
+        assert len(dlpack._alive) == before

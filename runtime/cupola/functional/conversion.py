@@ -17,7 +17,7 @@ from cupola.ir import source
 from cupola.ir.device import CPU, resolve
 from cupola.ir.device import device as Device
 from cupola.ops import movement as mv
-from cupola.tensor import Tensor, wrap
+from cupola.tensor import Tensor, as_tensor, wrap
 from cupola.tensor.core import _wrap as wrap_one_dim
 from cupola.tensor.geometry import check_write
 
@@ -238,9 +238,21 @@ def _array(self: Tensor) -> Any:
     return array
 
 
-def _dunder_array(self: Tensor, dtype: Any = None, copy: Any = None) -> Any:
+def _dunder_array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
+    """What NumPy asks for: the value, as another dtype or copied if it wants that.
+
+    Raises:
+        RuntimeError, TypeError: as ``numpy()``.
+        ValueError: ``copy=False``, and the dtype asks for a copy.
+    """
     array = numpy(self)
-    return array if dtype is None else array.astype(dtype, copy=False)
+    if dtype is not None and array.dtype != np.dtype(dtype):
+        if copy is False:
+            raise ValueError(
+                f"copy=False, and {array.dtype.name} becomes {np.dtype(dtype).name} by a copy only"
+            )
+        return array.astype(dtype)
+    return array.copy() if copy else array
 
 
 def item(self: Tensor) -> Any:
@@ -313,10 +325,8 @@ def _operator(name: str, function: Any, reflected: Any = None, inplace: str | No
     def forward(self: Tensor, other: Any) -> Any:
         try:
             return function(self, other)
-        except TypeError:
+        except (TypeError, AttributeError):
             if isinstance(other, np.ndarray):
-                from cupola.tensor import as_tensor
-
                 return function(self, as_tensor(other))
             if not isinstance(other, (Tensor, int, float, complex, np.generic)):
                 return NotImplemented
@@ -328,7 +338,8 @@ def _operator(name: str, function: Any, reflected: Any = None, inplace: str | No
         def backward(self: Tensor, other: Any) -> Any:
             if not isinstance(self, Tensor):
                 raise TypeError(f"'__r{name}__' requires a Tensor, got {type(self).__name__}")
-            return reflected(self, other)
+            # PyTorch divides an array by a tensor, and refuses the other operators.
+            return reflected(self, as_tensor(other) if isinstance(other, np.ndarray) else other)
 
         setattr(Tensor, f"__r{name}__", backward)
     if inplace is not None:
@@ -376,7 +387,6 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     source.
     """
     from cupola.functional._convert import broadcast_shapes
-    from cupola.tensor import as_tensor
 
     other = src if isinstance(src, Tensor) else as_tensor(src)
     other = _to_device(other, self.device)

@@ -306,10 +306,16 @@ def _set_state(self: Tensor, state: Any) -> None:
     raise UnsupportedError("Tensor.__setstate__", "pickled tensors are made by their constructor")
 
 
+def _of_numpy(self: Tensor, array: Any, *rest: Any) -> Tensor:
+    """The result of a NumPy function as a tensor; truth values as uint8, which is torch's way."""
+    array = np.asarray(array)
+    return of_array(array.astype(np.uint8) if array.dtype == np.bool_ else array)
+
+
 _names: dict[str, Any] = {
     "__reversed__": _reversed,
     "__delitem__": _delete,
-    "__array_wrap__": lambda self, array, *rest: of_array(np.asarray(array)),
+    "__array_wrap__": _of_numpy,
     "__setstate__": _set_state,
     "__nonzero__": lambda self: bool(self),
     "__long__": lambda self: int(self),

@@ -172,6 +172,13 @@ def _opt_einsum(module: Any) -> None:
     module.EVAL_CONSTS_BACKENDS["cupola"] = contraction.evaluate_constants
 
 
+def _matplotlib(module: Any) -> None:
+    """matplotlib: tensors become arrays where torch's do, before anything is drawn of them."""
+    theirs = getattr(module, "_is_torch_array", None)
+    if theirs is not None:
+        module._is_torch_array = lambda x: isinstance(x, Tensor) or theirs(x)
+
+
 def _safetensors(module: Any) -> None:
     """safetensors: its reader loads torch for `framework="pt"`, which is not there."""
     theirs = module.safe_open
@@ -189,6 +196,7 @@ def _safetensors(module: Any) -> None:
 HOOKS: dict[str, Callable[[Any], None]] = {
     "einops._backends": _einops,
     "einx._src.frontend.impl.torch": _einx,
+    "matplotlib.cbook": _matplotlib,
     "opt_einsum.backends.dispatch": _opt_einsum,
     "safetensors": _safetensors,
 }

@@ -45,9 +45,25 @@ class _Managed(ctypes.Structure):
     _fields_ = [("tensor", _DLTensor), ("context", ctypes.c_void_p), ("deleter", _DELETER)]
 
 
+class _Versioned(ctypes.Structure):
+    """DLPack 1's structure (DLManagedTensorVersioned)."""
+
+    _fields_ = [
+        ("major", ctypes.c_uint32), ("minor", ctypes.c_uint32), ("context", ctypes.c_void_p),
+        ("deleter", _DELETER), ("flags", ctypes.c_uint64), ("tensor", _DLTensor),
+    ]  # fmt: skip
+
+
+# The newest version that is written; readers of an older major one get the first structure.
+_VERSION = (1, 0)
+_READ_ONLY, _COPIED = 1, 2
 _INTEGER, _UNSIGNED, _FLOAT, _BFLOAT, _COMPLEX, _BOOL = 0, 1, 2, 4, 5, 6
 _KINDS = {_INTEGER: "int", _UNSIGNED: "uint", _FLOAT: "float", _COMPLEX: "complex"}
-_NAME, _USED = b"dltensor", b"used_dltensor"
+# Of each structure: the capsule's name, and the one that it takes once it is used.
+_FORMS: dict[Any, tuple[bytes, bytes]] = {
+    _Managed: (b"dltensor", b"used_dltensor"),
+    _Versioned: (b"dltensor_versioned", b"used_dltensor_versioned"),
+}
 
 _api = ctypes.pythonapi
 _api.PyCapsule_New.restype = ctypes.py_object
@@ -61,11 +77,11 @@ _api.PyCapsule_IsValid.argtypes = [ctypes.py_object, ctypes.c_char_p]
 class _Owner:
     """Keeps another library's memory until the last array on it is gone."""
 
-    def __init__(self, address: int) -> None:
-        self.address = address
+    def __init__(self, address: int, form: Any) -> None:
+        self.address, self.form = address, form
 
     def __del__(self) -> None:
-        managed = _Managed.from_address(self.address)
+        managed = self.form.from_address(self.address)
         if managed.deleter:
             managed.deleter(self.address)
 
@@ -81,13 +97,18 @@ def _dtype(code: int, bits: int) -> DType:
 
 
 def _of_capsule(capsule: Any) -> Tensor:
-    if not _api.PyCapsule_IsValid(capsule, _NAME):
+    form = next((f for f, n in _FORMS.items() if _api.PyCapsule_IsValid(capsule, n[0])), None)
+    if form is None:
         raise RuntimeError(
             "from_dlpack received an invalid capsule. Note that DLTensor capsules can be consumed "
             "only once, so you might have already constructed a tensor from it once."
         )
-    address = _api.PyCapsule_GetPointer(capsule, _NAME)
-    t = _Managed.from_address(address).tensor
+    name, used = _FORMS[form]
+    address = _api.PyCapsule_GetPointer(capsule, name)
+    managed = form.from_address(address)
+    if form is _Versioned and managed.major > _VERSION[0]:
+        raise BufferError(f"from_dlpack: DLPack {managed.major}.{managed.minor} is not known")
+    t = managed.tensor
     if t.device_type == DLDeviceType.kDLCUDA:
         xp = engine.backend("cuda").xp
         array = xp.fromDlpack(capsule) if hasattr(xp, "fromDlpack") else xp.from_dlpack(capsule)
@@ -105,8 +126,8 @@ def _of_capsule(capsule: Any) -> Tensor:
     )
     empty = 0 in shape
     memory = (ctypes.c_char * (0 if empty else size)).from_address((t.data or 0) + t.byte_offset)
-    memory.owner = _Owner(address)  # type: ignore[attr-defined]
-    _api.PyCapsule_SetName(capsule, _USED)
+    memory.owner = _Owner(address, form)  # type: ignore[attr-defined]
+    _api.PyCapsule_SetName(capsule, used)
     if empty:
         return from_numpy(np.empty(shape, kind.np))
     return from_numpy(np.ndarray(shape, kind.np, memory, 0, steps))
@@ -146,8 +167,12 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
 
 
 def _exported(x: Any) -> Any:
-    """The capsule of an object. NumPy's arrays that cannot be written are passed as they are."""
+    """The capsule of an object, in the newest form that it and we know. NumPy's arrays that cannot
+    be written are passed as they are.
+    """
     try:
+        return x.__dlpack__(max_version=_VERSION)
+    except TypeError:  # from before DLPack 1
         return x.__dlpack__()
     except BufferError:
         if isinstance(x, np.ndarray):
@@ -177,12 +202,17 @@ _pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
 @ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
 def _forget(capsule: int) -> None:
     """A capsule that nobody has consumed."""
-    if _is_valid(capsule, _NAME):
-        _alive.pop(_pointer(capsule, _NAME), None)
+    for name, _ in _FORMS.values():
+        if _is_valid(capsule, name):
+            _alive.pop(_pointer(capsule, name), None)
 
 
-def _capsule(array: Any, kind: DType) -> Any:
-    managed = _Managed()
+def _capsule(array: Any, kind: DType, form: Any = _Managed, copied: bool = False) -> Any:
+    managed = form()
+    if form is _Versioned:
+        managed.major, managed.minor = _VERSION
+        readable = 0 if array.flags.writeable else _READ_ONLY
+        managed.flags = readable | (_COPIED if copied else 0)
     t = managed.tensor
     shape = (ctypes.c_int64 * max(array.ndim, 1))(*array.shape)
     strides = (ctypes.c_int64 * max(array.ndim, 1))(*(s // array.itemsize for s in array.strides))
@@ -202,7 +232,7 @@ def _capsule(array: Any, kind: DType) -> Any:
     managed.deleter = _release
     address = ctypes.addressof(managed)
     _alive[address] = (managed, shape, strides, array)
-    return _api.PyCapsule_New(address, _NAME, ctypes.cast(_forget, ctypes.c_void_p))
+    return _api.PyCapsule_New(address, _FORMS[form][0], ctypes.cast(_forget, ctypes.c_void_p))
 
 
 def _checked(x: Tensor) -> None:
@@ -222,21 +252,36 @@ def _dlpack(
 ) -> Any:
     """A capsule on this tensor's memory, for ``from_dlpack`` of another library.
 
+    Args:
+        stream: of the reader, for memory of a GPU.
+        max_version: the newest version of DLPack that the reader knows, as (major, minor); the
+            structure from before version 1 if there is none.
+        dl_device: where the reader wants the memory, as ``__dlpack_device__`` names it.
+        copy: True always copies, False never.
+
     Raises:
         BufferError: the tensor requires a gradient, or has elements that DLPack cannot name.
+        ValueError: ``copy=False``, and the device asks for a copy.
     """
     _checked(self)
     x = self.clone() if copy else self
+    if dl_device is not None and tuple(map(int, dl_device)) != tuple(map(int, _dlpack_device(x))):
+        if int(dl_device[0]) != DLDeviceType.kDLCPU:
+            raise BufferError("a tensor is exported to its device or to the CPU; move it with .to")
+        if copy is False:
+            raise ValueError(f"copy=False, and the tensor lives on {x.device}, not on the CPU")
+        x, copy = x.cpu(), True
     if x.device.type == "cuda":
         return engine.array_of(x.node).__dlpack__(stream=stream)
-    if dl_device is not None and int(dl_device[0]) != DLDeviceType.kDLCPU:
-        raise BufferError("a tensor on the CPU is exported to the CPU; move it with .to(device)")
     if x.dtype.name.startswith("float8"):
         raise BufferError(f"DLPack has no name for {x.dtype}")
+    form = _Managed if max_version is None or max_version[0] < 1 else _Versioned
     storage = x._storage
     if storage is not None and storage.external is not None:
-        return _capsule(replay_numpy(storage.external, x._chain), x.dtype)
-    return _capsule(engine.to_numpy(x.node), x.dtype)
+        array = replay_numpy(storage.external, x._chain)
+    else:
+        array = engine.to_numpy(x.node)
+    return _capsule(array, x.dtype, form, bool(copy))
 
 
 def _dlpack_device(self: Tensor) -> tuple[Any, int]:
