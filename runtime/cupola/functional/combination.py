@@ -13,8 +13,10 @@ from cupola.functional._register import operator
 from cupola.functional.indexing import index_put, nonzero, scatter_reduce
 from cupola.functional.joining import cat, stack
 from cupola.functional.rearrange import diag_embed, meshgrid
+from cupola.functional.selection import where
 from cupola.ops import movement as mv
-from cupola.tensor import Tensor, apply
+from cupola.tensor import Tensor, apply, wrap
+from cupola.tensor.history import tied
 
 
 @operator(method=False)
@@ -117,7 +119,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     if input.numel() == 0 and index.numel():
         raise IndexError("put_(): tried to put elements into an empty tensor")
     if not index.numel():
-        return input.clone()
+        return wrap(tied(input.clone().node, source.node))
     flat = input.reshape(-1)
     new = index_put(flat, (index.reshape(-1),), source.reshape(-1), accumulate)
     return new.reshape(input._n.shape)
@@ -162,6 +164,24 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
         return found
     joined: Tensor = cat([found, found.new_full((missing, found._n.shape[1]), fill_value)], 0)
     return joined
+
+
+@operator(inplace=True)
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """Sets rows at ``index`` along ``dim`` to one value (torch.index_fill)."""
+    v = value if isinstance(value, Tensor) else input.new_full((), value)
+    if v.ndim:
+        raise RuntimeError(
+            "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+            f"{v.ndim} dimension(s)."
+        )
+    if input.ndim == 0:
+        return index_fill(input.reshape(1), dim, index, v).reshape(())
+    d, shape = wrap_dim(dim, input.ndim), [1] * input.ndim
+    shape[d] = input._n.shape[d]
+    yes = input.new_ones((), dtype=dtypes.bool)
+    hit = index_put(input.new_zeros((shape[d],), dtype=dtypes.bool), (index.reshape(-1),), yes)
+    return where(hit.reshape(shape), v.to(input.dtype), input)
 
 
 @operator(public=False)

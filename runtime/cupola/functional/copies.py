@@ -67,7 +67,7 @@ def narrow_copy(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
     Raises:
         RuntimeError: there is no such dimension, or the range leaves it.
     """
-    if not -self.ndim <= dim < self.ndim:
+    if dim >= self.ndim:
         raise RuntimeError(f"narrow_copy(): expected dim to be below {self.ndim}, got {dim}")
     made: Tensor = _copied(narrow(self, dim, start, length))
     return made

@@ -299,8 +299,8 @@ def linspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """``steps`` evenly spaced values from start to end, both included (torch.linspace)."""
-    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
-    found = dtype or dtypes.get_default_dtype()
+    start, end = _ends("linspace", start, end, steps)
+    found = _out_dtype(dtype, out)
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     if found.category == 1:
@@ -322,17 +322,52 @@ def linspace(
     return _into(result, out)
 
 
+def _ends(name: str, start: Any, end: Any, steps: Any) -> list[Any]:
+    """Both ends as numbers.
+
+    Raises:
+        TypeError: the count is no integer.
+        RuntimeError: an end is a tensor of more than one element.
+    """
+    if isinstance(steps, float):
+        raise TypeError(f"{name}(): argument 'steps' must be int, not float")
+    ends = (start, end)
+    if any(isinstance(v, Tensor) and v.ndim for v in ends):
+        dims = [v.ndim if isinstance(v, Tensor) else 0 for v in ends]
+        raise RuntimeError(
+            f"{name} only supports 0-dimensional start and end tensors, but got start with "
+            f"{dims[0]} dimension(s) and end with {dims[1]} dimension(s)."
+        )
+    return [v.item() if isinstance(v, Tensor) else v for v in ends]
+
+
+def _out_dtype(dtype: DType | None, out: Tensor | None) -> DType:
+    """The dtype asked for, or that of ``out=``.
+
+    Raises:
+        RuntimeError: they differ.
+    """
+    if out is None:
+        return dtype or dtypes.get_default_dtype()
+    if dtype not in (None, out.dtype):
+        raise RuntimeError(f"dtype {dtype} does not match dtype of out parameter ({out.dtype})")
+    return out.dtype
+
+
 @operator(method=False)
-def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **kw: Any) -> Tensor:
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any = None, **kw: Any
+) -> Tensor:
     """base to the power of evenly spaced exponents (torch.logspace)."""
     from cupola.functional.pointwise import pow
 
-    dtype = kw.pop("dtype", None) or dtypes.get_default_dtype()
+    start, end = _ends("logspace", start, end, steps)
+    dtype = _out_dtype(kw.pop("dtype", None), out)
     if dtype.category == 1 and steps != 1:
         start, end = (int(v) for v in (start, end))
     grid = linspace(start, end, steps, dtype=dtypes.float64, **kw)
     made: Tensor = pow(float(base), grid).to(dtype)
-    return made
+    return _into(made, out)
 
 
 @operator(method=False)

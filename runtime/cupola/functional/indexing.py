@@ -324,6 +324,10 @@ def nonzero(input: Tensor, *, out: Any = None, as_tuple: bool = False) -> Any:
     node = input.node
     count = int(engine.to_numpy(ix.count_nonzero(node)))
     found = wrap(ix.nonzero(node, count=count))
+    if not isinstance(out, Tensor | None):
+        raise TypeError(f"nonzero(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if as_tuple and out is not None:
+        raise RuntimeError("nonzero does not support the out kwarg when as_tuple is True")
     if as_tuple:
         if input.ndim == 0:
             return (wrap(source.const(0, (count,), dtypes.int64, input.device)),)
@@ -574,20 +578,6 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     if input.ndim == 0:
         return index_copy(input.reshape(1), dim, index, source.reshape(1)).reshape(())
     return wrap(_put(input, {wrap_dim(dim, input.ndim): index.reshape(-1)}, source, False))
-
-
-@operator(inplace=True)
-def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """Sets rows at ``index`` along ``dim`` to one value (torch.index_fill)."""
-    v = value if isinstance(value, Tensor) else _scalar(value, input)
-    if v.ndim:
-        raise RuntimeError(
-            "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
-            f"{v.ndim} dimension(s)."
-        )
-    if input.ndim == 0:
-        return index_fill(input.reshape(1), dim, index, v).reshape(())
-    return wrap(_put(input, {wrap_dim(dim, input.ndim): index.reshape(-1)}, v, False))
 
 
 @operator(inplace=True)

@@ -40,7 +40,7 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
     for k, x in enumerate(kept):
         _cat_check(first, x, d, k)
     # Empty vectors join anything; they stay in the graph so that they get their empty gradient.
-    empty = [x for x in xs if x._n.shape == (0,) and x.requires_grad and first.ndim != 1]
+    empty = [x for x in xs if x._n.shape == (0,) and x.requires_grad and x is not first]
     hollow = tuple(0 if i == d else n for i, n in enumerate(first._n.shape))
     kept += [x.reshape(hollow) for x in empty]
     nodes = [cast_node(x.node, found) for x in kept]

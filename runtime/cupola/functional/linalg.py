@@ -8,10 +8,11 @@ from typing import Any
 from cupola import dtypes
 from cupola.dtypes import promote_types
 from cupola.functional._convert import broadcast_shapes, expand_node, host
-from cupola.functional._register import operator
+from cupola.functional._register import operator, write_into
 from cupola.ops import movement as mv
 from cupola.ops.matmul import matmul as product
 from cupola.tensor import Tensor, apply, wrap
+from cupola.tensor.history import tied
 
 
 @operator(out=True)
@@ -169,6 +170,20 @@ def addbmm(
     """beta * input + alpha * sum(batch1 @ batch2) (torch.addbmm)."""
     out = _scaled(bmm(batch1, batch2).sum(0), alpha)
     return out if beta == 0 else out.add(_scaled(input, beta))
+
+
+def addbmm_(
+    self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
+    """In place; a tensor that has to be broadcast is resized first, as torch's is."""
+    shape = (batch1._n.shape[-2], batch2._n.shape[-1])
+    if self._n.shape == shape:
+        return _addbmm_(self, batch1, batch2, beta=beta, alpha=alpha)
+    made = addbmm(self, batch1, batch2, beta=beta, alpha=alpha)
+    return write_into(self.resize_(made._n.shape), made)
+
+
+_addbmm_, Tensor.addbmm_ = Tensor.addbmm_, addbmm_  # type: ignore[attr-defined]
 
 
 @operator(method=False, out=True, exact=True)
@@ -341,7 +356,10 @@ def cdist(
     """p-norm distances between rows of two sets (torch.cdist)."""
     from cupola.functional.reduction import vector_norm
 
-    return vector_norm(x1.unsqueeze(-2).sub(x2.unsqueeze(-3)), p, -1)
+    gap = x1.unsqueeze(-2).sub(x2.unsqueeze(-3))
+    if p == 0:
+        return wrap(tied(vector_norm(gap.detach(), p, -1).node, x1.node, x2.node))
+    return vector_norm(gap, p, -1)
 
 
 @operator(out=True)

@@ -10,10 +10,12 @@ from cupola.functional._convert import broadcast_shapes, expand_node
 from cupola.functional._register import operator
 from cupola.functional.decomposition import matrix_node
 from cupola.functional.linalg import matmul
+from cupola.ir.mode import mode
 from cupola.ops import elementwise as ew
 from cupola.ops import linalg as la
 from cupola.ops import packed
 from cupola.tensor import Tensor, wrap
+from cupola.tensor.history import lost
 
 Geqrf = namedtuple("Geqrf", "a tau")
 LDLFactor = namedtuple("LDLFactor", "LD pivots")
@@ -78,7 +80,8 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     out = wrap(la.columns(la.identity(A.node, m), 0, n))
     for k in reversed(range(tau.shape[-1])):
         out = _reflect(v[..., k : k + 1], tau[..., k : k + 1, None], out, True)
-    return out
+    on_tape = mode.grad and (A.requires_grad or tau.requires_grad)
+    return wrap(lost(out.node)) if on_tape and not tau.shape[-1] else out
 
 
 @operator(out=True)

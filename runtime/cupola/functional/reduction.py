@@ -14,6 +14,7 @@ from cupola.functional.comparison import logical_or, truth
 from cupola.functional.pointwise import maximum, minimum, sqrt
 from cupola.functional.selection import where
 from cupola.ir import source
+from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops import elementwise as ew
@@ -21,6 +22,7 @@ from cupola.ops import index as ix
 from cupola.ops import movement as mv
 from cupola.ops import reduce as rd
 from cupola.tensor import Tensor, wrap
+from cupola.tensor.history import lost
 
 
 class ValuesIndices(tuple[Tensor, Tensor]):
@@ -494,9 +496,9 @@ def vector_norm(
     elif ord == -math.inf:
         result = amin(a, () if dim is None else dim, keepdim)
     elif ord == 0:
-        counted = a.ne(0).to(a.dtype)
-        # On the tape, with a gradient of zero.
-        result = sum(where(counted.new_ones((), dtype=dtypes.bool), counted, a), dim, keepdim)
+        result = sum(a.ne(0).to(a.dtype), dim, keepdim)
+        if a.requires_grad and mode.grad:  # a gradient that reaches nothing
+            result = wrap(lost(result.node))
     elif ord == 1:
         result = sum(a, dim, keepdim)
     elif ord == 2:

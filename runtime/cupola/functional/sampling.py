@@ -89,8 +89,23 @@ def _made(array: Any, device: Any, requires_grad: bool, out: Tensor | None) -> T
     return made
 
 
+def _fitted(out: Tensor, shape: tuple[int, ...], dtype: DType | None) -> Any:
+    """``out=`` in the shape of the result: it is filled where it lies, in the order of its memory.
+
+    Raises:
+        RuntimeError: another dtype was asked for.
+    """
+    if dtype not in (None, out.dtype):
+        raise RuntimeError(f"dtype {dtype} does not match dtype of out parameter ({out.dtype})")
+    return out if out._n.shape == shape else out.resize_(shape)  # type: ignore[attr-defined]
+
+
 def _drawn(
-    shape: tuple[int, ...], draw: Any, device: Any, requires_grad: bool, out: Tensor | None
+    shape: tuple[int, ...],
+    draw: Any,
+    device: Any,
+    requires_grad: bool,
+    out: Tensor | None = None,
 ) -> Tensor:
     """What ``draw(shape)`` gives; inside mapped functions one draw for all or for each example."""
     if not levels():
@@ -112,6 +127,8 @@ def rand(
 ) -> Tensor:
     """Uniform numbers in [0, 1) (torch.rand)."""
     kind, shape = _floating(dtype), sizes(size or ((),))
+    if out is not None:
+        return _fitted(out, shape, dtype).uniform_(generator=generator)
 
     def draw(s: tuple[int, ...], d: DType) -> Any:
         return random.uniform(s, d, generator=generator)
@@ -119,7 +136,7 @@ def rand(
     def whole(s: tuple[int, ...]) -> Any:
         return _complex(draw, s, kind) if kind.is_complex else draw(s, kind)
 
-    return _drawn(shape, whole, device, requires_grad, out)
+    return _drawn(shape, whole, device, requires_grad)
 
 
 def randn(
@@ -135,6 +152,8 @@ def randn(
 ) -> Tensor:
     """Normal numbers of mean 0 and variance 1 (torch.randn)."""
     kind, shape = _floating(dtype), sizes(size or ((),))
+    if out is not None:
+        return _fitted(out, shape, dtype).normal_(generator=generator)
 
     def draw(s: tuple[int, ...], d: DType) -> Any:
         return random.normal(s, d, generator=generator)
@@ -142,7 +161,7 @@ def randn(
     def whole(s: tuple[int, ...]) -> Any:
         return _complex(draw, s, kind, 0.5**0.5) if kind.is_complex else draw(s, kind)
 
-    return _drawn(shape, whole, device, requires_grad, out)
+    return _drawn(shape, whole, device, requires_grad)
 
 
 def randint(
@@ -171,13 +190,14 @@ def randint(
         high = numbers.pop()
     if low is None:
         low = numbers.pop() if numbers else 0
-    kind = dtype or dtypes.int64
+    kind, shape = dtype or dtypes.int64, sizes((size,))
+    if out is not None:
+        return _fitted(out, shape, dtype).random_(low, high, generator=generator)
     return _drawn(
-        sizes((size,)),
+        shape,
         lambda s: random.randint(s, low, high, kind, generator=generator),
         device,
         requires_grad,
-        out,
     )
 
 

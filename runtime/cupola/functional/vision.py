@@ -13,7 +13,8 @@ from cupola.functional.creation import linspace
 from cupola.functional.interpolation import cubic_weights
 from cupola.functional.joining import stack
 from cupola.ops import movement
-from cupola.tensor import Tensor, apply
+from cupola.tensor import Tensor, apply, wrap
+from cupola.tensor.history import tied
 
 
 @operator(method=False)
@@ -276,7 +277,8 @@ def grid_sample(
             place = _into_range(place, size, padding_mode, align_corners)
         places.append(place)
     if mode == "nearest":
-        return _fetch(input, [p.round() for p in places])
+        found = _fetch(input, [p.detach().round() for p in places])
+        return wrap(tied(found.node, grid.node))
     if mode == "bilinear":
         taps = []
         for place in places:

@@ -83,6 +83,16 @@ OVERWRITTEN = Primitive(
 ).register()
 
 
+# A value that also depends on others, whose gradient is zero: what choosing by them leaves.
+TIED = Primitive(
+    "tied",
+    "alias",
+    lambda value, x: (value.shape, value.dtype),
+    None,
+    (lambda g, y, value, x: g, lambda g, y, value, x: source.const(0, x.shape, x.dtype, x.device)),
+).register()
+
+
 def _refuse(g: Node, y: Node, *srcs: Node) -> Node:
     raise RuntimeError(
         "unsupported operation: more than one element of the written-to tensor refers to a single "
@@ -135,10 +145,19 @@ def overwritten(old: Node, value: Node) -> Node:
     return _made(OVERWRITTEN, (value, old), {}, value)
 
 
+def tied(value: Node, *others: Node) -> Node:
+    """``value``, on the tape of ``others`` as well, whose gradient through it is zero."""
+    for x in others:
+        if mode.grad and x.requires_grad:
+            value = _made(TIED, (value, x), {}, value)
+    return value
+
+
 # How each is made anew for other operands, by name.
 HISTORY: dict[str, Any] = {
     "carried": lambda value, old: carried(old, value),
     "lost": lost,
     "overwritten": lambda value, old: overwritten(old, value),
     "repeated": repeated,
+    "tied": tied,
 }
