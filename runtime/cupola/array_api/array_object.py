@@ -38,6 +38,9 @@ class Array(Tensor):
         count._shape = self.shape
         return count
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 else object.__format__(self, spec)
+
     @property
     def T(self) -> Any:  # noqa: N802
         """The transpose of a matrix.

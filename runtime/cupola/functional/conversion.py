@@ -313,7 +313,9 @@ Tensor.__contains__ = _contains
 
 
 def _format(self: Tensor, spec: str) -> str:
-    return format(item(self), spec) if self.ndim == 0 and spec else str(self)
+    if self.ndim == 0 and not self.is_meta and type(self) is Tensor:  # not a Parameter
+        return format(item(self), spec)
+    return object.__format__(self, spec)
 
 
 Tensor.__format__ = _format

@@ -55,27 +55,23 @@ class _Formatter:
     def __init__(self, shown: np.ndarray[Any, Any]) -> None:
         self.floating = shown.dtype.kind == "f"
         self.int_mode = True
-        self.sci_mode = False
+        self.sci_mode: bool | None = False
         self.width = 1
         if not self.floating:
             for v in shown.reshape(-1):
                 self.width = max(self.width, len(str(v)))
             return
+        # Zeros, infinities and NaN decide nothing, and are padded to the others' width.
         finite = shown[np.isfinite(shown) & (shown != 0)].astype(np.float64)
         if finite.size == 0:
-            for v in shown.reshape(-1):
-                self.width = max(self.width, len(self.text(float(v))))
             return
         size = np.abs(finite)
         self.int_mode = bool((finite == np.ceil(finite)).all())
         large, small = float(size.max()), float(size.min())
-        if self.int_mode:
-            self.sci_mode = large / small > 1000.0 or large > 1.0e8
-        else:
+        self.sci_mode = options.sci_mode
+        if self.sci_mode is None:
             self.sci_mode = large / small > 1000.0 or large > 1.0e8 or small < 1.0e-4
-        if options.sci_mode is not None:
-            self.sci_mode = options.sci_mode
-        for v in shown.reshape(-1) if shown.size < 1000 else finite:
+        for v in finite:
             self.width = max(self.width, len(self.text(float(v))))
 
     def text(self, value: Any) -> str:

@@ -87,4 +87,17 @@ def _class_name(node: Node) -> str:
         return "AccumulateGrad"
     if node.meta is not None and "name" in node.meta:
         return str(node.meta["name"])
-    return "".join(part.capitalize() for part in node.op.name.split("_")) + "Backward0"
+    overload = 0
+    source = node.srcs[0] if node.srcs else node
+    dims = source.attrs.get("dims", ())
+    # A reduction keeps its dimensions, and a reshape drops them: for a user that is one operator.
+    if node.op.name == "reshape" and source.op.kind == "reduce" and _without(source) == node.shape:
+        overload = int(source.op.name == "sum" and len(dims) < len(source.shape))
+        node = source
+    return "".join(part.capitalize() for part in node.op.name.split("_")) + f"Backward{overload}"
+
+
+def _without(node: Node) -> tuple[int, ...]:
+    """The shape of a reduction without the dimensions that it reduces."""
+    gone = node.attrs.get("dims", ())
+    return tuple(n for d, n in enumerate(node.shape) if d not in gone)
