@@ -332,3 +332,22 @@ def test_heads_are_multiplied_where_they_lie() -> None:
     scores = gemm.matmul(q, k.swapaxes(2, 3))
     assert error(scores, wide(q) @ wide(k).swapaxes(2, 3)) < CLOSE["float32"]
     assert error(gemm.matmul(scores, k), wide(scores) @ wide(k)) < CLOSE["float32"]
+
+
+@pytest.mark.parametrize("name", ("float32", "float64", "float16", "int32", "int64", "int16"))
+@pytest.mark.parametrize("largest", (True, False))
+def test_extremes_at_repeated_places_are_exact(name: str, largest: bool) -> None:
+    import cupy
+
+    from cupola.backends.cuda.indexing import scatter
+
+    rng = np.random.default_rng(5)
+    x, values = ((rng.standard_normal(n) * 99).astype(name) for n in (40, 300))
+    where = rng.integers(0, 40, 300)
+    if values.dtype.kind == "f":
+        values[:3] = np.nan, np.inf, -np.inf
+    want = x.copy()
+    (np.maximum if largest else np.minimum).at(want, where, values)
+    arrays = (cupy.asarray(a) for a in (x, where, values))
+    got = scatter(*arrays, dim=0, reduce="amax" if largest else "amin")
+    np.testing.assert_array_equal(cupy.asnumpy(got), want)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
 import cupola
 from cupola import engine
+from cupola.engine.compiled import _LOWERING
+from cupola.engine.realize import described, walk
+from cupola.ir.program import Item, Program
 from cupola.nn import functional as F
+from cupola.schedule import plan, simplify
 
 
 def both(function, *shapes, dtype=cupola.float64):
@@ -129,3 +135,22 @@ def test_a_shape_that_no_loops_fit_is_copied_by_the_library():
     wanted = [layer.in_proj_weight, query, memory]
     grads = cupola.autograd.grad((y * y).sum(), wanted)
     assert [g.numpy().shape for g in grads] == [(12, 4), (3, 2, 4), (3, 2, 4)]
+
+
+def test_groups_wait_for_no_group_that_waits_for_them():
+    cupola.manual_seed(0)
+    x, source = (cupola.randn(5, 5, requires_grad=True) for _ in range(2))
+    weight, index = cupola.randn(5, 5), cupola.tensor([0, 2, 1, 1, 3])
+    for t in (x, source, weight, index):
+        t.tolist()
+    y = x.index_reduce(0, index, source, "prod", include_self=True)
+    first = cupola.autograd.grad((y * weight).sum(), [x, source], create_graph=True)
+    second = cupola.autograd.grad(sum((g * g).sum() for g in first), [x, source])
+    order = walk([t.node for t in (y, *first, *second)])
+    items = [Item(*d) for d in described(order)]
+    computed = [i for i, n in enumerate(order) if n.value is None and n.op.name != "const"]
+    draw = random.Random(1)
+    for _ in range(20):  # each second one of these plans had a circle
+        wanted = draw.sample(computed, draw.randint(1, len(computed) // 2))
+        program = Program(items, frozenset((len(order) - 1, *wanted)), "cuda")
+        assert plan(simplify(program)[0], _LOWERING).steps

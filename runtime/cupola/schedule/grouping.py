@@ -159,6 +159,7 @@ class Grouping:
             for s in leaves:
                 self.readers.setdefault(s, []).append(i)
         self.before, self.after = self.reach()
+        self.joined = 0  # the members of groups of several, as bits
         for i in kernels:
             if i not in alone:
                 self.join_operands(i, alone)
@@ -236,8 +237,9 @@ class Grouping:
             a.stages += b.stages
         else:
             a.stages = max(a.stages, b.stages)
-        for i in b.members:
+        for i in members:
             self.group[i] = a
+            self.joined |= 1 << self.place[i]
         return True
 
     def fits(self, a: Kernel, b: Kernel) -> bool:
@@ -285,7 +287,8 @@ class Grouping:
             seen.add(i)
             group = self.group.get(i)
             if group is None or len(group.members) == 1:
-                if i < last:
+                # Behind the last member only another group can lead back.
+                if i < last or self.after[i] & self.joined:
                     stack.extend(self.readers.get(i, ()))
                 continue
             seen |= group.members

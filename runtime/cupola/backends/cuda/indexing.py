@@ -49,6 +49,50 @@ def _add(out: Any, where: Any, values: Any) -> None:
         xp.add.at(out, where, values)
 
 
+def _extreme(out: Any, where: Any, values: Any, largest: bool) -> None:
+    """``out[where] = max(out[where], values)`` or min; NaN wins.
+
+    Floating-point numbers are compared as integers in the same order: CuPy's own maximum rounds
+    float64 to float32 and passes over NaN.
+    """
+    xp = require()
+    fold = (xp.maximum if largest else xp.minimum).at
+    kind = out.dtype.kind
+    if kind in "biu":
+        wide = out if out.dtype.name in _ATOMIC else out.astype(xp.int32)
+        fold(wide, where, values.astype(wide.dtype))
+        if wide is not out:
+            out[...] = wide.astype(out.dtype)
+        return
+    small = out.dtype.itemsize < 4
+    wide, values = (a.astype(xp.float32) if small else a for a in (out, values))
+    keys = _ordered(wide, largest)
+    fold(keys, where, _ordered(values, largest))
+    out[...] = _unordered(keys, wide.dtype, largest).astype(out.dtype)
+
+
+_ATOMIC = ("int32", "int64", "uint32", "uint64")
+
+
+def _ordered(x: Any, largest: bool) -> Any:
+    """Integers in the order of floating-point numbers; NaN is the largest, or the smallest."""
+    xp = require()
+    kind = xp.dtype(xp.int32 if x.dtype.itemsize == 4 else xp.int64)
+    ends = xp.iinfo(kind)
+    bits = xp.ascontiguousarray(x).view(kind)
+    keys = xp.where(bits < 0, bits ^ kind.type(ends.max), bits)
+    return xp.where(xp.isnan(x), kind.type(ends.max if largest else ends.min), keys)
+
+
+def _unordered(keys: Any, dtype: Any, largest: bool) -> Any:
+    """What ``_ordered`` was made from."""
+    xp = require()
+    ends = xp.iinfo(keys.dtype)
+    nan = keys == keys.dtype.type(ends.max if largest else ends.min)
+    bits = xp.where(keys < 0, keys ^ keys.dtype.type(ends.max), keys)
+    return xp.where(nan, dtype.type(xp.nan), bits.view(dtype))
+
+
 def index_rows(x: Any, idx: Any) -> Any:
     """x (N, *rest), idx S int64 -> (S, *rest)."""
     _check(idx, x.shape[0])
@@ -84,7 +128,7 @@ def scatter(x: Any, index: Any, src: Any, dim: int, reduce: str | None) -> Any:
     elif reduce == "add":
         _add(out, where, src)
     elif reduce in ("amax", "amin"):
-        (xp.maximum if reduce == "amax" else xp.minimum).at(out, where, src)
+        _extreme(out, where, src, reduce == "amax")
     else:  # CuPy has no atomic product
         import numpy as np
 
