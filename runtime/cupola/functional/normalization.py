@@ -250,16 +250,20 @@ def group_norm(
         )
     _verify_batch_size([batch * channels // num_groups, num_groups, *input.shape[2:]])
     _check_channels(input, channels, weight=weight, bias=bias)
-    grouped = _wide(input).reshape(batch, num_groups, input.numel() // max(batch * num_groups, 1))
-    centered = grouped - grouped.mean(-1, keepdim=True)
-    var = (centered * centered).mean(-1, keepdim=True)
-    result = (centered * (var + eps).rsqrt()).reshape(input.shape)
-    shape = (channels,) + (1,) * (input.dim() - 2)
+    # As (N, groups, channels of a group, space) to the end: a group is two loops, however many
+    # dimensions space has.
+    members, space = channels // num_groups, math.prod(input.shape[2:])
+    grouped = _wide(input).reshape(batch, num_groups, members, space)
+    centered = grouped - grouped.mean((2, 3), keepdim=True)
+    var = (centered * centered).mean((2, 3), keepdim=True)
+    result = centered * (var + eps).rsqrt()
     if weight is not None:
-        result = result * weight.reshape(shape)
+        result = result * weight.reshape(num_groups, members, 1)
     if bias is not None:
-        result = result + bias.reshape(shape)
-    return result if result.dtype == input.dtype else result.to(input.dtype)
+        result = result + bias.reshape(num_groups, members, 1)
+    if result.dtype != input.dtype:
+        result = result.to(input.dtype)
+    return result.reshape(input.shape)
 
 
 def local_response_norm(
