@@ -102,3 +102,15 @@ def test_tensors_of_torch_keep_torchs_operators():
     leaf = cupola.ones(3, requires_grad=True)
     xp.sum(xp.square(leaf) * 2).backward()
     assert leaf.grad.tolist() == [4.0, 4.0, 4.0]
+
+
+def test_the_page_says_what_is_there():
+    import importlib.util
+
+    import harness
+
+    path = harness.ROOT / "scripts/array_api.py"
+    spec = importlib.util.spec_from_file_location("array_api_page", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.main(["--check"]) == 0

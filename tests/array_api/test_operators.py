@@ -206,6 +206,12 @@ def test_indices_of_every_integer_type(dtype):
     assert int(x[index[0]]) == 3 and operator.index(index[0]) == 3
 
 
+def test_masks_without_elements_choose_nothing():
+    for shape, mask in (((3,), (0,)), ((2, 3), (2, 0)), ((2, 3), (0,)), ((0, 3), (0, 3))):
+        a, m = np.ones(shape), np.zeros(mask, bool)
+        np.testing.assert_array_equal(plain(ours(a)[ours(m)]), theirs(a)[theirs(m)]._array)
+
+
 def test_subscripts_that_do_not_fit():
     x = xp.ones((2, 3))
     for key in ((0, 0, 0), (5,), xp.asarray([True, False, True])):

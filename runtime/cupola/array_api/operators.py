@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cupola import dtypes
+import numpy as np
+
+from cupola import dtypes, engine
 from cupola.array_api import arithmetic as ar
 from cupola.array_api import elementwise as ew
 from cupola.array_api.array_object import Array, as_array
@@ -12,6 +14,7 @@ from cupola.array_api.linear_algebra import matmul
 from cupola.functional._register import in_place
 from cupola.ops import movement as mv
 from cupola.tensor import Tensor
+from cupola.tensor.create import of_array
 
 _BINARY: dict[str, Any] = {
     "add": ar.add,
@@ -158,12 +161,29 @@ def _forward(shape: tuple[int, ...], key: Any) -> tuple[Any, tuple[int, ...]]:
             items[k] = item if item.dtype is dtypes.int64 else item.to(dtypes.int64)
             d += 1
         else:
+            if isinstance(item, Tensor) and item.dtype is dtypes.bool and 0 in item.shape:
+                items[k] = _nothing(item, shape[d : d + item.ndim])
             d += _uses(item)
     return (tuple(items) if isinstance(key, tuple) else items[0]), tuple(flipped)
 
 
+def _one(key: Any, x: Any) -> bool:
+    """Whether a subscript is an integer for each dimension."""
+    if type(key) is int:
+        return len(x.shape) == 1
+    return type(key) is tuple and len(key) == len(x.shape) and all(type(k) is int for k in key)
+
+
+def _nothing(mask: Any, shape: tuple[int, ...]) -> Any:
+    """A mask without elements chooses nothing of any size that its other dimensions fit."""
+    fits = len(shape) == mask.ndim and all(m in (0, n) for m, n in zip(mask.shape, shape))
+    return mask.new_zeros(shape) if fits else mask
+
+
 def _getitem(self: Any, key: Any, /) -> Any:
-    """Elements; slices may run backwards."""
+    """Elements; slices may run backwards. One element is a copy, where no gradient is recorded."""
+    if _one(key, self) and not self.requires_grad and self.device.type == "cpu":
+        return as_array(of_array(np.asarray(engine.to_numpy(self.node)[key])))
     forward, flipped = _forward(self.shape, key)
     source = Tensor.view_by(self, mv.flip, dims=flipped) if flipped else self
     return as_array(Tensor.__getitem__(source, forward), self)
@@ -179,7 +199,7 @@ def _setitem(self: Any, key: Any, value: Any, /) -> None:
 def _iterate(self: Any) -> Any:
     if self.ndim == 0:
         raise TypeError("iteration over an array of no dimensions")
-    return iter([as_array(x) for x in Tensor.unbind(self, 0)])
+    return (self[k] for k in range(len(self)))
 
 
 Array.__getitem__ = _getitem  # type: ignore[attr-defined]
