@@ -39,12 +39,31 @@ GRADIENTS = {
         [(1, 1, 4, 4), (1, 2, 2, 2)],
         lambda m, x, g: m.nn.functional.grid_sample(x, g, "nearest", align_corners=False),
     ),
+    "Cholesky factor": (
+        [(3, 3), (3, 2)],
+        lambda m, a, b: m.cholesky_solve(b, a.tril() + 3 * m.eye(3) + 0 * a),
+    ),
+    "norm of nothing": ([(0,)], lambda m, a: m.linalg.norm(a, 3.5)),
+    "Bessel function at zero": (
+        [(3,)],
+        lambda m, a: _slope(m, m.special.i1, a - a.detach()) + _slope(m, m.special.i1e, a * 0),
+    ),
+    "windows for more images": (
+        [(2, 4, 4, 4)],
+        lambda m, x: m.nn.functional.fractional_max_pool3d(
+            x, 2, output_size=2, _random_samples=m.ones(3, 2, 3) / 4
+        ),
+    ),
     "view beyond its base": (
         [(3, 4)],
         lambda m, a: a.detach()[1].requires_grad_().as_strided((2,), (4,), 1) * a[:2, 0],
     ),
     "hook after a write outside of the tape": ([(3,)], lambda m, a: _hooked(m, a)),
 }
+
+
+def _slope(m, f, x):
+    return m.autograd.grad(f(x).sum(), x, create_graph=True)[0]
 
 
 def _hooked(m, a):
@@ -84,6 +103,9 @@ WRITES = {
     "randn where it lies": lambda m: m.randn(5, 5, out=m.zeros(5, 5).t()),
     "rand where it lies": lambda m: m.rand(4, 5, out=m.zeros(5, 4).t()),
     "randint in place": lambda m: m.randint(0, 9, (4, 5), out=m.zeros(5, 4, dtype=m.int64).t()),
+    "a factor that stays where it lies": (
+        lambda m: m.lu(m.eye(3) + 1, out=(m.zeros(3, 3).t(), m.zeros(3, dtype=m.int32)))[0]
+    ),
     "addbmm_ of one": lambda m: m.ones(1).addbmm_(m.ones(2, 3, 4), m.ones(2, 4, 5)),
 }
 

@@ -62,7 +62,7 @@ def _gradients(op: Any, sample: Any, within: Any, order: int) -> str | None:
             if found is None or not found.startswith("value"):
                 return found
             return NEARER if _nearer(op, sample, cotangents, got, want) else found
-        return difference(*_without_zeros(got, want), within)
+        return difference(*_with_zeros(got, want), within)
 
     return guarded(compare)
 
@@ -136,15 +136,12 @@ def _walked(
     return list(grad([g for _, g in live], targets, seeds, allow_unused=True)), given
 
 
-def _without_zeros(got: list[Any], want: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Pairs where a missing derivative faces zeros, or nothing, are equal: both mean zero."""
-    kept = []
-    for g, w in zip(got, want, strict=True):
-        g_zero = g is None or not bool(to_torch(g).any())
-        w_zero = w is None or not bool(w.detach().resolve_conj().any())
-        if not ((g is None or w is None) and g_zero and w_zero):
-            kept.append((g, w))
-    return [g for g, _ in kept], [w for _, w in kept]
+def _with_zeros(got: list[Any], want: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Pairs, with zeros in the place of what is missing on one side: both mean the same."""
+    pairs = [(g, w) for g, w in zip(got, want, strict=True) if g is not None or w is not None]
+    ours = [translate(torch.zeros_like(w.detach())) if g is None else g for g, w in pairs]
+    theirs = [torch.zeros_like(to_torch(g)) if w is None else w for g, w in pairs]
+    return ours, theirs
 
 
 def forward_mode(op: Any, sample: Any, within: Any) -> str | None:

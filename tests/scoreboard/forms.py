@@ -104,7 +104,7 @@ def out(op: Any, sample: Any, which: str, within: Any, values: bool) -> str | No
             # Memory that torch writes where it lies is not moved by cupola either.
             if m.stride() == old and _strides(o) != _strides(m):
                 return f"strides: {o.stride()}, {old} expected"
-        got, want = (ours, made) if many else (ours[0], made[0])
+        got, want = (tuple(ours), tuple(made)) if many else (ours[0], made[0])
         return judged(op, sample, got, want, within, values)
 
     return guarded(compare)

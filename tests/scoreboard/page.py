@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from scoreboard.exclusions import ENTRIES, FRAGILE, LAYOUTS, MISWRITTEN, PHASES, UNDEFINED, WRONG
+from scoreboard.exclusions import (
+    ENTRIES,
+    FRAGILE,
+    LAYOUTS,
+    MISWRITTEN,
+    PHASES,
+    UNDEFINED,
+    UNWRITTEN,
+    WRONG,
+)
 from scoreboard.tally import KINDS, MODULE_KINDS, OPTIMIZER_KINDS
 
 COLUMNS = {"operators": KINDS, "modules": MODULE_KINDS, "optimizers": OPTIMIZER_KINDS}
@@ -182,6 +191,7 @@ def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
         (WRONG, "gradients of `{}` are not compared"),
         (FRAGILE, "`{}` is given no `out=` of another dtype"),
         (MISWRITTEN, "`{}` is given no strided `out=`"),
+        (UNWRITTEN, "`out=` of `{}` is not compared"),
         (LAYOUTS, "samples that hold {} tensors are skipped"),
     ):
         lines += [f"- {text.format(key)}: {why}." for key, why in table.items()]

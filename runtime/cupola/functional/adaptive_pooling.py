@@ -254,6 +254,7 @@ def _fractional(
     planes = input if batched else input.unsqueeze(0)
     if samples is None:
         samples = planes.detach().new_empty((*planes.shape[:2], n)).uniform_()
+    samples = samples[: planes.shape[0]]
     starts = []
     for i, (size, k, o) in enumerate(zip(input.shape[-n:], kernel, out, strict=True)):
         if o + k - 1 > size:

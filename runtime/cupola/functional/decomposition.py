@@ -340,8 +340,8 @@ def matrix_exp(A: Tensor) -> Tensor:
 @operator(out=True)
 def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """X with A X = input, from A's Cholesky factor (torch.cholesky_solve)."""
-    lower = L.mH if upper else L
-    return solve_triangular(lower.mH, solve_triangular(lower, input, upper=False), upper=True)
+    factor, b = _stacks(matrix_node(L, "cholesky_solve"), input.node)
+    return wrap(la.cholesky_solve(factor, b, upper=upper))
 
 
 @operator(out=True)

@@ -107,6 +107,8 @@ def ormqr(
         )
     if other.shape[side] != input.shape[-2]:
         raise RuntimeError(f"torch.ormqr: other.shape[{side}] must be equal to input.shape[-2]")
+    if not other.numel():  # as in PyTorch, nothing reaches the reflections then
+        input, tau = input.detach(), tau.detach()
     v = _vectors(input)
     order = range(tau.shape[-1])
     for k in order if left == transpose else reversed(order):

@@ -512,7 +512,7 @@ def _powered(a: Tensor, p: Any, dim: Any, keepdim: bool) -> Tensor:
     """The p-norm of numbers that are not negative; gradients of zeros, and where the norm is 0, are
     0, as in PyTorch.
     """
-    if not a.requires_grad or not a.numel():
+    if not a.requires_grad:
         return sum(a.pow(p), dim, keepdim).pow(1.0 / p)
     nil = a.eq(0)
     total = sum(where(nil, 0.0, where(nil, 1.0, a).pow(p)), dim, keepdim)

@@ -208,6 +208,30 @@ solve_triangular = host_function(
     ),
 )
 
+
+def _cholesky_solve(factor: Any, b: Any, upper: bool) -> Any:
+    lower = np.conj(np.swapaxes(factor, -1, -2)) if upper else factor
+    first = _triangular(lower, b, False, False)
+    return _triangular(np.conj(np.swapaxes(lower, -1, -2)), first, True, False)
+
+
+def _cholesky_factor_back(g: Node, y: Node, factor: Node, b: Node, upper: bool) -> Node:
+    """Of A = L L^H as a whole: like PyTorch's, it does not leave out the other triangle."""
+    half = matmul(cholesky_solve(factor, g, upper=upper), adjoint(y))
+    both = half + adjoint(half)
+    return neg(matmul(factor, both) if upper else matmul(both, factor))
+
+
+cholesky_solve = host_function(
+    "cholesky_solve",
+    on_host(_cholesky_solve),
+    _like_second,
+    (
+        _cholesky_factor_back,
+        lambda g, y, factor, b, upper: cholesky_solve(factor, g, upper=upper),
+    ),
+)
+
 # --- determinants
 
 

@@ -40,15 +40,22 @@ def _half_at_0(x: Node, slope: Node) -> Node:
     return where(eq(x, like(x, 0)), like(x, 0.5), slope)
 
 
+def _not_0(x: Node) -> Node:
+    """What a slope divides by where it is used."""
+    return where(eq(x, like(x, 0)), like(x, 1), x)
+
+
 # Modified Bessel functions of the first kind; the e forms are scaled by exp(-|x|).
 i0 = host_function("i0", _scipy("i0"), _same, (lambda g, y, x: g * i1(x),))
 i0e = host_function("i0e", _scipy("i0e"), _same, (lambda g, y, x: g * (i1e(x) - sign(x) * y),))
-i1 = host_function("i1", _scipy("i1"), _same, (lambda g, y, x: g * _half_at_0(x, i0(x) - y / x),))
+i1 = host_function(
+    "i1", _scipy("i1"), _same, (lambda g, y, x: g * _half_at_0(x, i0(x) - y / _not_0(x)),)
+)
 i1e = host_function(
     "i1e",
     _scipy("i1e"),
     _same,
-    (lambda g, y, x: g * _half_at_0(x, i0e(x) - y * (sign(x) + like(x, 1) / x)),),
+    (lambda g, y, x: g * _half_at_0(x, i0e(x) - y * (sign(x) + like(x, 1) / _not_0(x))),),
 )
 
 
