@@ -12,7 +12,7 @@ from cupola.ir.device import device as Device
 from cupola.ir.node import Node
 from cupola.ir.program import Plan, Program
 from cupola.ir.source import BUFFER, CONST
-from cupola.schedule import Lowering, plan, simplify, split
+from cupola.schedule import Lowering, expand, plan, simplify, split
 
 _LOWERING = Lowering(lowering.lower, lowering.view)
 
@@ -23,6 +23,7 @@ class Compiled:
     Attributes:
         plan: its steps.
         place: for each node of the program, the position of its value in the plan (-1: none).
+        results: for each formula, the positions of its results.
         weights: what is derived from weights alone, or None.
 
     ``frozen`` says that the weights stay for many runs: more is folded into them. ``varying`` are
@@ -30,7 +31,7 @@ class Compiled:
     them is kept.
     """
 
-    __slots__ = ("place", "plan", "sources", "weights")
+    __slots__ = ("place", "plan", "results", "sources", "weights")
 
     def __init__(
         self,
@@ -39,21 +40,27 @@ class Compiled:
         frozen: bool = False,
         varying: frozenset[int] = frozenset(),
     ) -> None:
-        short, place = simplify(program, libraries=engine.generates, half=frozen)
+        program, where, results = expand(program)
+        varying = frozenset(where[i] for i in varying)
+        short, new = simplify(program, libraries=engine.generates, half=frozen)
+        place = [new[w] if w >= 0 else -1 for w in where]
+        within = new
         self.weights: Weights | None = None
         if engine.generates:
-            rest, where, prologue = split(short, frozenset(place[i] for i in varying), frozen)
+            rest, where, prologue = split(short, frozenset(new[i] for i in varying), frozen)
             if prologue is not None:
                 before = [prologue.place[p] if p >= 0 else -1 for p in place]
                 early = plan(prologue.program, _LOWERING)
                 self.weights = Weights(early, before, prologue.roots, frozen)
             place = [where[p] if p >= 0 else -1 for p in place]
+            within = [where[p] if p >= 0 else -1 for p in new]
             self.plan = plan(rest, _LOWERING)
             if self.weights is not None:
                 self.weights.mark(self.plan)
         else:
             self.plan = _interpreted(short)
         self.place = place
+        self.results = {i: [within[p] for p in found] for i, found in results.items()}
         self._find_sources()
 
     def follow(self, place: list[int]) -> None:

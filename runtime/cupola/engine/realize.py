@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections import OrderedDict
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from cupola.engine import devices
 from cupola.engine.compiled import Compiled
 from cupola.engine.devices import backend
 from cupola.engine.run import stats
+from cupola.ir import forks
 from cupola.ir.device import device as Device
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
@@ -44,26 +47,41 @@ def use_backend(device_type: str, instance: Any) -> None:
 # --- from nodes to a program
 
 
+# Walks write their numbering into the nodes; threads share nodes (parameters), so one at a time.
+_numbering = forks.hold(threading.RLock())
+_walks = count(1)
+
+
 def walk(targets: list[Node]) -> list[Node]:
     """Unrealized ancestors and the values they read, operands first."""
     order: list[Node] = []
-    seen: set[int] = set()
-    stack: list[tuple[Node, bool]] = [(t, False) for t in reversed(targets)]
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
-            continue
-        key = id(node)
-        if key in seen:
-            continue
-        seen.add(key)
-        stack.append((node, True))
-        if node.value is None:
-            srcs = node.srcs if node.op.kind != "alias" else node.srcs[:1]
-            for s in reversed(srcs):
-                if id(s) not in seen:
-                    stack.append((s, False))
+    add = order.append
+    with _numbering:
+        mark = next(_walks)
+        stack = targets[::-1]
+        pop, push = stack.pop, stack.append
+        while stack:
+            node = pop()
+            if node.mark == mark:
+                if node.place < 0:  # its operands are in place
+                    node.place = len(order)
+                    add(node)
+                continue
+            node.mark = mark
+            node.uses = 0
+            if node.value is not None or not node.srcs:
+                node.place = len(order)
+                add(node)
+                continue
+            node.place = -1
+            push(node)
+            if node.op.kind == "alias":
+                if node.srcs[0].mark != mark:
+                    push(node.srcs[0])
+            else:
+                for s in reversed(node.srcs):
+                    if s.mark != mark:
+                        push(s)
     return order
 
 
@@ -71,23 +89,21 @@ def walk(targets: list[Node]) -> list[Node]:
 _PICKED = 16 << 20
 
 
-def _picked(order: list[Node]) -> bool:
+def _pick(slices: list[Node]) -> None:
     """Gives slices of whole rows of arrays at hand their values: copies of the rows.
 
     Where a slice begins is part of a program's structure. A loader takes other rows for each batch,
-    and every step of training would be planned anew. True if there were any.
+    and every step of training would be planned anew.
     """
-    found = False
-    for node in order:
-        if node.value is None and node.op.name == "slice" and not node.requires_grad:
+    for node in slices:
+        if node.value is None and not node.requires_grad:
             base = node.srcs[0].value
             if base is None or not base.flags.c_contiguous or 0 in node.shape:
                 continue
             starts, stops, steps = (node.attrs[k] for k in ("starts", "stops", "steps"))
             rows = base[tuple(map(slice, starts, stops, steps))]
             if rows.flags.c_contiguous and rows.nbytes <= _PICKED:
-                node.value, node.srcs, found = rows.copy(), (), True
-    return found
+                node.value, node.srcs = rows.copy(), ()
 
 
 _SPECIAL = (0, 1, -1)
@@ -107,39 +123,58 @@ def _strides(array: Any) -> tuple[int, ...] | None:
     return tuple(s // size for s in array.strides)
 
 
-def _describe(node: Node, index: dict[int, int]) -> tuple[Any, ...]:
-    op = node.op
-    if node.value is not None:
-        if op.multi:
-            return (_BUFFER, (), (), node.shape, node.dtype)
-        return (_BUFFER, (("strides", _strides(node.value)),), (), node.shape, node.dtype)
-    if op is _CONST:
-        return (op, (("value", _special(node.attrs["value"])),), (), node.shape, node.dtype)
-    if op.kind == "alias":
-        srcs: tuple[int, ...] = (index[id(node.srcs[0])],)
-    else:
-        srcs = tuple([index[id(s)] for s in node.srcs])
-    return (op, tuple(node.attrs.items()), srcs, node.shape, node.dtype)
+_CONTIGUOUS = (("strides", None),)
 
 
 def described(order: list[Node]) -> tuple[Any, ...]:
     """A program's items without values, in the order of its nodes."""
-    index = {id(n): i for i, n in enumerate(order)}
-    return tuple([_describe(n, index) for n in order])
+    items: list[tuple[Any, ...]] = []
+    add = items.append
+    srcs: tuple[int, ...]
+    with _numbering:
+        for i, node in enumerate(order):
+            node.place = i
+        for node in order:
+            op, array = node.op, node.value
+            if array is not None:
+                if op.multi:
+                    add((_BUFFER, (), (), node.shape, node.dtype))
+                elif array.flags.c_contiguous:
+                    add((_BUFFER, _CONTIGUOUS, (), node.shape, node.dtype))
+                else:
+                    strides = (("strides", _strides(array)),)
+                    add((_BUFFER, strides, (), node.shape, node.dtype))
+                continue
+            attrs = node.attrs
+            if op is _CONST:
+                special = (("value", _special(attrs["value"])),)
+                add((op, special, (), node.shape, node.dtype))
+                continue
+            read = node.srcs
+            if len(read) == 1 or op.kind == "alias":
+                srcs = (read[0].place,)
+            elif len(read) == 2:
+                srcs = (read[0].place, read[1].place)
+            else:
+                srcs = tuple([s.place for s in read])
+            add((op, tuple(attrs.items()) if attrs else (), srcs, node.shape, node.dtype))
+    return tuple(items)
 
 
 def _external(order: list[Node]) -> list[bool]:
-    """Which nodes somebody outside the program still refers to: tensors, or recorded operators not
-    run now.
+    """Which nodes to be computed somebody outside the program still refers to: tensors, or recorded
+    operators not run now. The order is that of the last walk.
     """
-    inside: dict[int, int] = {}
     for node in order:
         if node.value is None:
             for s in node.srcs:
-                inside[id(s)] = inside.get(id(s), 0) + 1
+                s.uses += 1
     node = s = None  # type: ignore[assignment]
     # One reference from ``order``, one from the loop variable, one from getrefcount's argument.
-    return [sys.getrefcount(n) - 3 - inside.get(id(n), 0) - n.taped > 0 for n in order]
+    return [
+        n.value is None and n.op is not _CONST and sys.getrefcount(n) - 3 - n.uses - n.taped > 0
+        for n in order
+    ]
 
 
 def realize(targets: list[Node]) -> None:
@@ -159,30 +194,20 @@ def start(nodes: list[Node]) -> None:
 
 
 def _realize_on(device: Device, targets: list[Node]) -> None:
-    order = walk(targets)
-    if any(n.op.name == "transfer" and n.value is None for n in order):
-        _bring_from_other_devices(order, device)
-        targets = [t for t in targets if t.value is None]
-        if not targets:
-            return
+    with _numbering:
         order = walk(targets)
-    if not mode.held and _picked(order):
-        targets = [t for t in targets if t.value is None]
-        if not targets:
-            return
-        order = walk(targets)
-    chosen = {id(t) for t in targets}
-    external = _external(order)
-    wanted = frozenset(
-        i
-        for i, n in enumerate(order)
-        if n.value is None
-        and n.op is not _CONST
-        and (id(n) in chosen or external[i])
-        or n.op is _CONST
-        and id(n) in chosen
-    )
-    items = described(order)
+        special = [n for n in order if n.value is None and n.op.name in ("transfer", "slice")]
+        if special:
+            _given(special, device)
+            targets = [t for t in targets if t.value is None]
+            if not targets:
+                return
+            order = walk(targets)
+        del special
+        external = _external(order)
+        kept = [i for i, is_kept in enumerate(external) if is_kept]
+        wanted = frozenset(kept + [t.place for t in targets])
+        items = described(order)
     key = (device.type, items, wanted)
     found = _plans.get(key)
     engine = backend(device.type)
@@ -197,17 +222,25 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
         _plans.move_to_end(key)
     values = found(order, engine, device)
     for i in wanted:
-        order[i].value = values[found.place[i]]
+        p = found.place[i]
+        order[i].value = values[p] if p >= 0 else tuple([values[r] for r in found.results[i]])
     for node in order:
-        if node.value is not None:
+        if node.value is not None and node.srcs:
             if not node.requires_grad or node.freed or node.op is _LEAF:
                 # No gradient flows through a leaf: keeping its source would keep every earlier step
                 # of training.
                 node.srcs = ()
-            elif node.srcs:
+            else:
                 for s in node.srcs:
                     if s.value is None:
                         s.taped += 1
+
+
+def _given(special: list[Node], device: Device) -> None:
+    """Values of what is there already: tensors of other devices, rows of arrays."""
+    _bring_from_other_devices(special, device)
+    if not mode.held:
+        _pick([n for n in special if n.op.name == "slice"])
 
 
 def _bring_from_other_devices(order: list[Node], device: Device) -> None:

@@ -34,6 +34,8 @@ class Node:
             in place:
             what was recorded before must not read it in a backward pass any more. DETACHED: the
             tensor was detached in place, whoever reads it must not either.
+        mark, place, uses: of the walk that met the node last: which it was, the position that it
+            gave the node, and how many nodes among those walked read it.
         meta: rare extras (hooks, the leaf tensor, a custom gradient), or None.
     """
 
@@ -43,15 +45,18 @@ class Node:
         "device",
         "dtype",
         "freed",
+        "mark",
         "meta",
         "op",
         "order",
+        "place",
         "requires_grad",
         "serial",
         "shape",
         "srcs",
         "stale",
         "taped",
+        "uses",
         "value",
     )
 
@@ -79,6 +84,8 @@ class Node:
         self.serial = 0
         self.stale = -1
         self.taped = 0
+        self.mark = 0
+        self.uses = 0
         self.meta: dict[str, Any] | None = None
 
     @property

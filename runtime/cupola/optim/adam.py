@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from cupola.functional._register import write_into
 from cupola.functional.pointwise import maximum
+from cupola.optim._formula import Update
 from cupola.optim.optimizer import Optimizer, check_betas, check_range, number
 from cupola.tensor import Tensor
 
@@ -74,25 +76,54 @@ class Adam(Optimizer):
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
         state["step"] += 1.0
-        step, lr = state["step"], number(group["lr"])
+        step, lr, decay = state["step"], number(group["lr"]), group["weight_decay"]
         beta1, beta2 = number(group["betas"][0]), number(group["betas"][1])
-        value: Tensor = param
-        if group["weight_decay"] != 0:
-            if group["decoupled_weight_decay"]:
-                value = value * (1 - lr * group["weight_decay"])
-            else:
-                grad = grad + param * group["weight_decay"]
-        average = state["exp_avg"]
-        write_into(average, average + (grad - average) * (1 - beta1))
-        square = state["exp_avg_sq"]
-        write_into(square, square * beta2 + grad * grad * (1 - beta2))
+        numbers = (1 - beta1, beta2, 1 - beta2, lr / (1 - beta1**step), (1 - beta2**step) ** 0.5)
+        tensors = (param, grad, state["exp_avg"], state["exp_avg_sq"])
         if group["amsgrad"]:
-            largest = state["max_exp_avg_sq"]
-            square = write_into(largest, maximum(largest, square))
-        size = lr / (1 - beta1**step)
-        scale = (1 - beta2**step) ** 0.5
-        denominator = square.sqrt() / scale + group["eps"]
-        write_into(param, value - average * size / denominator)
+            tensors = (*tensors, state["max_exp_avg_sq"])
+        if decay == 0:
+            update, more = _UPDATES["plain"], ()
+        elif group["decoupled_weight_decay"]:
+            update, more = _UPDATES["decoupled"], (1 - lr * decay,)
+        else:
+            update, more = _UPDATES["coupled"], (decay,)
+        results = update[len(tensors) > 4](tensors, (*numbers, group["eps"], *more))
+        for target, result in zip((*tensors[2:], param), results, strict=True):
+            write_into(target, result)
+
+
+def _moments(
+    param: Tensor,
+    grad: Tensor,
+    average: Tensor,
+    square: Tensor,
+    *rest: Any,
+    largest: bool,
+    decay: str,
+) -> tuple[Tensor, ...]:
+    """The new averages and the new parameter."""
+    if largest:
+        before, *rest = rest
+    new1, keep2, new2, size, scale, eps, *more = rest
+    if decay == "coupled":
+        grad = grad + param * more[0]
+    elif decay == "decoupled":
+        param = param * more[0]
+    average = average + (grad - average) * new1
+    square = square * keep2 + grad * grad * new2
+    used = (maximum(before, square),) if largest else ()
+    denominator = (*used, square)[0].sqrt() / scale + eps
+    return (average, square, *used, param - average * size / denominator)
+
+
+_UPDATES = {
+    kind: (
+        Update((2, 3, 0), partial(_moments, largest=False, decay=kind), f"adam_{kind}"),
+        Update((2, 3, 4, 0), partial(_moments, largest=True, decay=kind), f"amsgrad_{kind}"),
+    )
+    for kind in ("plain", "coupled", "decoupled")
+}
 
 
 class AdamW(Adam):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from cupola.functional._register import write_into
 from cupola.functional.pointwise import maximum
+from cupola.optim._formula import Update
 from cupola.optim.optimizer import Optimizer, check_betas, check_range, number
 from cupola.tensor import Tensor
 
@@ -125,21 +127,60 @@ class RMSprop(Optimizer):
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
         state["step"] += 1.0
-        alpha, lr = group["alpha"], number(group["lr"])
-        grad = decayed(param, grad, group["weight_decay"])
-        square = state["square_avg"]
-        write_into(square, square * alpha + grad * grad * (1 - alpha))
+        alpha, decay, momentum = group["alpha"], group["weight_decay"], group["momentum"]
+        numbers = [number(group["lr"]), alpha, 1 - alpha, group["eps"]]
+        tensors = [param, grad, state["square_avg"]]
         if group["centered"]:
-            mean = state["grad_avg"]
-            write_into(mean, mean + (grad - mean) * (1 - alpha))
-            root = (square - mean * mean).sqrt()
-        else:
-            root = square.sqrt()
-        update = grad / (root + group["eps"])
-        if group["momentum"] > 0:
-            buffer = state["momentum_buffer"]
-            update = write_into(buffer, buffer * group["momentum"] + update)
-        write_into(param, param - update * lr)
+            tensors.append(state["grad_avg"])
+        if momentum > 0:
+            tensors.append(state["momentum_buffer"])
+            numbers.append(momentum)
+        if decay != 0:
+            numbers.append(decay)
+        update = _rmsprop_update(group["centered"], momentum > 0, decay != 0)
+        results = update(tuple(tensors), tuple(numbers))
+        for target, result in zip((*tensors[2:], param), results, strict=True):
+            write_into(target, result)
+
+
+def _rmsprop(
+    param: Tensor,
+    grad: Tensor,
+    square: Tensor,
+    *rest: Any,
+    centered: bool,
+    moving: bool,
+    less: bool,
+) -> tuple[Tensor, ...]:
+    """The new averages, the new momentum buffer, if there is one, and the new parameter."""
+    left = list(rest)
+    mean = left.pop(0) if centered else None
+    buffer = left.pop(0) if moving else None
+    lr, alpha, new, eps = (left.pop(0) for _ in range(4))
+    momentum = left.pop(0) if moving else None
+    if less:
+        grad = grad + param * left.pop(0)
+    square = square * alpha + grad * grad * new
+    results = [square]
+    if mean is None:
+        root = square.sqrt()
+    else:
+        mean = mean + (grad - mean) * new
+        results.append(mean)
+        root = (square - mean * mean).sqrt()
+    update = grad / (root + eps)
+    if buffer is not None:
+        update = buffer * momentum + update
+        results.append(update)
+    return (*results, param - update * lr)
+
+
+@functools.cache
+def _rmsprop_update(centered: bool, moving: bool, less: bool) -> Update:
+    count = 1 + centered + moving
+    function = functools.partial(_rmsprop, centered=centered, moving=moving, less=less)
+    kinds = f"{'_centered' * centered}{'_moving' * moving}{'_decayed' * less}"
+    return Update((*range(2, 2 + count), 0), function, f"rmsprop{kinds}")
 
 
 class Adadelta(Optimizer):

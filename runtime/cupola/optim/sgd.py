@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from cupola.functional._register import write_into
+from cupola.optim._formula import Update
 from cupola.optim.optimizer import Optimizer, check_range, number
 from cupola.tensor import Tensor
 
@@ -50,13 +52,41 @@ class SGD(Optimizer):
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
         decay, momentum = number(group["weight_decay"]), group["momentum"]
+        buffer = state.get("momentum_buffer")
+        numbers = (number(group["lr"]),)
         if decay != 0:
-            grad = grad + param * decay
-        if momentum != 0:
-            buffer = state.get("momentum_buffer")
-            if buffer is None:
-                buffer = state["momentum_buffer"] = grad.clone()
-            else:
-                write_into(buffer, buffer * momentum + grad * (1 - group["dampening"]))
-            grad = grad + buffer * momentum if group["nesterov"] else buffer
-        write_into(param, param - grad * number(group["lr"]))
+            numbers = (*numbers, decay)
+        if momentum == 0:
+            (moved,) = _update("none", decay != 0)((param, grad), numbers)
+        elif buffer is None:
+            kind = "first nesterov" if group["nesterov"] else "first"
+            numbers = (*numbers, momentum)
+            state["momentum_buffer"], moved = _update(kind, decay != 0)((param, grad), numbers)
+        else:
+            kind = "nesterov" if group["nesterov"] else "momentum"
+            numbers = (*numbers, momentum, 1 - group["dampening"])
+            after, moved = _update(kind, decay != 0)((param, grad, buffer), numbers)
+            write_into(buffer, after)
+        write_into(param, moved)
+
+
+def _moved(param: Tensor, grad: Tensor, *rest: Any, kind: str, decayed: bool) -> tuple[Tensor, ...]:
+    """The new momentum buffer, if there is one, and the new parameter."""
+    numbers = list(rest)
+    buffer = numbers.pop(0) if kind in ("momentum", "nesterov") else None
+    lr = numbers.pop(0)
+    if decayed:
+        grad = grad + param * numbers.pop(0)
+    if kind == "none":
+        return (param - grad * lr,)
+    momentum = numbers.pop(0)
+    buffer = grad.clone() if buffer is None else buffer * momentum + grad * numbers.pop(0)
+    direction = grad + buffer * momentum if kind.endswith("nesterov") else buffer
+    return buffer, param - direction * lr
+
+
+@functools.cache
+def _update(kind: str, decayed: bool) -> Update:
+    like = {"none": (0,), "momentum": (2, 0), "nesterov": (2, 0)}.get(kind, (1, 0))
+    name = f"sgd_{kind}_decayed" if decayed else f"sgd_{kind}"
+    return Update(like, functools.partial(_moved, kind=kind, decayed=decayed), name)

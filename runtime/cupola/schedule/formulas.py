@@ -1,0 +1,69 @@
+"""Writes out formulas: each becomes the primitives that it stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cupola.ir.device import resolve
+from cupola.ir.formula import Formula
+from cupola.ir.node import Node
+from cupola.ir.program import Item, Program
+from cupola.ir.source import BUFFER, CONST, EMPTY_ATTRS
+
+Results = dict[int, list[int]]
+
+
+def _symbols(program: Program, item: Item) -> list[Node]:
+    """Nodes without values that stand for the operands of an item."""
+    device = resolve(program.device_type)
+    found = []
+    for s in item.srcs:
+        shape, dtype = program.items[s].shape, program.items[s].dtype
+        found.append(Node(BUFFER, (), EMPTY_ATTRS, shape, dtype, device))
+    return found
+
+
+def _described(node: Node, srcs: tuple[int, ...]) -> Item:
+    attrs: tuple[tuple[str, Any], ...] = tuple(node.attrs.items())
+    if node.op is CONST and node.attrs["value"] not in (0, 1, -1):
+        # A number of its own would be part of no program: it would be lost.
+        raise AssertionError(f"a formula holds the number {node.attrs['value']}: make it an input")
+    return Item(node.op, attrs, srcs, node.shape, node.dtype)
+
+
+def _written_out(node: Node, items: list[Item], index: dict[int, int]) -> int:
+    """The position of a node among the items, put there with what it reads."""
+    found = index.get(id(node))
+    if found is None:
+        srcs = tuple([_written_out(s, items, index) for s in node.srcs])
+        items.append(_described(node, srcs))
+        found = index[id(node)] = len(items) - 1
+    return found
+
+
+def expand(program: Program) -> tuple[Program, list[int], Results]:
+    """The program without formulas, the new position of each item (-1: a formula), and for each
+    formula those of its results.
+    """
+    if not any(type(item.op) is Formula for item in program.items):
+        return program, list(range(len(program.items))), {}
+    items: list[Item] = []
+    place: list[int] = []
+    results: Results = {}
+    for i, item in enumerate(program.items):
+        if type(item.op) is Formula:
+            symbols = _symbols(program, item)
+            index = {id(n): place[s] for n, s in zip(symbols, item.srcs, strict=True)}
+            outputs = item.op.body(*symbols, **dict(item.attrs))
+            results[i] = [_written_out(n, items, index) for n in outputs]
+            place.append(-1)
+        elif item.op.name == "item" and item.srcs[0] in results:
+            place.append(results[item.srcs[0]][item.attr("index")])
+        else:
+            items.append(item._replace(srcs=tuple([place[s] for s in item.srcs])))
+            place.append(len(items) - 1)
+    wanted = {place[i] for i in program.wanted if i not in results}
+    for i, positions in results.items():
+        if i in program.wanted:
+            wanted.update(positions)
+    return Program(items, frozenset(wanted), program.device_type), place, results
