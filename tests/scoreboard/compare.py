@@ -115,3 +115,40 @@ def _leaf(a: Any, b: Any, within: Any, values: bool) -> str | None:
         lines = [s for s in str(error).splitlines() if "difference" in s or "Mismatched" in s]
         return "value: " + "; ".join(line.split(" at index")[0] for line in lines)
     return None
+
+
+_WIDER = {
+    torch.float16: torch.float64,
+    torch.bfloat16: torch.float64,
+    torch.float32: torch.float64,
+    torch.complex64: torch.complex128,
+}
+
+
+def widened(x: Any) -> Any:
+    """The same nest with tensors in double precision."""
+    if isinstance(x, torch.Tensor):
+        wide = x.detach().to(_WIDER.get(x.dtype, x.dtype))
+        return wide.requires_grad_(x.requires_grad)
+    if type(x) in (tuple, list):
+        return type(x)(widened(v) for v in x)
+    return {k: widened(v) for k, v in x.items()} if isinstance(x, dict) else x
+
+
+def nearer(results: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> bool:
+    """Whether every result of cupola lies at least as near to torch's in double precision as
+    torch's own does, in the Euclidean norm.
+
+    Args:
+        results: cupola's, torch's, and torch's in double precision.
+    """
+
+    def distance(x: torch.Tensor, exact: torch.Tensor) -> float:
+        return float(torch.linalg.vector_norm(x.to(exact.dtype) - exact))
+
+    for ours, theirs, exact in results:
+        if exact.shape != theirs.shape or theirs.dtype not in _WIDER:
+            return False
+        if not distance(ours, exact) <= distance(theirs, exact):  # NaN is not near
+            return False
+    return True

@@ -9,7 +9,7 @@ import torch
 from torch.autograd import forward_ad
 
 import cupola
-from scoreboard.compare import difference, flatten, to_torch
+from scoreboard.compare import difference, flatten, nearer, to_torch, widened
 from scoreboard.samples import Parts, call, leaves, parts_of, random_like, start
 from scoreboard.tally import NEARER, guarded, torch_only
 from scoreboard.translate import Skipped, translate
@@ -73,35 +73,17 @@ def _nearer(
     """Whether every gradient of cupola's lies at least as near to torch's gradient in double
     precision as torch's own gradient does (Euclidean norm).
     """
-    if any(w is not None and w.dtype not in _WIDER for w in want):
-        return False
-    parts = _widened(parts_of(sample))
+    parts = widened(parts_of(sample))
     start()
     try:
         outputs = _results(op.op, parts, sample.output_process_fn_grad, torch.Tensor)
-        wide = [_widened(c) for c in cotangents]
+        wide = [widened(c) for c in cotangents]
         exact, _ = _walked(torch, outputs, leaves(parts, torch.Tensor), wide, 1, None)
     except Exception:  # torch has no such kernel
         return False
 
-    def distance(x: torch.Tensor, e: torch.Tensor) -> float:
-        return float(torch.linalg.vector_norm(x.to(e.dtype) - e))
-
-    pairs = [(to_torch(g), w, e) for g, w, e in zip(got, want, exact, strict=True) if w is not None]
-    return all(distance(g, e) <= distance(w, e) for g, w, e in pairs)
-
-
-_WIDER = {torch.float32: torch.float64, torch.complex64: torch.complex128}
-
-
-def _widened(x: Any) -> Any:
-    """The same nest with tensors in double precision."""
-    if isinstance(x, torch.Tensor):
-        wide = x.detach().to(_WIDER.get(x.dtype, x.dtype))
-        return wide.requires_grad_(x.requires_grad)
-    if type(x) in (tuple, list):
-        return type(x)(_widened(v) for v in x)
-    return {k: _widened(v) for k, v in x.items()} if isinstance(x, dict) else x
+    pairs = zip(got, want, exact, strict=True)
+    return nearer([(to_torch(g), w, e) for g, w, e in pairs if w is not None])
 
 
 def _ours(op: Any, order: int = 2) -> Callable[..., Any]:

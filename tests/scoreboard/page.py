@@ -137,8 +137,13 @@ def _compared(rows: list[dict[str, Any]]) -> int:
 
 
 def _nearer(rows: list[dict[str, Any]]) -> int:
-    """In how many gradients torch is the less exact side."""
-    return sum(t.get("nearer", 0) for r in rows for t in tallies(r, "gradient"))
+    """In how many results and gradients torch is the less exact side."""
+    return sum(
+        t.get("nearer", 0)
+        for r in rows
+        for kind in ("forward", "gradient")
+        for t in tallies(r, kind)
+    )
 
 
 def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
@@ -167,10 +172,9 @@ def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
         "samples give torch's value, shape and dtype within torch's own tolerance, and torch's "
         "type of error where torch raises one; a dash means that the database has nothing to "
         "compare. Second gradients, forward mode, layers' gradients and optimizers are compared in "
-        "float64. First gradients in single precision that differ from torch's by more than the "
-        "tolerance pass only if each lies at least as near to torch's gradient in double precision "
-        f"as torch's own does ({_nearer(run)} samples). A dtype that is struck out has failing "
-        "samples.",
+        "float64. Results and first gradients that differ from torch's by more than the tolerance "
+        "pass only if each lies at least as near to torch's in double precision as torch's own "
+        f"does ({_nearer(run)} samples). A dtype that is struck out has failing samples.",
     ]
     for database in COLUMNS:
         own = [r for r in run if r["database"] == database]

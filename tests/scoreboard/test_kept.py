@@ -58,3 +58,19 @@ def test_a_later_result_replaces_an_earlier_one(tmp_path):
     assert page.failing(kept.joined()[KEY]) == {"forward", "out"}
     kept.add(row(forward={"float32": GOOD}), "bbbb")
     assert not page.failing(kept.joined()[KEY]) and kept.answers()[KEY]["commit"] == "bbbb"
+
+
+def test_torch_may_be_the_less_exact_side():
+    """Whoever is farther from double precision is judged, not whoever is other than torch."""
+    import torch
+
+    from scoreboard.compare import nearer, widened
+
+    exact = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    near, far = exact.float() + 1e-6, exact.float() + 1e-3
+    assert nearer([(near, far, exact)]) and nearer([(near, near, exact)])
+    assert not nearer([(far, near, exact)])
+    assert not nearer([(torch.full((2,), torch.nan), far, exact)])
+    assert not nearer([(near, far.double(), exact)])  # double precision judges nobody
+    wide = widened(([torch.ones(2, dtype=torch.bfloat16, requires_grad=True)], {"k": 3}))
+    assert wide[0][0].dtype is torch.float64 and wide[0][0].requires_grad and wide[1] == {"k": 3}

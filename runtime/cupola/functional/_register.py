@@ -8,9 +8,10 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from cupola import dtypes
 from cupola.ir.op import pending
 from cupola.ops import elementwise
-from cupola.tensor import Tensor
+from cupola.tensor import Tensor, wrap
 from cupola.tensor.geometry import check_write
 
 PUBLIC: dict[str, Callable[..., Any]] = {}
@@ -61,6 +62,30 @@ def operator(
         return f
 
     return decorate(function) if function is not None else decorate
+
+
+def rounded_once(f: F) -> F:
+    """Computes a composition of 16-bit tensors in float32 and rounds its results once, as
+    PyTorch's kernels do.
+    """
+
+    @functools.wraps(f)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        given = [x for x in _operands(args, kwargs) if isinstance(x, Tensor)]
+        kinds = {x.dtype for x in given if x.dtype.category >= 2}
+        if len(kinds) != 1 or next(iter(kinds)) not in (dtypes.float16, dtypes.bfloat16):
+            return f(*args, **kwargs)
+        (narrow,) = kinds
+
+        def widened(x: Any) -> Any:
+            if isinstance(x, Tensor) and x.dtype is narrow:
+                return wrap(elementwise.cast(x.node, dtype=dtypes.float32))
+            return type(x)(map(widened, x)) if type(x) in (tuple, list) else x
+
+        out = f(*map(widened, args), **{k: widened(v) for k, v in kwargs.items()})
+        return wrap(elementwise.cast(out.node, dtype=narrow))
+
+    return wrapper  # type: ignore[return-value]
 
 
 def with_out(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cupola.functional._register import rounded_once
 from cupola.functional.adaptive_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -19,6 +20,7 @@ _LINEAR = {"linear": 3, "bilinear": 4, "trilinear": 5}
 _MODES = ("nearest", "nearest-exact", "area", "bicubic", "lanczos", *_LINEAR)
 
 
+@rounded_once
 def interpolate(
     input: Tensor,
     size: Any = None,

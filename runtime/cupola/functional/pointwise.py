@@ -15,7 +15,7 @@ from cupola.functional._convert import (
     operands,
     result_type,
 )
-from cupola.functional._register import first_tensor, only_tensors, operator
+from cupola.functional._register import first_tensor, only_tensors, operator, rounded_once
 from cupola.ir.node import Node
 from cupola.ir.number import Dynamic
 from cupola.ir.op import Primitive
@@ -408,6 +408,7 @@ def hypot(input: Any, other: Any) -> Tensor:
 
 
 @operator(inplace=True, out=True)
+@rounded_once
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Any, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 * tensor2 (torch.addcmul)."""
     product = mul(tensor1, tensor2) if value == 1 else mul(mul(tensor1, value), tensor2)
@@ -415,6 +416,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Any, *, value: Any = 1) -> 
 
 
 @operator(inplace=True, out=True)
+@rounded_once
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2 (torch.addcdiv)."""
     top = tensor1 if value == 1 else mul(tensor1, value)

@@ -14,6 +14,7 @@ from cupola.functional._register import (
     first_tensor,
     only_tensors,
     operator,
+    rounded_once,
     some_tensor,
     with_out,
 )
@@ -77,6 +78,7 @@ def xlogy(input: Any, other: Any) -> Tensor:
 
 
 @operator(inplace=True, out=True)
+@rounded_once
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """input + weight * (end - input), computed from the nearer end as PyTorch does (torch.lerp)."""
     step = sub(end, input)
@@ -193,6 +195,7 @@ def rad2deg(input: Tensor) -> Tensor:
 
 
 @operator(inplace=True, out=True)
+@rounded_once
 def sinc(input: Tensor) -> Tensor:
     """sin(pi x) / (pi x), 1 at 0 (torch.sinc)."""
     x = mul(wrap(to_float(input)), math.pi)
