@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Converts real packages whole and compares what they compute with what torch computes.
 
-usage: corpus.py [NAME ...] [--work DIR] [--scripts DIR] [--write]
+usage: corpus.py [NAME ...] [--work DIR] [--scripts DIR] [--again] [--write]
 
 For each package of fixtures/corpus/packages.toml: install it into a folder of its own, convert that
 folder and its entry points (try_NAME.py), run the entry points where torch cannot be imported, and
@@ -171,26 +171,34 @@ def is_torch_wrong(name: str, theirs: dict, ours: dict) -> bool:
     return wrong
 
 
-def check_package(name: str, spec: dict, work: pathlib.Path) -> dict:
-    """Installs, converts and runs one package with our own entry points."""
+def check_package(name: str, spec: dict, work: pathlib.Path, again: bool = False) -> dict:
+    """Installs, converts and runs one package with our own entry points.
+
+    With ``again``, only those entry points which did not pass the last time.
+    """
     home = work / name
     log = work / f"{name}.log"
     install(spec, home, log)
     script = f"try_{name}.py"
-    summary = convert(home, [HOME / "_entries.py", HOME / script], log)
-    theirs = compute(home, script, "original", log)
-    ours = compute(home, script, "converted", log)
+    summary = convert(home, [*sorted(HOME.glob("_*.py")), HOME / script], log)
+    kept_file = work / "results" / f"{name}.json"
+    kept = json.loads(kept_file.read_text()) if again and kept_file.exists() else {}
+    chosen = [n for n, why in kept.get("entries", {}).items() if why]
+    theirs = compute(home, script, "original", log, *chosen)
+    ours = compute(home, script, "converted", log, *chosen)
     verdicts = judge(theirs, ours)
-    again = [n for n, why in verdicts.items() if "gradient differs" in why]
+    exactly = [n for n, why in verdicts.items() if "gradient differs" in why]
     settled = []
-    if again:
-        sides = [compute(home, script, side, log, "float64", *again)
+    if exactly:
+        sides = [compute(home, script, side, log, "float64", *exactly)
                  for side in ("original", "converted")]  # fmt: skip
         exact = judge(*sides)
         settled = [n for n, why in exact.items() if why and is_torch_wrong(n, *sides)]
         verdicts.update({n: "" for n, why in exact.items() if not why or n in settled})
-    return {"packages": spec["convert"], **summary, "entries": verdicts, "float64": again,
-            "slope": settled}  # fmt: skip
+    before = [n for n in kept.get("float64", []) if n not in verdicts]
+    settled += [n for n in kept.get("slope", []) if n not in verdicts]
+    return {"packages": spec["convert"], **summary, "entries": kept.get("entries", {}) | verdicts,
+            "float64": before + exactly, "slope": settled}  # fmt: skip
 
 
 def leaves(value: object, path: str = ""):
@@ -284,12 +292,13 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / ".cache" / "corpus")
     parser.add_argument("--scripts", type=pathlib.Path)
+    parser.add_argument("--again", action="store_true", help="only entries that did not pass")
     parser.add_argument("--write", action="store_true", help="write docs/corpus.md")
     args = parser.parse_args()
     work = args.work.resolve()
     (work / "results").mkdir(parents=True, exist_ok=True)
     jobs = {
-        name: lambda name=name, spec=spec: check_package(name, spec, work)
+        name: lambda name=name, spec=spec: check_package(name, spec, work, args.again)
         for name, spec in tomllib.loads((HOME / "packages.toml").read_text()).items()
     }
     if args.scripts:

@@ -113,6 +113,7 @@ from cupola.settings import (  # noqa: E402
     are_deterministic_algorithms_enabled,
     compiled_with_cxx11_abi,
     get_deterministic_debug_mode,
+    get_device_module,
     get_float32_matmul_precision,
     get_num_interop_threads,
     is_anomaly_check_nan_enabled,
@@ -126,6 +127,24 @@ from cupola.settings import (  # noqa: E402
     set_warn_always,
     use_deterministic_algorithms,
 )
+from cupola.symbolic import (  # noqa: E402
+    Future,
+    SymBool,
+    SymFloat,
+    SymInt,
+    cond,
+    fork,
+    sym_float,
+    sym_int,
+    sym_ite,
+    sym_max,
+    sym_min,
+    sym_not,
+    sym_sqrt,
+    sym_sum,
+    wait,
+    while_loop,
+)
 from cupola.threads import (  # noqa: E402
     get_default_device,
     get_num_threads,
@@ -135,6 +154,10 @@ from cupola.threads import (  # noqa: E402
 )
 from cupola.utils.dlpack import from_dlpack, to_dlpack  # noqa: E402
 
+OutOfMemoryError = cuda.OutOfMemoryError
+has_mkl = has_openmp = False
+has_lapack = has_spectral = True
+legacy_contiguous_format = contiguous_format
 asarray = as_tensor
 newaxis = None
 interop.install()
@@ -146,6 +169,7 @@ __all__ = [name for name in globals() if not name.startswith("_")]
 
 # Namespaces that are loaded when they are first asked for.
 _LATER = {
+    "__config__",
     "accelerator",
     "array_api",
     "compiler",

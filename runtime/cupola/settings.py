@@ -138,3 +138,23 @@ is_anomaly_check_nan_enabled = is_anomaly_enabled
 def compiled_with_cxx11_abi() -> bool:
     """Whether PyTorch's C++ library was built with the newer ABI; nothing here is."""
     return True
+
+
+def get_device_module(device: Any = None) -> Any:
+    """The module of functions for a device's kind: ``torch.cuda`` or ``torch.cpu``.
+
+    Without a device, that of the GPU if there is one (torch.get_device_module).
+
+    Raises:
+        RuntimeError: cupola has no such module.
+    """
+    import importlib
+
+    from cupola import cuda
+
+    if device is None:
+        device = "cuda" if cuda.is_available() else "cpu"
+    kind = device.type if isinstance(device, Device) else str(device).partition(":")[0]
+    if kind not in ("cuda", "cpu"):
+        raise RuntimeError(f"Device '{kind}' does not have a corresponding module registered")
+    return importlib.import_module(f"cupola.{kind}")

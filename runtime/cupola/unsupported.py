@@ -173,9 +173,18 @@ NOT_AT_WORK = {
     "onnx.is_in_onnx_export",
     "onnx.utils.is_in_onnx_export",
     "_C._get_tracing_state",
+    "_C._is_tracing",
+    "jit._trace.is_tracing",
     "_dynamo.is_compiling",
     "_dynamo.external_utils.is_compiling",
     "fx._symbolic_trace.is_fx_tracing",
+}
+# Private names of PyTorch's core that packages ask, and what answers here.
+ANSWERED = {
+    "_C._are_functorch_transforms_active": "cupola.func.derivatives:is_inside",
+    "_C.Generator": "cupola:Generator",
+    "_C.device": "cupola:device",
+    "_C.dtype": "cupola:dtype",
 }
 # Hints to parts that are not at work change nothing; as decorators they return the function.
 HINTS = {
@@ -258,6 +267,9 @@ class _Module(types.ModuleType):
             return lambda *args, **kwargs: False
         if name in HINTS.get(own, ()):
             return _hint
+        if f"{own}.{name}" in ANSWERED:
+            place, _, part = ANSWERED[f"{own}.{name}"].partition(":")
+            return getattr(importlib.import_module(place), part)
         if absent and name in ANSWERS:
             return lambda *args, **kwargs: ANSWERS[name]
         if _open(self.__name__) is None:

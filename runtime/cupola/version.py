@@ -49,3 +49,7 @@ torch = torch_version
 cuda: str | None = None
 hip = debug = git_version = None
 rocm = xpu = None
+
+
+# torch.torch_version is a module there and the version itself here: it has the name of the class.
+TorchVersion.TorchVersion = TorchVersion  # type: ignore[attr-defined]

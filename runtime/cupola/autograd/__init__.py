@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cupola.autograd import forward_ad, graph
+from cupola.autograd import forward_ad, function, graph
 from cupola.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from cupola.tensor import (
     Function,
@@ -13,22 +13,12 @@ from cupola.tensor import (
     inference_mode,
     is_grad_enabled,
     no_grad,
-    once_differentiable,
     set_grad_enabled,
 )
 from cupola.tensor.backward import backward, grad
-from cupola.tensor.function import FunctionCtx
 from cupola.tensor.modes import _Decorator
 
 Variable = Tensor
-
-
-class function:
-    """Where code imports ``Function`` from as ``autograd.function.Function``."""
-
-    Function = Function
-    FunctionCtx = BackwardCFunction = FunctionCtx
-    once_differentiable = staticmethod(once_differentiable)
 
 
 class _Switch(_Decorator):
@@ -74,7 +64,6 @@ __all__ = [
     "inference_mode",
     "is_grad_enabled",
     "no_grad",
-    "once_differentiable",
     "set_detect_anomaly",
     "set_grad_enabled",
 ]

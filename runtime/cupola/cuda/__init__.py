@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cupola import engine, random
+from cupola import engine
+from cupola import random as _generators
 from cupola.cuda import nvtx
 from cupola.cuda.memory import (
     ipc_collect,
@@ -91,9 +92,9 @@ def empty_cache() -> None:
 
 def manual_seed(seed: int) -> None:
     """Seeds the stream that GPU tensors draw from: the one of the CPU, so this is
-    random.manual_seed.
+    cupola.random.manual_seed.
     """
-    random.manual_seed(seed)
+    _generators.manual_seed(seed)
 
 
 manual_seed_all = manual_seed
@@ -101,7 +102,7 @@ manual_seed_all = manual_seed
 
 def seed() -> None:
     """Seeds the stream from the system's entropy."""
-    random.seed()
+    _generators.seed()
 
 
 seed_all = seed
@@ -109,7 +110,7 @@ seed_all = seed
 
 def initial_seed() -> int:
     """The seed of the stream."""
-    return int(random.initial_seed())
+    return int(_generators.initial_seed())
 
 
 def get_rng_state(device: Any = "cuda") -> Any:

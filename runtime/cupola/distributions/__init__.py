@@ -61,6 +61,20 @@ from cupola.distributions.matrices import LKJCholesky, Wishart
 from cupola.distributions.normal import MultivariateNormal, Normal
 from cupola.distributions.transforms import *  # noqa: F403
 
+from cupola.distributions import constraint_registry, transforms_joined  # isort: skip
+from cupola.distributions.constraint_registry import biject_to, transform_to
+
+# Their public place is the module of the others; they stand beside it because it is long.
+for _name in (
+    "CatTransform",
+    "CorrCholeskyTransform",
+    "CumulativeDistributionTransform",
+    "PositiveDefiniteTransform",
+    "StackTransform",
+):
+    globals()[_name] = getattr(transforms_joined, _name)
+    setattr(transforms, _name, globals()[_name])
+
 # PyTorch has a module for each distribution; here one holds a family.
 _MODULES = {
     composed: "half_cauchy half_normal independent log_normal mixture_same_family pareto "
@@ -123,9 +137,12 @@ __all__ = [
     "TransformedDistribution",
     "Uniform",
     "Weibull",
+    "biject_to",
+    "constraint_registry",
     "constraints",
     "kl_divergence",
     "register_kl",
+    "transform_to",
     "transforms",
     "utils",
 ]

@@ -35,6 +35,12 @@ class _Test(Constraint):
         return self.name
 
 
+def _kind(name: str, test: Any, event_dim: int = 0, discrete: bool = False) -> Any:
+    """The one member of a class of its own: registries tell sets by their class."""
+    cls = type("_" + name.partition("(")[0], (_Test,), {"__module__": __name__})
+    return cls(name, test, event_dim, discrete)
+
+
 class _Dependent(Constraint):
     """A set that depends on other parameters, so that it cannot be checked alone."""
 
@@ -144,9 +150,67 @@ class multinomial(Constraint):
         return (value >= 0).all(-1) & (value.sum(-1) <= self.upper_bound)
 
 
+class _Joined(Constraint):
+    """Parts of an array along ``dim``, each with a set of its own."""
+
+    def __init__(self, cseq: Any, dim: int = 0) -> None:
+        self.cseq, self.dim = list(cseq), dim
+        if not all(isinstance(c, Constraint) for c in self.cseq):
+            raise TypeError("every part needs a Constraint")
+
+    @property
+    def is_discrete(self) -> bool:  # type: ignore[override]
+        return any(c.is_discrete for c in self.cseq)
+
+
+class cat(_Joined):
+    """Arrays that are put behind one another: part i has ``lengths[i]`` entries along ``dim``."""
+
+    def __init__(self, cseq: Any, dim: int = 0, lengths: Any = None) -> None:
+        super().__init__(cseq, dim)
+        self.lengths = [1] * len(self.cseq) if lengths is None else list(lengths)
+        if len(self.lengths) != len(self.cseq):
+            raise ValueError(f"{len(self.cseq)} sets need as many lengths, not {self.lengths}")
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        return max(c.event_dim for c in self.cseq)
+
+    def check(self, value: Any) -> Any:
+        parts = value.split(self.lengths, self.dim)
+        return cupola.cat([c.check(v) for c, v in zip(self.cseq, parts, strict=True)], self.dim)
+
+
+class stack(_Joined):
+    """Arrays that are stacked: entry i along ``dim`` lies in set i."""
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        inner = max(c.event_dim for c in self.cseq)
+        return inner + 1 if self.dim + inner < 0 else inner
+
+    def check(self, value: Any) -> Any:
+        parts = value.unbind(self.dim)
+        return cupola.stack([c.check(v) for c, v in zip(self.cseq, parts, strict=True)], self.dim)
+
+
+def _symmetric(x: Any) -> Any:
+    if x.shape[-1] != x.shape[-2]:
+        return cupola.zeros(x.shape[:-2], dtype=cupola.bool)
+    return cupola.isclose(x, x.mT, atol=1e-6).flatten(-2).all(-1)
+
+
 def _positive_definite(x: Any) -> Any:
-    symmetric = cupola.isclose(x, x.mT, atol=1e-6).flatten(-2).all(-1)
-    return symmetric & (cupola.linalg.cholesky_ex(x).info == 0)
+    return _symmetric(x) & (cupola.linalg.cholesky_ex(x).info == 0)
+
+
+def _positive_semidefinite(x: Any) -> Any:
+    return _symmetric(x) & (cupola.linalg.eigvalsh(x) >= 0).all(-1)
+
+
+def _corr_cholesky(x: Any) -> Any:
+    step = cupola.finfo(x.dtype).eps * x.shape[-1] * 10  # of a sum over a row
+    return _lower_cholesky(x) & (((x * x).sum(-1) - 1).abs() < step).all(-1)
 
 
 def _lower_cholesky(x: Any) -> Any:
@@ -154,26 +218,39 @@ def _lower_cholesky(x: Any) -> Any:
 
 
 dependent = _Dependent()
-boolean = _Test("Boolean()", lambda x: (x == 0) | (x == 1), 0, True)
-real = _Test("Real()", lambda x: x == x)
+boolean = _kind("Boolean()", lambda x: (x == 0) | (x == 1), 0, True)
+real = _kind("Real()", lambda x: x == x)
 real_vector = independent(real, 1)
 positive = greater_than(0.0)
 nonnegative = greater_than_eq(0.0)
 unit_interval = interval(0.0, 1.0)
-positive_integer = _Test(
+positive_integer = _kind(
     "IntegerGreaterThan(lower_bound=1)", lambda x: (x % 1 == 0) & (x >= 1), 0, True
 )
-nonnegative_integer = _Test(
+nonnegative_integer = _kind(
     "IntegerGreaterThan(lower_bound=0)", lambda x: (x % 1 == 0) & (x >= 0), 0, True
 )
-simplex = _Test("Simplex()", lambda x: (x >= 0).all(-1) & ((x.sum(-1) - 1).abs() < 1e-6), 1)
-one_hot = _Test("OneHot()", lambda x: ((x == 0) | (x == 1)).all(-1) & (x.sum(-1) == 1), 1, True)
-lower_triangular = _Test("LowerTriangular()", lambda x: (x.tril() == x).flatten(-2).all(-1), 2)
-lower_cholesky = _Test("LowerCholesky()", _lower_cholesky, 2)
-positive_definite = _Test("PositiveDefinite()", _positive_definite, 2)
-square = _Test("Square()", lambda x: cupola.full(x.shape[:-2], x.shape[-2] == x.shape[-1]), 2)
+simplex = _kind("Simplex()", lambda x: (x >= 0).all(-1) & ((x.sum(-1) - 1).abs() < 1e-6), 1)
+one_hot = _kind("OneHot()", lambda x: ((x == 0) | (x == 1)).all(-1) & (x.sum(-1) == 1), 1, True)
+lower_triangular = _kind("LowerTriangular()", lambda x: (x.tril() == x).flatten(-2).all(-1), 2)
+lower_cholesky = _kind("LowerCholesky()", _lower_cholesky, 2)
+positive_definite = _kind("PositiveDefinite()", _positive_definite, 2)
+positive_semidefinite = _kind("PositiveSemidefinite()", _positive_semidefinite, 2)
+symmetric = _kind("Symmetric()", _symmetric, 2)
+corr_cholesky = _kind("CorrCholesky()", _corr_cholesky, 2)
+square = _kind("Square()", lambda x: cupola.full(x.shape[:-2], x.shape[-2] == x.shape[-1]), 2)
 
 
 def is_dependent(constraint: Any) -> bool:
     """Whether a set depends on other parameters."""
     return isinstance(constraint, _Dependent)
+
+
+_Real, _Simplex, _LowerCholesky = type(real), type(simplex), type(lower_cholesky)
+_LowerTriangular, _PositiveDefinite = type(lower_triangular), type(positive_definite)
+_Boolean, _OneHot, _Square = type(boolean), type(one_hot), type(square)
+_PositiveSemidefinite, _CorrCholesky = type(positive_semidefinite), type(corr_cholesky)
+_Symmetric = type(symmetric)
+_GreaterThan, _GreaterThanEq, _LessThan = greater_than, greater_than_eq, less_than
+_Interval, _HalfOpenInterval, _IndependentConstraint = interval, half_open_interval, independent
+_IntegerInterval, _Multinomial, _Cat, _Stack = integer_interval, multinomial, cat, stack

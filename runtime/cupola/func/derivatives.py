@@ -11,7 +11,7 @@ from cupola.functional.creation import eye, zeros_like
 from cupola.functional.joining import cat
 from cupola.tensor import Tensor, enable_grad, wrap
 from cupola.tensor.backward import grad as _gradients
-from cupola.tensor.batching import Level, entered
+from cupola.tensor.batching import Level, entered, on_lanes
 from cupola.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 
@@ -43,6 +43,11 @@ class _Depth(threading.local):
 
 
 _inside = _Depth()
+
+
+def is_inside() -> bool:
+    """Whether the caller is inside a transformation (grad, vjp, jvp, ...; vmap too)."""
+    return _inside.level > 0 or on_lanes()
 
 
 def _outer(xs: Any) -> bool:

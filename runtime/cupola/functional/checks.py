@@ -53,3 +53,30 @@ def same_rows(input: Any, source: Any, dim: int) -> None:
             "source tensor shape must match self tensor shape, excluding the specified dimension. "
             f"Got self.shape = {ours} source.shape = {theirs}"
         )
+
+
+def _assert_async(condition: Any, assert_msg: str | None = None) -> None:
+    """Raises RuntimeError unless a tensor of one element is true (torch._assert_async).
+
+    PyTorch lets a GPU find out later; here it is read now, so that the error names the right line.
+    """
+    if condition.numel() != 1:
+        raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+    if not bool(condition):
+        raise RuntimeError(assert_msg or "Expected Tensor with single nonzero value, but got zero")
+
+
+def _check_is_size(i: Any, message: Callable[[], str] | None = None, *, max: Any = None) -> None:
+    """Raises RuntimeError unless a number can be a size: not negative, at most ``max``."""
+    PUBLIC["_check"](bool(i >= 0), message)
+    if max is not None:
+        PUBLIC["_check"](bool(i <= max), message)
+
+
+def _check_tensor_all(cond: Any, message: Callable[[], str] | None = None) -> None:
+    """Raises RuntimeError unless every element of a tensor of bools is true."""
+    PUBLIC["_check"](bool(cond.all()), message)
+
+
+for _function in (_assert_async, _check_is_size, _check_tensor_all):
+    PUBLIC[_function.__name__] = _function

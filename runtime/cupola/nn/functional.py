@@ -142,6 +142,12 @@ from cupola.functional.vision import (
     pixel_unshuffle,
     unfold,
 )
+from cupola.overrides import (
+    handle_torch_function,
+    has_torch_function,
+    has_torch_function_unary,
+    has_torch_function_variadic,
+)
 
 __all__ = [name for name in dir() if not name.startswith("_") and name != "annotations"]
 

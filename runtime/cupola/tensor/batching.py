@@ -177,6 +177,11 @@ def entered(level: Level) -> Iterator[Level]:
         _levels.stack = _levels.stack[:-1]
 
 
+def on_lanes() -> bool:
+    """Whether what is recorded stands for lanes of a batch."""
+    return bool(_levels.stack)
+
+
 @contextmanager
 def left(level: Level) -> Iterator[None]:
     """Records outside of a level, on its batch."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cupola import autodiff, engine
+from cupola import autodiff, cuda, engine
 from cupola.functional.sampling import get_rng_state, set_rng_state
 from cupola.ir.mode import mode
 from cupola.tensor import Tensor, enable_grad, is_grad_enabled
@@ -15,10 +16,14 @@ from cupola.tensor.function import Function
 
 __all__ = [
     "CheckpointError",
+    "check_backward_validity",
     "checkpoint",
     "checkpoint_sequential",
+    "detach_variable",
+    "get_device_states",
     "noop_context_fn",
     "set_checkpoint_early_stop",
+    "set_device_states",
 ]
 
 
@@ -201,3 +206,41 @@ def checkpoint_sequential(
         input = checkpoint(run(end, end + size), input, use_reentrant=use_reentrant)
         end += size
     return run(end, len(stages))(input)
+
+
+def detach_variable(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Tensors of the same values at the start of a history of their own; the rest as it is.
+
+    Raises:
+        RuntimeError: ``inputs`` is no tuple.
+    """
+    if not isinstance(inputs, tuple):
+        raise RuntimeError(
+            f"Only tuple of tensors is supported. Got Unsupported input type: {type(inputs)}"
+        )
+    found = []
+    for value in inputs:
+        if isinstance(value, Tensor):
+            value = value.detach().requires_grad_(value.requires_grad)
+        found.append(value)
+    return tuple(found)
+
+
+def check_backward_validity(inputs: Any) -> None:
+    """Warns where no argument asks for a gradient, so that none will come out."""
+    if not any(t.requires_grad for t in inputs if isinstance(t, Tensor)):
+        warnings.warn(
+            "None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2
+        )
+
+
+def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
+    """The GPUs that arguments lie on, and the state of each one's random generator."""
+    indices = sorted({t.device.index or 0 for t in _tensors(args) if t.device.type == "cuda"})
+    return indices, [cuda.get_rng_state(f"cuda:{i}") for i in indices]
+
+
+def set_device_states(devices: Any, states: Any, *, device_type: str | None = None) -> None:
+    """Puts random generators of GPUs back into the states that ``get_device_states`` found."""
+    for index, state in zip(devices, states, strict=True):
+        cuda.set_rng_state(state, f"cuda:{index}")

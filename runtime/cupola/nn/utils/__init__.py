@@ -1,6 +1,6 @@
 """Utilities for parameters, gradients and sequences (``torch.nn.utils``)."""
 
-from cupola.nn.utils import parametrizations, parametrize, rnn, stateless
+from cupola.nn.utils import parametrizations, parametrize, prune, rnn, stateless
 from cupola.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -38,6 +38,7 @@ __all__ = [
     "parameters_to_vector",
     "parametrizations",
     "parametrize",
+    "prune",
     "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",
