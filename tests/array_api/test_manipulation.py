@@ -267,7 +267,8 @@ def test_meshgrid(data):
 @given(arrays(EVERY))
 def test_asarray(a):
     mine = getattr(xp, str(a.dtype))
-    for given_as in (a.tolist(), a, ours(a), theirs(a)):
+    # A list does not say what the sizes after a 0 are.
+    for given_as in (a if 0 in a.shape else a.tolist(), a, ours(a), theirs(a)):
         x = xp.asarray(given_as, dtype=mine)
         assert x.dtype == mine and x.shape == a.shape
         np.testing.assert_array_equal(plain(x), a)

@@ -66,6 +66,11 @@ class Array(Tensor):
             raise ValueError(f"x.mT needs an array of two dimensions or more, got {self.ndim}")
         return as_array(Tensor.transpose(self, -2, -1))
 
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Any:
+        """The array on a device."""
+        moved = Tensor.to_device(self, device, stream=stream)  # type: ignore[attr-defined]
+        return as_array(moved, self)
+
 
 def as_array(x: Tensor, *mine: Any) -> Tensor:
     """A Tensor that was just made, as an Array; one of ``mine``, the caller's, stays what it is."""
