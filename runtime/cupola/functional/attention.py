@@ -265,20 +265,28 @@ def multi_head_attention_forward(
         spread = spread.expand(batch, num_heads, 1, source).reshape(-1, 1, source)
         attn_mask = spread if attn_mask is None else attn_mask + spread
     drop = dropout_p if training else 0.0
-    scores = (q * math.sqrt(1.0 / head)).matmul(k.transpose(-2, -1))
-    if attn_mask is not None:
-        scores = scores + attn_mask
-    # Without weights to return, torch uses the fused kernel, where dead queries give zeros.
-    safe = not need_weights and attn_mask is not None
-    weights = _softmax_or_zero(scores) if safe else softmax(scores, -1)
-    if drop > 0.0:
-        weights = dropout(weights, drop)
-    output = weights.matmul(v).transpose(0, 1).reshape(length * batch, embed)
+    weights = None
+    if need_weights:
+        scores = (q * math.sqrt(1.0 / head)).matmul(k.transpose(-2, -1))
+        if attn_mask is not None:
+            scores = scores + attn_mask
+        weights = softmax(scores, -1)
+        if drop > 0.0:
+            weights = dropout(weights, drop)
+        mixed = weights.matmul(v).transpose(0, 1)
+    else:
+        # torch uses its fused kernels, where a query that may look nowhere gives zeros.
+        apart = [x.reshape(batch, num_heads, *x.shape[1:]) for x in (q, k, v)]
+        if attn_mask is not None:
+            planes = (1, 1) if attn_mask.shape[0] == 1 else (batch, num_heads)
+            attn_mask = attn_mask.reshape(*planes, *attn_mask.shape[1:])
+        mixed = scaled_dot_product_attention(*apart, attn_mask, drop).permute(2, 0, 1, 3)
+    output = mixed.reshape(length * batch, embed)
     output = linear(output, out_proj_weight, out_proj_bias)
     output = output.reshape(length, batch, output.shape[1])
     if not batched:
         output = output.squeeze(1)
-    if not need_weights:
+    if weights is None:
         return output, None
     weights = weights.reshape(batch, num_heads, length, source)
     if average_attn_weights:

@@ -30,8 +30,7 @@ def resolve_aliases(program: Program) -> tuple[Program, list[int]]:
             place.append(srcs[0])
             continue
         item = item._replace(srcs=srcs)
-        if item.op.name == "reshape" and items[srcs[0]].op.name == "reshape":
-            item = item._replace(srcs=items[srcs[0]].srcs)
+        item = _at_once(item, items)
         observed = i in program.wanted  # two observed values never share memory
         short = None if observed else _shortcut(item, items)
         if short is not None:
@@ -54,6 +53,21 @@ def _is_number(item: Item, value: int) -> bool:
     return (
         item.op.name == "const" and item.attr("value") == value and item.attr("value") is not None
     )
+
+
+def _at_once(item: Item, items: list[Item]) -> Item:
+    """Two reshapes, or two permutations, as one."""
+    name = item.op.name
+    if name not in ("reshape", "permute"):
+        return item
+    inner = items[item.srcs[0]]
+    if inner.op.name != name:
+        return item
+    if name == "reshape":
+        return item._replace(srcs=inner.srcs)
+    before = inner.attr("dims")
+    dims = tuple(before[d] for d in item.attr("dims"))
+    return item._replace(srcs=inner.srcs, attrs=(("dims", dims),))
 
 
 def _shortcut(item: Item, items: list[Item]) -> int | None:
@@ -80,11 +94,6 @@ def _shortcut(item: Item, items: list[Item]) -> int | None:
         dims = item.attr("dims")
         if dims == tuple(range(len(dims))):
             return item.srcs[0]
-        inner = items[item.srcs[0]]
-        if inner.op.name == "permute":
-            before = inner.attr("dims")
-            if tuple(before[d] for d in dims) == tuple(range(len(dims))):
-                return inner.srcs[0]
     return None
 
 
