@@ -62,6 +62,11 @@ GRADIENTS = {
 }
 
 
+def _drawn(m):
+    mean = m.tensor(0.25, dtype=m.bfloat16)
+    return m.normal(mean, mean)
+
+
 def _slope(m, f, x):
     return m.autograd.grad(f(x).sum(), x, create_graph=True)[0]
 
@@ -106,6 +111,7 @@ WRITES = {
     "a factor that stays where it lies": (
         lambda m: m.lu(m.eye(3) + 1, out=(m.zeros(3, 3).t(), m.zeros(3, dtype=m.int32)))[0]
     ),
+    "normal numbers without dimensions": lambda m: _drawn(m).float() * 2,
     "addbmm_ of one": lambda m: m.ones(1).addbmm_(m.ones(2, 3, 4), m.ones(2, 4, 5)),
 }
 

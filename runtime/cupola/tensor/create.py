@@ -93,6 +93,7 @@ def _python_dtype(data: Any, array: Any) -> DType:
 def of_array(array: np.ndarray[Any, Any], device: Any = None) -> Tensor:
     """A tensor that owns a NumPy array (moved to its device)."""
     place = resolve(device)
+    array = np.asarray(array)  # arithmetic on arrays without dimensions gives NumPy's scalars
     found = dtypes.from_numpy_dtype(array.dtype)
     if place is CPU:
         return wrap(source.buffer(array, found, place))
