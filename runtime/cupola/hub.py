@@ -40,10 +40,15 @@ class _Faketqdm:
         pass
 
 
-try:
-    from tqdm import tqdm
-except ImportError:
-    tqdm = _Faketqdm
+def __getattr__(name: str) -> Any:
+    """``tqdm``, looked for when it is asked for: importing it takes as long as a fifth of NumPy."""
+    if name != "tqdm":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return _Faketqdm
+    return tqdm
 
 
 def _get_torch_home() -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cupola import distributed
 from cupola.utils.data import _utils
 from cupola.utils.data._here import Here
-from cupola.utils.data._processes import Processes
 from cupola.utils.data.dataset import Dataset, IterableDataset
 from cupola.utils.data.sampler import (
     BatchSampler,
@@ -19,6 +17,9 @@ from cupola.utils.data.sampler import (
     Sampler,
     SequentialSampler,
 )
+
+if TYPE_CHECKING:
+    from cupola.utils.data._processes import Processes
 
 __all__ = ["DataLoader"]
 
@@ -42,6 +43,8 @@ def _context(given: Any, num_workers: int) -> Any:
             "multiprocessing_context can only be used with multi-process loading (num_workers > "
             f"0), but got num_workers={num_workers}"
         )
+    import multiprocessing
+
     if isinstance(given, str):
         valid = multiprocessing.get_all_start_methods()
         if given not in valid:
@@ -210,6 +213,8 @@ class DataLoader(Generic[T_co]):
         share = distributed.share_of(self)
         if not self.num_workers or share is not None:
             return Here(self, share)
+        from cupola.utils.data._processes import Processes
+
         if not self.persistent_workers:
             return Processes(self)
         if self._iterator is not None and self._iterator.alive:
