@@ -14,7 +14,7 @@ import numpy as np
 from cupola.random import default_generator
 from cupola.utils.data import _utils
 from cupola.utils.data._fetch import Fetcher, Recipe
-from cupola.utils.data._worker import seed_streams
+from cupola.utils.data._streams import seed_streams
 from cupola.utils.data.sampler import draw_seed
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import random
 import sys
 import traceback
 import weakref
@@ -12,12 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from cupola.random import default_generator
 from cupola.threads import set_num_threads
 from cupola.utils.data import _utils
 from cupola.utils.data._fetch import Fetcher, Recipe
+from cupola.utils.data._streams import seed_streams
 from cupola.utils.data._transport import receive, send
 
 # The parent is asked for this often while a worker waits, for where its end of the pipe was
@@ -74,14 +71,6 @@ class Order:
     num_workers: int
     init_fn: Callable[[int], None] | None
     forked: bool
-
-
-def seed_streams(base_seed: int, number: int) -> None:
-    """The random streams that PyTorch's worker has, for cupola, NumPy and ``random``."""
-    low, high = base_seed & 0xFFFFFFFF, base_seed >> 32
-    random.seed(base_seed + number)
-    default_generator.manual_seed(base_seed + number)
-    np.random.seed(np.random.SeedSequence([number, low, high, 0]).generate_state(4))
 
 
 def work(order: Order, connection: Any) -> None:
