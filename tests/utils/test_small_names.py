@@ -124,3 +124,10 @@ def test_inside_a_transformation(m):
     m.func.grad(lambda x: (seen.append(ask()), x.sum())[1])(m.ones(2))
     m.func.vmap(lambda x: (seen.append(ask()), x * 2)[1])(m.ones(2))
     assert [*seen[:2], ask()] == [True, True, False]
+
+
+def test_registered_operators():
+    """A package may name an operator of torch's registry while it is imported."""
+    operator = cupola.ops.aten.sum.dim_IntList
+    with pytest.raises(NotImplementedError, match="registry"):
+        operator(cupola.ones(2), [0])
