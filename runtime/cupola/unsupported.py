@@ -288,7 +288,7 @@ def _listed(module: str, name: str) -> Any:
         with contextlib.suppress(ModuleNotFoundError):  # its parent may be a plain module here
             return importlib.import_module(f"{module}.{name}")
     home = _torch_names().get(theirs, {}).get(name)
-    if home is None and module == "cupola.ops":  # torch.ops has what libraries register
+    if module == "cupola.ops" and name in ("aten", "prims", "higher_order", "quantized"):
         return placeholder(f"torch.ops.{name}", "the registry of PyTorch's operators is not there")
     if home is None:
         raise AttributeError(f"module '{module}' has no attribute '{name}'")
