@@ -173,3 +173,10 @@ def test_a_copy_joins_what_it_copies():
     x = cupola.randn(8, 4)
     assert counted(lambda: (x.t().contiguous() + 1).clone()) == (1, 0)
     assert counted(lambda: x.t().contiguous()) == (1, 0)
+
+
+@pytest.mark.parametrize("dtype", [cupola.float16, cupola.bfloat16])
+def test_what_leaves_a_half_type_was_rounded_to_it(dtype):
+    x = cupola.linspace(0.1, 5.0, 777).to(dtype)
+    wide = (x.sin() * x).float()
+    assert cupola.equal(wide, wide.to(dtype).float())

@@ -33,6 +33,14 @@ def computed(dtype: DType) -> DType:
     return dtypes.float32 if dtype in _HALF else dtype
 
 
+def _rounded(build: Build, half: DType, value: int) -> int:
+    """A float32 value as the half type has it; what was read as that type is so already."""
+    inst = build.code[value]
+    if inst.op == "cast" and build.code[inst.args[0]].dtype is half:
+        return value
+    return build("cast", dtypes.float32, build("cast", half, value))
+
+
 class Access:
     """An access while it is being collected: item, address and guards as affine functions of the
     loops.
@@ -168,6 +176,8 @@ class KernelBuilder:
         return out
 
     def cast(self, build: Build, old: DType, new: DType, value: int) -> int:
+        if old in _HALF and new not in _HALF:
+            value = _rounded(build, old, value)
         if computed(old) is not computed(new):
             value = build("cast", computed(new), value)
         if new in _HALF and old is not new:  # an explicit cast rounds
