@@ -192,7 +192,8 @@ def page(names: list[str], rows: dict[str, dict[str, dict]]) -> str:
         "mode, after the same loss). Where a ᵈ stands, float32 gradients differ by rounding at a",
         "kink and the comparison was repeated in float64; see [design.md](design.md). GFLOP are",
         "for one image or clip of the published size, two for a multiplication with addition;",
-        "the input is what was compared.",
+        "the input is what was compared. On a GPU dropout and stochastic depth are off, for torch",
+        "draws there from a generator of the GPU's own.",
         "",
         "| model | parameters | GFLOP | input | files | CPU forward | backward | GPU forward | "
         "backward |",

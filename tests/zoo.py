@@ -213,6 +213,28 @@ def compare_layout(name: str) -> None:
     assert harness.names(ours.named_buffers()) == harness.names(theirs.named_buffers())
 
 
+def still(model) -> None:
+    """Takes chance out of a model: on a GPU torch draws from a generator of that GPU's own."""
+    for module in model.modules():
+        if isinstance(getattr(module, "p", None), float):  # dropout, stochastic depth
+            module.p = 0.0
+
+
+@contextlib.contextmanager
+def host_permutations():
+    """torch's detectors choose their samples by randperm on the device: here it draws on the CPU,
+    where both sides draw the same.
+    """
+    import torch
+
+    drawn = torch.randperm
+    torch.randperm = lambda n, *, device="cpu", **rest: drawn(n, **rest).to(device)
+    try:
+        yield
+    finally:
+        torch.randperm = drawn
+
+
 @dataclasses.dataclass
 class Pair:
     """One model on both sides, made from the same seed."""
@@ -268,6 +290,9 @@ class Pair:
         self.theirs = self.theirs.to(device=self.device, dtype=getattr(torch, dtype))
         self.ours = self.ours.to(device=self.device, dtype=getattr(cupola, dtype))
         harness.copy_weights(self.theirs, self.ours)
+        if self.device != "cpu":
+            for side in (self.theirs, self.ours):
+                still(side)
         return self
 
     def inputs(self, dtype: str):
@@ -413,7 +438,8 @@ def gradients(framework, module, inputs, targets, seed):
     if targets is None:  # two images: the mean of each step's flow
         loss = sum(flow.square().mean() for flow in module(*inputs, num_flow_updates=3))
     elif isinstance(inputs, list):  # detectors compute their losses themselves
-        loss = sum(module(inputs, targets).values())
+        with host_permutations():
+            loss = sum(module(inputs, targets).values())
     else:
         loss = loss_of(framework, module(inputs), targets)
     loss.backward()

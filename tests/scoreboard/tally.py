@@ -22,8 +22,8 @@ NEARER = "nearer to torch's result in double precision than torch's own"
 
 @dataclass
 class Tally:
-    """Samples of one kind: how many were run, how many of them failed, and how; and how many of
-    those that passed differ from torch because torch is the less exact side.
+    """Samples of one kind: how many were run, how many of them failed, and how; and in how many of
+    those that failed torch is the less exact side.
     """
 
     run: int = 0
@@ -35,9 +35,8 @@ class Tally:
     def add(self, reason: str | None) -> None:
         """Counts a sample; None means that it passed."""
         self.run += 1
-        if reason == NEARER:
-            self.nearer += 1
-        elif reason is not None:
+        self.nearer += reason == NEARER
+        if reason is not None:
             self.failed += 1
             self.reasons[reason[:200]] = self.reasons.get(reason[:200], 0) + 1
 
