@@ -10,6 +10,7 @@ The exit code is 1 where memory at the end is more than 1 % above that after the
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import json
 import os
@@ -36,7 +37,7 @@ def _sizes(prefix: str, names: dict[str, Any]) -> dict[str, int]:
     for name, value in list(names.items()):
         if name.startswith("__"):
             continue
-        if hasattr(value, "cache_info"):
+        if isinstance(value, functools._lru_cache_wrapper):
             found[f"{prefix}.{name}"] = value.cache_info().currsize
         elif isinstance(value, CONTAINERS) or "Cache" in type(value).__name__:
             if isinstance(value, Sized):

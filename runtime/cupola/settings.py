@@ -150,10 +150,8 @@ def get_device_module(device: Any = None) -> Any:
     """
     import importlib
 
-    from cupola import cuda
-
     if device is None:
-        device = "cuda" if cuda.is_available() else "cpu"
+        device = "cuda" if importlib.import_module("cupola.cuda").is_available() else "cpu"
     kind = device.type if isinstance(device, Device) else str(device).partition(":")[0]
     if kind not in ("cuda", "cpu"):
         raise RuntimeError(f"Device '{kind}' does not have a corresponding module registered")

@@ -239,7 +239,7 @@ def test_a_worker_that_dies_stops_the_run(end, text):
 
 def test_timeout():
     def function(index):
-        time.sleep(0.0 if index < 2 else 8)
+        time.sleep(0.0 if index < 2 else 30)
         return index
 
     for lib in PAIR:
