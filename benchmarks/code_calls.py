@@ -16,7 +16,8 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+
+import _compare
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CPU = "for (int i = 0; i < in0_shape0; i++) @out(i) = @in0(i) * 2;"
@@ -27,17 +28,6 @@ __global__ void k(@ARGS_DEF) {
 }
 k<<<(in0_shape0 + 255) / 256, 256>>>(@ARGS);
 """
-
-
-def least(call: Callable[[], object], rounds: int = 40, count: int = 200) -> float:
-    """Microseconds a call, in the fastest round."""
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.perf_counter()
-        for _ in range(count):
-            call()
-        best = min(best, (time.perf_counter() - start) / count)
-    return best * 1e6
 
 
 def first(device: str) -> float:
@@ -73,9 +63,9 @@ def main() -> int:
     def call(x, **more):
         return cupola.code((16,), x.dtype, [x], cpu_src=CPU, cuda_src=CUDA, **more)
 
-    plain = least(lambda: call(x))
-    numbered = least(lambda: call(x, data={"n": 3}))
-    recorded = least(lambda: call(g))
+    plain = _compare.least(lambda: call(x), 40, 200)
+    numbered = _compare.least(lambda: call(x, data={"n": 3}), 40, 200)
+    recorded = _compare.least(lambda: call(g), 40, 200)
     row = {"seen": plain, "with data": numbered, "with gradient": recorded}
     row["first in a second process"] = min(starts[1:])
     for name, value in row.items():

@@ -52,17 +52,6 @@ def operators(lib: Any, grad: bool) -> dict[str, Callable[[], Any]]:
     }
 
 
-def least(call: Callable[[], Any], rounds: int) -> float:
-    """Microseconds of processor time a call, the least of some rounds."""
-    best = float("inf")
-    for _ in range(rounds):
-        begun = time.process_time()
-        for _ in range(COUNT):
-            call()
-        best = min(best, (time.process_time() - begun) / COUNT)
-    return 1e6 * best
-
-
 def realizing(rounds: int) -> float:
     """Microseconds a node from a recorded chain to its launched kernels."""
     best = float("inf")
@@ -88,7 +77,9 @@ def main() -> None:
     for grad in (False, True):
         ours, theirs = operators(cupola, grad), operators(torch, grad)
         for name, call in ours.items():
-            time_here, time_there = least(call, rounds), least(theirs[name], rounds)
+            time_here, time_there = (
+                _compare.least(f, rounds, COUNT, time.process_time) for f in (call, theirs[name])
+            )
             title = f"{name}, with gradient" if grad else name
             rows.append([title, time_here, time_there, "yes" if time_here <= AIM else "no"])
     rows.append(["realize, a node", realizing(rounds), None, "-"])

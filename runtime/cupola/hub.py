@@ -41,7 +41,7 @@ class _Faketqdm:
 
 
 def __getattr__(name: str) -> Any:
-    """``tqdm``, looked for when it is asked for: importing it takes as long as a fifth of NumPy."""
+    """``tqdm``, imported when it is asked for: that takes a while."""
     if name != "tqdm":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -35,8 +35,8 @@ def _error(got, want) -> float:
 def test_kernels_are_there() -> None:
     from cupola.backends.cuda import attention
 
-    assert attention.available("bfloat16", 64, True, False)
-    if not attention.available("bfloat16", 64, True, True):
+    assert attention.available("bfloat16", (64, 64), True, False)
+    if not attention.available("bfloat16", (64, 64), True, True):
         pytest.skip("this frontend has no gradients with this cuDNN: they are composed")
 
 

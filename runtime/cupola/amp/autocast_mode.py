@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 import cupola.dtypes as dtypes
-from cupola import engine, jit
-from cupola.errors import BackendError
+from cupola import jit
+from cupola.backends.cuda import available
 from cupola.ir.mode import mode
 from cupola.tensor import Tensor
 
@@ -75,16 +75,6 @@ def set_state(device_type: str, enabled: bool, dtype: Any) -> None:
     mode.casts = casts or None
 
 
-@functools.cache
-def cuda_missing() -> bool:
-    """Whether no GPU answers, so that mixed precision for one is switched off as torch does."""
-    try:
-        engine.backend("cuda")
-    except BackendError:
-        return True
-    return False
-
-
 class autocast:  # noqa: N801 - PyTorch's name
     """Context manager and decorator that marks a mixed-precision region.
 
@@ -113,7 +103,7 @@ class autocast:  # noqa: N801 - PyTorch's name
         self.device = _checked(device_type)
         self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
         self._cache_enabled = mode.cast_cached if cache_enabled is None else cache_enabled
-        if enabled and device_type == "cuda" and cuda_missing():
+        if enabled and device_type == "cuda" and not available():
             warnings.warn("CUDA is not available. Disabling autocast.", stacklevel=2)
             enabled = False
         elif enabled and device_type == "cpu" and self.fast_dtype not in _FAST:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cupola import dtypes
-from cupola.amp.autocast_mode import cuda_missing
+from cupola.backends.cuda import available
 from cupola.tensor import Tensor, no_grad
 
 __all__ = ["GradScaler"]
@@ -35,7 +35,7 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
-        if enabled and device == "cuda" and cuda_missing():
+        if enabled and device == "cuda" and not available():
             warnings.warn(
                 "torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.",
                 stacklevel=2,

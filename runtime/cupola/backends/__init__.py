@@ -3,7 +3,7 @@
 Only ``cuda`` imports cupy, and only when it is asked for.
 """
 
-from cupola.backends import attention, cuda
+from cupola.backends import cuda
 from cupola.backends.base import Backend
 from cupola.backends.settings import (
     cudnn,
@@ -20,8 +20,6 @@ from cupola.backends.settings import (
 # torch.backends.cuda.matmul is a setting beside the backend's modules: none may have its name, for
 # importing it would take the place.
 cuda.matmul = matmul  # type: ignore[attr-defined]
-for _name in attention.__all__:
-    setattr(cuda, _name, getattr(attention, _name))
 
 __all__ = [
     "Backend",

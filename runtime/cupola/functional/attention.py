@@ -18,8 +18,6 @@ from cupola.ir.source import item
 from cupola.ops import attention as ops
 from cupola.tensor import Tensor, wrap
 
-_WIDEST = 128  # features a head that the library's kernels for both directions take
-
 
 def _causal_hole(query: Tensor, length: int, source: int) -> Tensor:
     """True above the diagonal, where a query must not look."""
@@ -92,12 +90,12 @@ def _fused(
 ) -> Tensor | None:
     """Attention as one library call, or None: there is none for these operands.
 
-    Half types on a GPU, 3 or 4 dimensions, the same leading sizes, heads of up to 128 features.
+    Half types on a GPU, 3 or 4 dimensions, the same leading sizes.
     """
     device, rank, dtype = query.device, query.dim(), query.dtype
     if device.type != "cuda" or dtype not in (dtypes.float16, dtypes.bfloat16):
         return None
-    if not flags.fused_attention or not 3 <= rank <= 4 or key.device != device != value.device:
+    if not flags.fused_attention or not 3 <= rank <= 4 or not key.device == device == value.device:
         return None
     if not rank == key.dim() == value.dim() or 0 in (*query.shape, *key.shape, *value.shape):
         return None
@@ -109,10 +107,10 @@ def _fused(
         and heads % groups == 0
         and query.shape[-1] == key.shape[-1]
         and key.shape[-2] == value.shape[-2]
-        and all(x.shape[-1] <= _WIDEST and x.shape[-1] % 8 == 0 for x in (query, value))
     )
     grad = mode.grad and (query.requires_grad or key.requires_grad or value.requires_grad)
-    if not fits or not library.available(dtype.name, query.shape[-1], causal, grad):
+    widths = (query.shape[-1], value.shape[-1])
+    if not fits or not library.available(dtype.name, widths, causal, grad):
         return None
     operands = [x if rank == 4 else x.unsqueeze(0) for x in (query, key, value)]
     made = ops.attention(*(x.node for x in operands), scale=scale, causal=causal)

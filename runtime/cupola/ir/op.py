@@ -34,7 +34,8 @@ class Primitive:
         name: unique name; ``grad_fn`` names derive from it.
         kind: ``elementwise``, ``movement`` (an index map), ``reduce``, ``library`` (vendor call or
             reference),
-            ``alias`` (no computation: leaf, detach) or ``source`` (no inputs).
+            ``alias`` (no computation: leaf, detach), ``source`` (no inputs) or ``formula`` (written
+            out before planning).
         infer: ``infer(*srcs, **attrs) -> (shape, dtype)``; raises what PyTorch raises.
         reference: ``reference(xp, *arrays, **attrs) -> array``, the definition in NumPy's terms.
         vjp: one rule an input, ``rule(g, out, *srcs, **attrs) -> Node`` or None where no gradient

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Iterator
 from typing import Any
 
-from cupola.backends.attention import choice
+from cupola.backends.cuda.sdp import choice
 
 __all__ = ["SDPBackend", "sdpa_kernel"]
 

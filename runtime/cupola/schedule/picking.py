@@ -78,14 +78,13 @@ def _same_along(items: list[Item], j: int, dim: int) -> bool:
 
 
 def _base(items: list[Item], j: int) -> tuple[int, list[int]] | None:
-    """What lies in memory anyway behind views and casts, and the views, innermost first."""
-    views = []
+    """What lies in memory anyway, and the views and casts in front of it, innermost first."""
+    path = []
     while items[j].op.name in (*_VIEWS, "cast"):
-        if items[j].op.name != "cast":
-            views.append(j)
+        path.append(j)
         j = items[j].srcs[0]
     stored = items[j].op.name in ("buffer", "item") or items[j].op.kind in ("library", "reduce")
-    return (j, views[::-1]) if stored else None
+    return (j, path[::-1]) if stored else None
 
 
 def _picked(out: Rewrite, j: int, index: int, dim: int, work: dict[int, str]) -> int:
@@ -124,18 +123,14 @@ def _from_memory(out: Rewrite, j: int, index: int, shape: tuple[int, ...], dim: 
     """Elements of old item ``j`` picked from what lies in memory; cast afterwards."""
     found = _base(out.old.items, j)
     assert found is not None
-    base, views = found
+    base, path = found
     here, dtype = out.place[base], out.old.items[base].dtype
-    for view in views:
-        item = out.old.items[view]
-        here = out.add(item.op.name, (here,), item.shape, dtype, **dict(item.attrs))
+    steps = [out.old.items[k] for k in path]
+    for item in steps:
+        if item.op.name != "cast":
+            here = out.add(item.op.name, (here,), item.shape, dtype, **dict(item.attrs))
     here = out.add("gather", (here, index), shape, dtype, dim=dim)
-    casts = []
-    while j != base:
-        if out.old.items[j].op.name == "cast":
-            casts.append(j)
-        j = out.old.items[j].srcs[0]
-    for cast in reversed(casts):
-        item = out.old.items[cast]
-        here = out.add("cast", (here,), shape, item.dtype, **dict(item.attrs))
+    for item in steps:
+        if item.op.name == "cast":
+            here = out.add("cast", (here,), shape, item.dtype, **dict(item.attrs))
     return here

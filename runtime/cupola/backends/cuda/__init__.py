@@ -8,6 +8,17 @@ from typing import Any
 
 from cupola.backends.cuda.device import available, device_count
 from cupola.backends.cuda.flags import flags
+from cupola.backends.cuda.sdp import (
+    cudnn_sdp_enabled,
+    enable_cudnn_sdp,
+    enable_flash_sdp,
+    enable_math_sdp,
+    enable_mem_efficient_sdp,
+    flash_sdp_enabled,
+    math_sdp_enabled,
+    mem_efficient_sdp_enabled,
+    sdp_kernel,
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +29,18 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["CUDABackend", "available", "device_count", "flags"]
+__all__ = [
+    "CUDABackend",
+    "available",
+    "cudnn_sdp_enabled",
+    "device_count",
+    "enable_cudnn_sdp",
+    "enable_flash_sdp",
+    "enable_math_sdp",
+    "enable_mem_efficient_sdp",
+    "flags",
+    "flash_sdp_enabled",
+    "math_sdp_enabled",
+    "mem_efficient_sdp_enabled",
+    "sdp_kernel",
+]

@@ -19,20 +19,25 @@ _ALIGNED = 8  # elements of 16 bits in the 16 bytes that one load takes
 _WIDEST = 128  # features a head
 
 
-@lru_cache(maxsize=64)
-def available(dtype: str, width: int, causal: bool, grad: bool) -> bool:
-    """Whether cuDNN has a kernel for heads of this width, and for their gradients if ``grad``.
+def available(dtype: str, widths: tuple[int, int], causal: bool, grad: bool) -> bool:
+    """Whether cuDNN has a kernel, and one for the gradients if ``grad``.
 
-    A frontend compiled for a newer cuDNN than the one that runs can lack the gradients.
+    ``widths``: features of a query's head and of a value's. A frontend compiled for a newer cuDNN
+    than the one that runs can lack the gradients.
     """
-    if not flags.cudnn:
+    if not flags.cudnn or not _fit(widths):
         return False
-    layout = Layout((1, 1, 64, width), (64 * width, 64 * width, width, 1))
+    shapes = [(1, 1, 64, width) for width in (widths[0], *widths)]
+    layouts = tuple(Layout(s, (64 * s[-1], 64 * s[-1], s[-1], 1)) for s in shapes)
     kinds = (False, True) if grad else (False,)
     return all(
-        _made(dtype, (layout,) * 3, 1.0, causal, kind, flags.deterministic and kind, current())
+        _made(dtype, layouts, 1.0, causal, kind, kind and flags.deterministic, current())
         for kind in kinds
     )
+
+
+def _fit(widths: tuple[int, int]) -> bool:
+    return all(e % _ALIGNED == 0 and e <= _WIDEST for e in widths)
 
 
 def attention(q: Any, k: Any, v: Any, *, scale: float, causal: bool) -> tuple[Any, Any]:
@@ -81,10 +86,8 @@ def _layout(x: Any) -> Layout:
 
 
 def _plan(q: Any, k: Any, v: Any, scale: float, causal: bool, grad: bool) -> Plan | None:
-    sizes = (q.shape[-1], v.shape[-1])
     usable = flags.cudnn and q.size and k.size and v.size
-    usable = usable and all(e % _ALIGNED == 0 and e <= _WIDEST for e in sizes)
-    if not usable:
+    if not usable or not _fit((q.shape[-1], v.shape[-1])):
         return None
     deterministic = grad and flags.deterministic
     layouts = (_layout(q), _layout(k), _layout(v))
@@ -94,7 +97,7 @@ def _plan(q: Any, k: Any, v: Any, scale: float, causal: bool, grad: bool) -> Pla
 @lru_cache(maxsize=1024)
 def _made(
     dtype: str,
-    layouts: tuple[Layout, Layout, Layout],
+    layouts: tuple[Layout, ...],
     scale: float,
     causal: bool,
     grad: bool,
