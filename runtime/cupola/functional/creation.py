@@ -300,7 +300,7 @@ def linspace(
 ) -> Tensor:
     """``steps`` evenly spaced values from start to end, both included (torch.linspace)."""
     start, end = _ends("linspace", start, end, steps)
-    found = _out_dtype(dtype, out)
+    found = out_dtype(dtype, out)
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     if found.category == 1:
@@ -341,7 +341,7 @@ def _ends(name: str, start: Any, end: Any, steps: Any) -> list[Any]:
     return [v.item() if isinstance(v, Tensor) else v for v in ends]
 
 
-def _out_dtype(dtype: DType | None, out: Tensor | None) -> DType:
+def out_dtype(dtype: DType | None, out: Tensor | None) -> DType:
     """The dtype asked for, or that of ``out=``.
 
     Raises:
@@ -362,7 +362,7 @@ def logspace(
     from cupola.functional.pointwise import pow
 
     start, end = _ends("logspace", start, end, steps)
-    dtype = _out_dtype(kw.pop("dtype", None), out)
+    dtype = out_dtype(kw.pop("dtype", None), out)
     if dtype.category == 1 and steps != 1:
         start, end = (int(v) for v in (start, end))
     grid = linspace(start, end, steps, dtype=dtypes.float64, **kw)

@@ -15,7 +15,7 @@ from cupola import dtypes, random
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import broadcast_shapes, host
 from cupola.functional._register import PUBLIC, operator
-from cupola.functional.creation import sizes
+from cupola.functional.creation import out_dtype, sizes
 from cupola.functional.selection import where
 from cupola.functional.strides import strides
 from cupola.ir import source
@@ -95,8 +95,7 @@ def _fitted(out: Tensor, shape: tuple[int, ...], dtype: DType | None) -> Any:
     Raises:
         RuntimeError: another dtype was asked for.
     """
-    if dtype not in (None, out.dtype):
-        raise RuntimeError(f"dtype {dtype} does not match dtype of out parameter ({out.dtype})")
+    out_dtype(dtype, out)
     return out if out._n.shape == shape else out.resize_(shape)  # type: ignore[attr-defined]
 
 
