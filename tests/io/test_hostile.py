@@ -332,6 +332,24 @@ def test_archives_that_lie_about_themselves() -> None:
     refused(other.getvalue(), "compressed")
 
 
+def test_damage_that_shows_late_is_the_same_error(tmp_path: Path) -> None:
+    """Tensors' bytes are read after the structure has been checked."""
+    path = tmp_path / "packed.pt"
+    with (
+        zipfile.ZipFile(io.BytesIO(torch_bytes({"a": torch.arange(1000.0)}))) as old,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+        record = new.getinfo("archive/data/0")
+    data = bytearray(path.read_bytes())
+    at = record.header_offset + 30 + len(record.filename)
+    data[at] = 0x06  # a block of a kind that does not exist
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"packed\.pt: .*decompress"):
+        load(path)
+
+
 def test_overlapping_records() -> None:
     data = as_zip(b"\x80\x02N.", {"data/0": b"x" * 64, "data/1": b"x" * 64})
     at = data.rindex(b"archive/data/1") - 4

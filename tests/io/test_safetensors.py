@@ -204,12 +204,20 @@ def test_a_shard_that_lacks_a_tensor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "shard",
-    ["../x.bin", "/etc/passwd", "a/b.bin", "..\\x.bin", "..", "", ".hidden", "self.index.json", 1],
+    ["../x.bin", "/etc/passwd", "a/b.bin", "..\\x.bin", "..", "", ".hidden", "self.index.json", 1]
+    + ["a\0b", "\ud800", "a\nb"],
 )
 def test_an_index_cannot_point_elsewhere(shard: Any, tmp_path: Path) -> None:
     index = tmp_path / "self.index.json"
     index.write_text(json.dumps({"weight_map": {"a": shard}}))
     with pytest.raises(CheckpointError, match="self.index.json"):
+        load_numpy(index)
+
+
+def test_an_index_cannot_contain_itself(tmp_path: Path) -> None:
+    index = tmp_path / "model.bin"
+    index.write_text(json.dumps({"weight_map": {"a": "model.bin"}}))
+    with pytest.raises(CheckpointError, match="model.bin: a shard is an index"):
         load_numpy(index)
 
 

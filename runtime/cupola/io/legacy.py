@@ -55,8 +55,9 @@ class _Storages:
     def _fetch(self, key: str) -> Any:
         root = self._roots[key]
         align = NUMPY_DTYPES[root.content].itemsize
-        data = self._source.array(self._starts[key], root.nbytes(), align)
-        return swapped(data, root.content, "little")
+        with guarded(self._source.name):
+            data = self._source.array(self._starts[key], root.nbytes(), align)
+            return swapped(data, root.content, "little")
 
     def locate_bytes(self, keys: Any, position: int) -> int:
         """Find each storage behind `position`; where the last one ends."""

@@ -81,9 +81,15 @@ def load_numpy(f: Any, *, mmap: bool = False, encoding: str = "utf-8") -> Any:
 
 
 def read(
-    f: Any, factory: TensorFactory, locate: Locate, mmap: bool, encoding: str, errors: str
+    f: Any,
+    factory: TensorFactory,
+    locate: Locate,
+    mmap: bool,
+    encoding: str,
+    errors: str,
+    shard: bool = False,
 ) -> Any:
-    """The object in `f`, made by `factory`."""
+    """The object in `f`, made by `factory`; a shard may not be an index of shards again."""
     begin = f.tell() if hasattr(f, "tell") else 0
     with opened(f, mmap) as source:
         head = source.read(begin, max(0, min(512, source.size - begin)))
@@ -92,8 +98,10 @@ def read(
         if _is_safetensors(head, source.size - begin):
             return read_safetensors(source, factory, locate, begin)
         if head.lstrip()[:1] == b"{" and (table := sharded.weight_map(source)) is not None:
+            if shard:
+                raise CheckpointError(f"{source.name}: a shard is an index of shards itself")
             return sharded.read(
-                f, table, lambda shard: read(shard, factory, locate, mmap, encoding, errors)
+                f, table, lambda path: read(path, factory, locate, mmap, encoding, errors, True)
             )
         _refuse(source, head)
         result, end = legacy.read(source, begin, factory, locate, encoding, errors)

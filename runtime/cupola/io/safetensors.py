@@ -126,7 +126,8 @@ def _tensor(source: Source, view: View, start: int, factory: TensorFactory, loca
     nbytes = view.numel * kind.itemsize
 
     def fetch() -> np.ndarray:
-        return swapped(source.array(start, nbytes, kind.itemsize), view.dtype, "little")
+        with guarded(source.name):
+            return swapped(source.array(start, nbytes, kind.itemsize), view.dtype, "little")
 
     storage = Storage(view.dtype, nbytes, fetch)
     storage.uses = 1

@@ -29,7 +29,7 @@ def weight_map(source: Source) -> dict[str, str] | None:
 def read(f: Any, table: dict[str, str], read_shard: Callable[[str], Any]) -> dict[str, Any]:
     """All tensors of the index at the path `f`, in its order.
 
-    Each shard must lie beside the index, and hold what the index says.
+    Each shard must lie beside the index, be no index itself, and hold what the index says.
     """
     if not isinstance(f, (str, os.PathLike)):
         raise CheckpointError(
@@ -39,8 +39,7 @@ def read(f: Any, table: dict[str, str], read_shard: Callable[[str], Any]) -> dic
     with guarded(path):
         for shard in set(table.values()):
             # The index may come from anywhere: it must not make us read other places.
-            plain = isinstance(shard, str) and shard == os.path.basename(shard.replace("\\", "/"))
-            if not plain or not shard or shard.startswith(".") or shard.endswith(".json"):
+            if not _plain(shard):
                 raise CheckpointError(f"the index names the shard {shard!r}, not a file beside it")
     found: dict[str, Any] = {}
     for shard in dict.fromkeys(table.values()):
@@ -50,3 +49,11 @@ def read(f: Any, table: dict[str, str], read_shard: Callable[[str], Any]) -> dic
                 raise CheckpointError(f"{path}: the shard {shard} does not hold {name!r}")
             found[name] = tensors[name]
     return {name: found[name] for name in table}
+
+
+def _plain(name: Any) -> bool:
+    """Tells whether a shard's name is that of a file beside the index, and nothing cleverer."""
+    if not isinstance(name, str) or not name or name != os.path.basename(name.replace("\\", "/")):
+        return False
+    # Names with a null or half of a surrogate pair cannot be opened.
+    return name.isprintable() and not name.startswith(".") and not name.endswith((".json", " "))

@@ -49,7 +49,8 @@ class _Storages:
     def _fetch(self, name: str, storage: Storage | None) -> np.ndarray:
         assert storage is not None
         align = NUMPY_DTYPES[storage.content].itemsize
-        return swapped(self._archive.array(name, align=align), storage.content, self._byteorder)
+        with guarded(self._archive.source.name):
+            return swapped(self._archive.array(name, align=align), storage.content, self._byteorder)
 
     def place(self, locate: Locate) -> None:
         for key, storage in self._known.items():
