@@ -21,6 +21,7 @@ import harness
 
 SCORES = 10
 FLOOR = 1e-4
+TIE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,9 +170,8 @@ def widths_computed():
 def enliven(detector) -> None:
     """Makes what a torch detector finds differ from box to box, so that it has an order.
 
-    As initialised, features vanish in evaluation mode, thousands of boxes have the same score to
-    eight digits, and rounding decides which of them are kept. The heads are drawn anew, and
-    normalisations get the statistics of the images. (The weights as initialised are compared
+    As initialised, thousands of boxes have the same score to eight digits, and rounding decides
+    which of them are kept: the heads are drawn anew. (The weights as initialised are compared
     before.)
     """
     import torch
@@ -182,12 +182,26 @@ def enliven(detector) -> None:
             inputs = weight[0].numel()
             drawn = torch.randn(weight.shape, generator=generator) * math.sqrt(2 / inputs)
             weight.data.copy_(drawn)
-    norms = [m for m in detector.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+
+
+def settle(model, inputs: tuple, name: str) -> None:
+    """Gives the batch normalisations of a torch model the statistics of what it is run on.
+
+    As initialised, they divide by one in evaluation mode: in deep models features vanish beside the
+    last bias, and the outputs would agree whatever comes before it.
+    """
+    import torch
+
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     momenta = [m.momentum for m in norms]
     for norm in norms:
         norm.momentum = 1.0
-    with torch.no_grad():
-        detector.train()(*(moved(torch, part, "cpu") for part in scenes("float32")))
+    if norms:
+        with torch.no_grad():
+            if kind_of(name).task == "detection":
+                model.train()(*inputs)
+            else:
+                called(model.train(), inputs[0], name)
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
 
@@ -277,8 +291,10 @@ class Pair:
 
         import cupola
 
-        if kind_of(self.name).task == "detection" and not self.alive:
-            enliven(self.theirs)
+        if not self.alive:
+            if kind_of(self.name).task == "detection":
+                enliven(self.theirs)
+            settle(self.theirs, self.inputs("float32", "cpu")[0], self.name)
             self.alive = True
         if kind_of(self.name).task == "flow":
             # torchvision's grid of places is float32 whatever its model is.
@@ -295,16 +311,17 @@ class Pair:
                 still(side)
         return self
 
-    def inputs(self, dtype: str):
+    def inputs(self, dtype: str, device: str | None = None):
         """Returns images and targets for either side."""
         import torch
 
         import cupola
 
+        device = device or self.device
         if kind_of(self.name).task == "detection":
             images, targets = scenes(dtype)
             return tuple(
-                [moved(lib, part, self.device) for part in (images, targets)]
+                [moved(lib, part, device) for part in (images, targets)]
                 for lib in (torch, cupola)
             )
         shape = kind_of(self.name).shape
@@ -313,11 +330,11 @@ class Pair:
         targets = rng.integers(0, SCORES, shape[0])
         if kind_of(self.name).task == "flow":  # the second image is the first one, moved
             return tuple(
-                [moved(lib, [images, np.roll(images, 3, 3)], self.device), None]
+                [moved(lib, [images, np.roll(images, 3, 3)], device), None]
                 for lib in (torch, cupola)
             )
-        theirs = [torch.from_numpy(a).to(self.device) for a in (images, targets)]
-        ours = [cupola.from_numpy(a).to(self.device) for a in (images, targets)]
+        theirs = [torch.from_numpy(a).to(device) for a in (images, targets)]
+        ours = [cupola.from_numpy(a).to(device) for a in (images, targets)]
         return theirs, ours
 
     def forward_error(self, dtype: str = "float32") -> float:
@@ -331,6 +348,8 @@ class Pair:
             want = called(self.theirs.eval(), theirs[0], self.name)
         with cupola.no_grad():
             got = called(self.ours.eval(), ours[0], self.name)
+        if kind_of(self.name).task == "detection":
+            got = [in_order(*map(arrays, pair)) for pair in zip(got, want, strict=True)]
         pairs = zip(flat(got), flat(want), strict=True)
         return max(harness.relative_error(a, b) for a, b in pairs)
 
@@ -410,7 +429,34 @@ def flat(output) -> list[np.ndarray]:
         return [a for key in sorted(output) for a in flat(output[key])]
     if isinstance(output, (list, tuple)):
         return [a for item in output for a in flat(item)]
-    return [harness.to_numpy(output)]
+    return [output if isinstance(output, np.ndarray) else harness.to_numpy(output)]
+
+
+def arrays(found: dict) -> dict[str, np.ndarray]:
+    """Returns what a detector found in an image, as arrays."""
+    return {key: harness.to_numpy(value) for key, value in found.items()}
+
+
+def in_order(got: dict, want: dict) -> dict:
+    """Returns what was found with boxes of the same score in the order in which `want` has them.
+
+    Rounding decides the order of such boxes. Scores are the same when they differ by no more than
+    TIE of the larger; among those, each box of `want` is given the nearest one of its label.
+    """
+    scores, count = want["scores"], len(want["scores"])
+    if len(got["scores"]) != count:
+        return got  # which the comparison will notice
+    order, begin = np.arange(count), 0
+    for end in range(1, count + 1):
+        if end < count and abs(scores[end - 1] - scores[end]) <= TIE * abs(scores[end - 1]):
+            continue
+        left = list(range(begin, end))
+        for row in range(begin, end) if end - begin > 1 else ():
+            away = np.abs(got["boxes"][left] - want["boxes"][row]).sum(1)
+            away[got["labels"][left] != want["labels"][row]] = np.inf
+            order[row] = left.pop(int(away.argmin()))
+        begin = end
+    return {key: value[order] for key, value in got.items()}
 
 
 def called(module, inputs, name: str):

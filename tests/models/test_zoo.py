@@ -50,13 +50,37 @@ def test_state_of_every_builder(family):
         zoo.compare_layout(name)
 
 
+def test_what_is_compared_depends_on_the_images():
+    """As initialised, this network's last layer gets zeros, to rounding."""
+    pair = zoo.Pair.make("shufflenet_v2_x0_5").to("float32")
+    theirs, _ = pair.inputs("float32")
+    with torch.no_grad():
+        first, second = zoo.flat(zoo.called(pair.theirs.eval(), theirs[0], pair.name))[0]
+    assert np.linalg.norm(first - second) > 0.1 * np.linalg.norm(first)
+
+
+def test_boxes_of_one_score_have_no_order():
+    scores = np.array([0.9, 0.5, 0.5, 0.5, 0.1])
+    boxes = np.arange(20.0).reshape(5, 4)
+    want = {"boxes": boxes, "scores": scores, "labels": np.array([1, 1, 2, 1, 1])}
+    other = [0, 3, 1, 2, 4]
+    got = {key: value[other] for key, value in want.items()}
+    for key, value in zoo.in_order(got, want).items():
+        np.testing.assert_array_equal(value, want[key])
+    got = {key: value[[1, 0, 2, 3, 4]] for key, value in want.items()}
+    assert (zoo.in_order(got, want)["scores"] != scores).any()
+    assert len(zoo.in_order({key: value[:3] for key, value in want.items()}, want)["boxes"]) == 3
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_results(name):
     pair = zoo.Pair.make(name)
     assert pair.initial_error() == 0
     pair.files()
-    assert pair.to("float32").forward_error() < 1e-5
-    loss, gradients = pair.to("float64").backward_error("float64")
+    # torch's own float32 results are up to 3e-5 away from its float64 results.
+    assert pair.to("float32").forward_error() < 1e-4
+    assert pair.to("float64").forward_error("float64") < 1e-10
+    loss, gradients = pair.backward_error("float64")
     assert loss < 1e-10 and gradients < 1e-6
 
 
