@@ -193,6 +193,12 @@ class KernelBuilder:
             self.scalars.append(i)
         return build("scalar", dtype, extra=self.scalars.index(i))
 
+    def number_types(self) -> tuple[DType, ...]:
+        """Element types of the numbers passed at launch: float32 beside half types, in which the
+        recording layer has rounded already what has to be.
+        """
+        return tuple([computed(self.program.items[i].dtype) for i in self.scalars])
+
     def load(
         self, build: Build, i: int, coords: Coords, guards: tuple[Guard, ...], fill: Any
     ) -> int:

@@ -113,7 +113,7 @@ def pack(builder: KernelBuilder, loops: Loops, stages: tuple[form.Stage, ...]) -
         outer=outer,
         inner=len(groups) - outer,
         buffers=buffers,
-        scalars=tuple(items[i].dtype for i in builder.scalars),
+        scalars=builder.number_types(),
         integers=len(integers),
         accesses=tuple(accesses),
         stages=stages,

@@ -103,7 +103,8 @@ def cast_node(node: Node, dtype: DType) -> Node:
     if node.dtype is dtype:
         return node
     if node.op is source.CONST and dtype.category >= node.dtype.category:
-        return source.const(node.attrs["value"], node.shape, dtype, node.device)
+        value = source.rounded(node.attrs["value"], dtype)
+        return source.const(value, node.shape, dtype, node.device)
     return elementwise.cast(node, dtype=dtype)
 
 
@@ -146,11 +147,11 @@ def _place(operands: Sequence[Any]) -> Any:
     return found
 
 
-def _node(x: Any, dtype: DType, shape: tuple[int, ...], place: Any) -> Node:
+def _node(x: Any, dtype: DType, shape: tuple[int, ...], place: Any, exact: bool = False) -> Node:
     if not isinstance(x, Tensor):
         if isinstance(x, np.generic):
             x = x.item()
-        return source.const(x, shape, dtype, place)
+        return source.const(x if exact else source.rounded(x, dtype), shape, dtype, place)
     node = cast_node(x.node, dtype)
     if node.device is not place and not node.shape:
         node = (
@@ -161,8 +162,12 @@ def _node(x: Any, dtype: DType, shape: tuple[int, ...], place: Any) -> Node:
     return expand_node(node, shape)
 
 
-def operands(*xs: Any, dtype: DType | None = None) -> list[Node]:
+def operands(*xs: Any, dtype: DType | None = None, exact: bool = False) -> list[Node]:
     """Nodes of one shape and dtype for tensors and numbers.
+
+    Args:
+        exact: numbers beside half types stay in float32 (products and quotients); else they are
+            rounded first.
 
     Raises:
         TypeError: an operand is neither a tensor nor a number.
@@ -181,7 +186,7 @@ def operands(*xs: Any, dtype: DType | None = None) -> list[Node]:
         from cupola.ir.device import CPU
 
         place = CPU
-    return [_node(x, found, shape, place) for x in xs]
+    return [_node(x, found, shape, place, exact) for x in xs]
 
 
 def float_operands(*xs: Any) -> list[Node]:

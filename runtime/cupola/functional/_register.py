@@ -88,6 +88,17 @@ def rounded_once(f: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
+def settled(x: Tensor) -> Tensor:
+    """A half-type value as memory would hold it: PyTorch's operator is several kernels here, and
+    each rounds what it stores. Other types as they are.
+    """
+    node = x.node
+    if node.dtype not in (dtypes.float16, dtypes.bfloat16):
+        return x
+    wide = elementwise.cast(node, dtype=dtypes.float32)
+    return wrap(elementwise.cast(wide, dtype=node.dtype))
+
+
 def with_out(
     f: Callable[..., Any],
     exact: bool = False,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cupola.dtypes import float64
-from cupola.functional._register import operator, with_out, write_into
+from cupola.functional._register import operator, rounded_once, with_out, write_into
 from cupola.ir.op import pending
 from cupola.tensor import Tensor
 
@@ -186,6 +186,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 @with_out
+@rounded_once
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """``x`` moved towards 0 by ``lambd``, and 0 where ``|x| <= lambd``."""
     if lambd < 0:

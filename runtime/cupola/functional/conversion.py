@@ -11,7 +11,7 @@ from cupola.dtypes import dtype as DType
 from cupola.functional import comparison as cp
 from cupola.functional import pointwise as pw
 from cupola.functional._convert import cast_node, expand_node, result_type
-from cupola.functional._register import operator, write_into
+from cupola.functional._register import operator, settled, write_into
 from cupola.functional.linalg import matmul
 from cupola.ir import source
 from cupola.ir.device import CPU, resolve
@@ -348,10 +348,18 @@ def _operator(name: str, function: Any, reflected: Any = None, inplace: str | No
         setattr(Tensor, f"__i{name}__", lambda self, other: getattr(self, inplace)(other))
 
 
+def _divided_into(self: Tensor, other: Any) -> Tensor:
+    """other / self: PyTorch multiplies a number by the reciprocal, so that both round."""
+    if isinstance(other, Tensor):
+        return pw.div(other, self)
+    inverse = settled(pw.reciprocal(self))
+    return inverse if type(other) is int and other == 1 else pw.mul(inverse, other)
+
+
 _operator("add", pw.add, lambda a, b: pw.add(a, b), "add_")
 _operator("sub", pw.sub, lambda a, b: pw.sub(b, a), "sub_")
 _operator("mul", pw.mul, lambda a, b: pw.mul(a, b), "mul_")
-_operator("truediv", pw.div, lambda a, b: pw.div(b, a), "div_")
+_operator("truediv", pw.div, _divided_into, "div_")
 _operator("floordiv", pw.floor_divide, lambda a, b: pw.floor_divide(b, a), "floor_divide_")
 _operator("mod", pw.remainder, lambda a, b: pw.remainder(b, a), "remainder_")
 _operator("pow", pw.pow, lambda a, b: pw.pow(b, a), "pow_")
@@ -416,6 +424,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
                 "dimensions."
             )
         return self.assign(expand_node(cast_node(value.node, self.dtype), self._n.shape))
+    value = source.rounded(value, self.dtype)
     return self.assign(source.const(value, self._n.shape, self.dtype, self.device))
 
 

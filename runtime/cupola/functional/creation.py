@@ -45,7 +45,7 @@ def constant(
     place = resolve(device)
     if place.type == "cuda":
         engine.backend("cuda")  # a missing GPU is reported here, not when the value is observed
-    out = wrap(source.const(value, shape, dtype, place))
+    out = wrap(source.const(source.rounded(value, dtype), shape, dtype, place))
     if requires_grad:
         out.requires_grad = True
     return out

@@ -306,7 +306,7 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
 def _scalar(value: Any, like: Tensor) -> Tensor:
     if isinstance(value, np.generic):
         value = value.item()
-    return wrap(source.const(value, (), like.dtype, like.device))
+    return wrap(source.const(source.rounded(value, like.dtype), (), like.dtype, like.device))
 
 
 Tensor.__getitem__ = _getitem
@@ -376,7 +376,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         v = cast_node(value.node, input.dtype)
     else:
         _check_scalar(isinstance(value, complex), input.dtype)
-        v = source.const(value, (), input.dtype, input.device)
+        v = source.const(source.rounded(value, input.dtype), (), input.dtype, input.device)
     shape = broadcast_shapes(input._n.shape, mask._n.shape)
     return wrap(
         ew.where(
@@ -501,7 +501,8 @@ def _scatter(input: Tensor, dim: int, index: Tensor, src: Any, reduce: str | Non
         _fits(index, src, None, "src")
         values = src.node
     else:
-        values = source.const(src, index._n.shape, input.dtype, input.device)
+        number = source.rounded(src, input.dtype)
+        values = source.const(number, index._n.shape, input.dtype, input.device)
     _fits(index, input, d, "self")
     return wrap(
         ix.scatter(input.node, cast_node(index.node, dtypes.int64), values, dim=d, reduce=reduce)

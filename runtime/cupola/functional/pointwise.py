@@ -19,7 +19,7 @@ from cupola.functional._register import first_tensor, only_tensors, operator, ro
 from cupola.ir.node import Node
 from cupola.ir.number import Dynamic
 from cupola.ir.op import Primitive
-from cupola.ir.source import const
+from cupola.ir.source import const, rounded
 from cupola.ops import elementwise as ew
 from cupola.ops import gamma
 from cupola.tensor import Tensor, apply, wrap
@@ -165,27 +165,41 @@ def both(primitive: Primitive, a: Any, b: Any, dtype: DType | None = None) -> Te
                     x, y = expand_node(x, shape), expand_node(y, shape)
                 return wrap(primitive(x, y))
         elif x.dtype.category == 2 and type(b) in _PLAIN and (dtype is None or dtype is x.dtype):
-            return wrap(primitive(x, const(b, x.shape, x.dtype, x.device)))
+            value = b if primitive in _EXACT else rounded(b, x.dtype)
+            return wrap(primitive(x, const(value, x.shape, x.dtype, x.device)))
     elif not isinstance(b, Tensor):
         first_tensor(primitive.name, a)
-    x, y = operands(a, b, dtype=dtype)
+    x, y = operands(a, b, dtype=dtype, exact=primitive in _EXACT)
     return wrap(primitive(x, y))
 
 
 # Numbers that take over the dtype of a floating-point tensor.
 _PLAIN = (float, int, Dynamic)
+# Beside half types PyTorch computes these with the number in float32, the rest with it rounded.
+_EXACT = frozenset((ew.mul, ew.div, ew.floor_divide))
 
 
 @operator(inplace=True, out=True)
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input + alpha * other (torch.add)."""
     if alpha != 1:
-        if isinstance(alpha, float) and result_type(input, other).category < 2:
+        found = result_type(input, other)
+        if isinstance(alpha, float) and found.category < 2:
             raise RuntimeError(
                 "For integral input tensors, argument alpha must not be a floating point number."
             )
-        other = mul(other, alpha) if isinstance(other, Tensor) else other * alpha
+        return _scaled(ew.add, input, other, alpha, found)
     return both(ew.add, input, other)
+
+
+def _scaled(primitive: Primitive, input: Any, other: Any, alpha: Any, found: DType) -> Tensor:
+    """``primitive`` of input and alpha * other. Beside half types PyTorch rounds both numbers, but
+    not their product.
+    """
+    alpha = rounded(alpha, found)
+    if isinstance(other, Tensor):
+        return both(primitive, input, mul(other, alpha))
+    return wrap(primitive(*operands(input, rounded(other, found) * alpha, exact=True)))
 
 
 @operator(inplace=True, out=True, aliases=("subtract",))
@@ -200,7 +214,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
             "the `~` or `logical_not()` operator instead."
         )
     if alpha != 1:
-        other = mul(other, alpha) if isinstance(other, Tensor) else other * alpha
+        return _scaled(ew.sub, input, other, alpha, result_type(input, other))
     return both(ew.sub, input, other)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from cupola.dtypes import dtype as DType
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
@@ -28,8 +30,20 @@ def buffer(value: Any, dtype: DType, device: Device) -> Node:
     return out
 
 
+def rounded(value: Any, dtype: DType) -> Any:
+    """A number as a half type holds it; others, and numbers that change, as they are."""
+    if dtype.category == 2 and dtype.itemsize == 2 and type(value) is not Dynamic:
+        with np.errstate(over="ignore"):
+            return float(dtype.np.type(float(value)))
+    return value
+
+
 def const(value: Any, shape: tuple[int, ...], dtype: DType, device: Device) -> Node:
-    """A node all of whose elements are one Python number; it costs no memory."""
+    """A node all of whose elements are one Python number; it costs no memory.
+
+    Kernels compute half types in float32 and take the number in float32 too, as PyTorch's do in
+    products: what PyTorch rounds to the half type first is ``rounded`` by the caller.
+    """
     if type(value) is Dynamic:
         pass
     elif dtype.category == 2:
