@@ -321,8 +321,7 @@ class Pair:
         if kind_of(self.name).task == "detection":
             images, targets = scenes(dtype)
             return tuple(
-                [moved(lib, part, device) for part in (images, targets)]
-                for lib in (torch, cupola)
+                [moved(lib, part, device) for part in (images, targets)] for lib in (torch, cupola)
             )
         shape = kind_of(self.name).shape
         rng = np.random.default_rng(3)

@@ -10,7 +10,7 @@ from typing import Any
 from cupola import engine
 from cupola.ir.node import Node
 from cupola.ir.op import pending
-from cupola.ir.source import buffer
+from cupola.ir.source import LEAF, buffer
 from cupola.jit.free import Free, unchanged
 from cupola.jit.settings import Settings
 from cupola.jit.signature import Unrepeatable, epoch
@@ -28,6 +28,7 @@ class Place:
         "array",
         "array_references",
         "keeper",
+        "left_references",
         "node_references",
         "owner",
         "owner_references",
@@ -58,6 +59,9 @@ class Place:
         self.owner_references = sys.getrefcount(self.owner)
         self.node_references = sys.getrefcount(self.owner._n)
         self.array_references = sys.getrefcount(self.array)
+        storage = self.owner._storage
+        own = {id(self.owner._n), id(self.owner._n if storage is None else storage.node)}
+        self.left_references = self.array_references - len(own) + 1  # with the last node alone
 
     def release(self) -> None:
         """Lets others keep the value that is about to be overwritten."""
@@ -82,6 +86,29 @@ class Place:
             old._take(buffer(self.array.copy(), old.dtype, old.device))
             self.bind()
 
+    def takes(self, last: Node) -> bool:
+        """Whether the tensor may be bound to the array again: somebody else wrote its value since
+        ``last``, and nothing that decides what is computed has changed with it."""
+        owner, now = self.owner, self.owner.node
+        return (
+            (now.shape, now.dtype, now.order) == (last.shape, last.dtype, last.order)
+            and now.device is last.device
+            and now.requires_grad == last.requires_grad
+            and (now.op is LEAF or not now.requires_grad)
+            and overwritable(owner)
+            and engine.array_of(now) is not None
+        )
+
+    def adopt(self, last: Node) -> None:
+        """Copies the tensor's value into the array and binds it there; see ``takes``."""
+        if sys.getrefcount(last) > _LAST_REFERENCES:  # an alias or a recorded operator holds it
+            last.value = self.array.copy()
+            last.stale = max(last.stale, pending.count)
+        if sys.getrefcount(self.array) > self.left_references:
+            self._release_array()
+        self.array[...] = self.owner.node.value
+        self.bind()
+
     def _release_array(self) -> None:
         storage = self.owner._storage
         own = (self.owner._n, None if storage is None else storage.node, self.keeper)
@@ -93,6 +120,16 @@ class Place:
         del copy
         # What is left shares memory on purpose: arrays that ``numpy()`` has given away.
         self.array_references = max(self.array_references, sys.getrefcount(self.array))
+
+
+# Of a node that its tensor has left: the entry's list, two variables, the call's argument.
+_LAST_REFERENCES = 4
+
+
+def overwritable(t: Tensor) -> bool:
+    """Whether a tensor's value can live in an array of ours: no view, no memory of NumPy's."""
+    storage = t._storage
+    return t._base is None and (storage is None or (storage.external is None and not t._chain))
 
 
 class Entry:
@@ -122,10 +159,7 @@ class Entry:
         device: Any,
     ) -> None:
         for h, _, _ in writes:
-            storage = h._storage
-            if h._base is not None or (
-                storage is not None and (storage.external is not None or h._chain)
-            ):
+            if not overwritable(h):
                 raise Unrepeatable("it writes into a view or into memory shared with NumPy")
         self.settings = settings
         self.numbers = free.numbers()
@@ -168,15 +202,32 @@ class Entry:
         return self.places + [place for _, place in self.fresh if place is not None]
 
     def holds(self, numbers: list[Any]) -> bool:
-        """Whether nothing that the call depends on, beside its arguments, has changed."""
+        """Whether nothing that the call depends on, beside its arguments, has changed.
+
+        Tensors that it overwrites may have new values, from another captured call (a last, smaller
+        batch), a checkpoint or an average: they are copied to where the replay reads them.
+        """
         return (
             self.epoch == epoch.count
-            and [h.node for h in self.handles] == self.nodes
             and numbers == self.numbers
             and unchanged(self.watched)
             and all(p._grad is None for p in self.absent)
             and self.settings.holds()
+            and ([h.node for h in self.handles] == self.nodes or self._adopt())
         )
+
+    def _adopt(self) -> bool:
+        """Takes over values that others wrote; False if what only is read has changed."""
+        changed = [k for k, h in enumerate(self.handles) if h.node is not self.nodes[k]]
+        places = {id(place.owner): place for place in self.places}
+        for k in changed:
+            place = places.get(id(self.handles[k]))
+            if place is None or not place.takes(self.nodes[k]):
+                return False
+        for k in changed:
+            places[id(self.handles[k])].adopt(self.nodes[k])
+        self.nodes = [h.node for h in self.handles]
+        return True
 
     def replay(self, tensors: list[Tensor]) -> Any:
         """Runs the call on new arguments."""
