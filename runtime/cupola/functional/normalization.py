@@ -69,6 +69,10 @@ def batch_norm(
         shift = -shift if bias is None else bias - shift
         result = input * scale.reshape(shape) + shift.reshape(shape)
         return result if result.dtype == input.dtype else result.to(input.dtype)
+    if not input.numel():  # nothing has no mean: its gradients would be NaN instead of zero
+        result = input.clone()
+        result = result if weight is None else result * weight.reshape(shape)
+        return (result if bias is None else result + bias.reshape(shape)).to(input.dtype)
     dims = (0, *range(2, input.dim()))
     count = input.numel() // max(channels, 1)
     wide = _wide(input)
@@ -78,7 +82,7 @@ def batch_norm(
     shifted = wide - near
     offset = shifted.mean(dims, keepdim=True)
     var = (shifted * shifted).mean(dims, keepdim=True) - offset * offset
-    if running_mean is not None and input.numel():
+    if running_mean is not None:
         with no_grad():
             _update(running_mean, (near + offset).detach().reshape(-1), momentum)
             if running_var is not None:

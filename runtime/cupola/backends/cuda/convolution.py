@@ -8,10 +8,11 @@ a result is channels-last where an operand is, else C-contiguous. float32 follow
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from cupola.backends.cuda import cudnn_graph, im2col
-from cupola.backends.cuda.cudnn_graph import Layout, NoPlan, Problem
+from cupola.backends.cuda.cudnn_graph import ALIGNED, Layout, NoPlan, Problem
 from cupola.backends.cuda.device import current, require
 from cupola.backends.cuda.epilogue import finish
 from cupola.backends.cuda.flags import flags
@@ -51,6 +52,11 @@ def channels_last(x: Any) -> Any:
 
 def _as(x: Any, last: bool) -> Any:
     return channels_last(x) if last else require().ascontiguousarray(x)
+
+
+def _aligned(x: Any) -> Any:
+    """``x``, or a copy in the same order where it begins in the middle of an array."""
+    return x if x.data.ptr % ALIGNED == 0 else x.copy(order="K")
 
 
 def _new(shape: Dims, dtype: Any, last: bool) -> Any:
@@ -115,7 +121,7 @@ def _solve(
     ``channels_last`` asks for that format where the operands' strides fit both.
 
     Raises:
-        NoPlan: neither works.
+        NoPlan: neither works, or cuDNN cannot run what it has planned.
     """
     a, b = operands
     if not flags.cudnn or a.dtype.name not in _TYPES:
@@ -136,14 +142,27 @@ def _solve(
     if solved is None:
         raise NoPlan
     last = solved.solved_last
-    arrays = tuple(_as(x, last) if c else x for x, c in zip(arrays, solved.copies))
+    arrays = tuple(_as(x, last) if c else _aligned(x) for x, c in zip(arrays, solved.copies))
+    bias = None if bias is None else _aligned(bias)
     out = _new(shape, a.dtype, last)
     addresses = [x.data.ptr for x in (arrays[0], arrays[1], out)]
     if bias is not None:
         addresses.append(bias.data.ptr)
     if residual is not None:
         addresses.append(arrays[2].data.ptr)
-    solved.plan(addresses)
+    try:
+        solved.plan(addresses)
+    except RuntimeError as error:
+        if cudnn_graph.capturing():
+            raise
+        _solved[key] = None
+        warnings.warn(
+            f"cuDNN has planned a convolution ({kind}, {a.dtype} {a.shape} and {b.shape}) that it "
+            f"cannot run ({error}); it is computed by unfolding, more slowly. Less memory in use "
+            "on the GPU may help.",
+            stacklevel=2,
+        )
+        raise NoPlan from error
     return out if last == solved.seen_last else require().ascontiguousarray(out)
 
 

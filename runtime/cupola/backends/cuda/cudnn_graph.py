@@ -18,6 +18,11 @@ from cupola.backends.cuda.scratch import scratch
 
 Dims = tuple[int, ...]
 
+ALIGNED = 16
+"""What addresses are multiples of, in bytes: the frontend tells cuDNN so of every operand."""
+# Scratch memory that an engine may ask for. A ring of blocks is kept for each stream.
+_WORKSPACE = 1 << 30
+
 
 class NoPlan(Exception):
     """cuDNN is absent or switched off, or has no engine for a problem."""
@@ -98,9 +103,25 @@ class Plan:
         room = scratch.address(self.workspace) if self.workspace else 0
         with _lock:
             module().set_stream(handle=self.handle, stream=stream())
-            self.graph._execute(dict(zip(self.ids, addresses)), room, self.handle)
-        if not require().cuda.get_current_stream().is_capturing():
+            self._run(dict(zip(self.ids, addresses)), room)
+        if not capturing():
             pause()
+
+    def _run(self, pack: dict[int, int], room: int) -> None:
+        try:
+            self.graph._execute(pack, room, self.handle)
+        except RuntimeError:
+            if capturing():
+                raise
+            # cuDNN loads kernels when they are first used: into memory that the pool may hold.
+            require().cuda.get_current_stream().synchronize()
+            require().get_default_memory_pool().free_all_blocks()
+            self.graph._execute(pack, room, self.handle)
+
+
+def capturing() -> bool:
+    """Whether the current stream's work is being recorded into a graph."""
+    return bool(require().cuda.get_current_stream().is_capturing())
 
 
 _lock = threading.Lock()
@@ -158,6 +179,7 @@ def build(
         notes = unwanted(cudnn)
         if notes:
             graph.deselect_numeric_notes(notes)
+        graph.deselect_workspace_greater_than(_WORKSPACE)
         graph.check_support()
         graph.build_plans()
         return Plan(graph, tensors, device)
