@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cupola.errors import LinAlgError
-from cupola.functional._register import with_out
+from cupola.functional._register import settled, with_out
 from cupola.functional.autocast import listed
 from cupola.functional.decomposition import (
     cholesky,
@@ -59,7 +59,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 @listed
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Dot products along a dimension, the first operand conjugated (torch.linalg.vecdot)."""
-    return x.conj().mul(y).sum(dim)
+    return settled(x.conj().mul(y)).sum(dim)
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+from cupola.functional._register import settled
 from cupola.tensor import Tensor
 
 
@@ -27,7 +28,8 @@ def reduction_name(
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
-    """The mean or sum of ``loss``, or ``loss`` itself."""
+    """The mean or sum of ``loss``, or ``loss`` itself, which PyTorch stores before."""
+    loss = settled(loss)
     if reduction == "mean":
         return loss.mean()
     return loss.sum() if reduction == "sum" else loss

@@ -68,12 +68,22 @@ def rounded_once(f: F) -> F:
     """Computes a composition of 16-bit tensors in float32 and rounds its results once, as
     PyTorch's kernels do.
     """
+    return _rounded_once(f, False)
 
+
+def rounded_once_on_cpu(f: F) -> F:
+    """``rounded_once`` of what is a product in the library's hands on other devices."""
+    return _rounded_once(f, True)
+
+
+def _rounded_once(f: F, on_cpu: bool) -> F:
     @functools.wraps(f)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         given = [x for x in _operands(args, kwargs) if isinstance(x, Tensor)]
         kinds = {x.dtype for x in given if x.dtype.category >= 2}
         if len(kinds) != 1 or next(iter(kinds)) not in (dtypes.float16, dtypes.bfloat16):
+            return f(*args, **kwargs)
+        if on_cpu and given[0].device.type != "cpu":
             return f(*args, **kwargs)
         (narrow,) = kinds
 

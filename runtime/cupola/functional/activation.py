@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cupola.dtypes import float64
-from cupola.functional._register import operator, rounded_once, with_out, write_into
+from cupola.functional._register import operator, rounded_once, settled, with_out, write_into
 from cupola.ir.op import pending
 from cupola.tensor import Tensor
 
@@ -257,7 +257,12 @@ def log_softmax(
         return input - input
     wide = _wide(input)
     shifted = wide - wide.detach().amax(dim, keepdim=True)
-    result = shifted - shifted.exp().sum(dim, keepdim=True).log()
+    total = shifted.exp().sum(dim, keepdim=True)
+    if wide is not input and input.device.type == "cpu" and dim in (-1, input.dim() - 1):
+        # Along the last dimension PyTorch's CPU kernel keeps the sum and its logarithm narrow.
+        total = settled(total.to(input.dtype).log()).float()
+        return (shifted - total).to(input.dtype)
+    result = shifted - total.log()
     return result if wide is input else result.to(input.dtype)
 
 

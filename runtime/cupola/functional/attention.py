@@ -8,10 +8,12 @@ from typing import Any
 from cupola import dtypes
 from cupola.backends.cuda import attention as library
 from cupola.backends.cuda import flags
+from cupola.functional._register import settled
 from cupola.functional.activation import softmax
 from cupola.functional.convolution import linear
 from cupola.functional.dropout import dropout
 from cupola.functional.joining import cat
+from cupola.functional.linalg import baddbmm
 from cupola.functional.padding import pad
 from cupola.ir.mode import mode
 from cupola.ir.source import item
@@ -62,27 +64,31 @@ def scaled_dot_product_attention(
         found = _fused(query, key, value, float(factor), is_causal, enable_gqa)
         if found is not None:
             return found
+    narrow = query.dtype
+    if narrow in (dtypes.float16, dtypes.bfloat16) and query.device.type == "cpu":
+        # PyTorch's CPU kernel rounds its result only; a GPU's library does so, too.
+        query, key, value = query.float(), key.float(), value.float()
+        if attn_mask is not None and attn_mask.dtype is narrow:
+            attn_mask = attn_mask.float()
     if enable_gqa:
         heads = query.shape[-3]
         key = key.repeat_interleave(heads // key.shape[-3], -3)
         value = value.repeat_interleave(heads // value.shape[-3], -3)
     scores = (query * factor).matmul(key.transpose(-2, -1))
-    hole = None
     if is_causal:
         hole = _causal_hole(query, query.shape[-2], key.shape[-2])
         scores = scores.masked_fill(hole, -math.inf)
-        weights = softmax(scores, -1)
     elif attn_mask is not None:
         if attn_mask.dtype.is_floating_point:
             scores = scores + attn_mask
         else:
             scores = scores.masked_fill(attn_mask.logical_not(), -math.inf)
-        weights = _softmax_or_zero(scores)
-    else:
-        weights = softmax(scores, -1)
+    if query.dtype is not narrow and query.dim() == 4 and not dropout_p:
+        return _rounded_powers(scores, value, narrow)
+    weights = softmax(scores, -1) if attn_mask is None else _softmax_or_zero(scores)
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
-    return weights.matmul(value)
+    return weights.matmul(value).to(narrow)
 
 
 def _fused(
@@ -116,6 +122,17 @@ def _fused(
     made = ops.attention(*(x.node for x in operands), scale=scale, causal=causal)
     result = wrap(item(made, 0)).transpose(1, 2)
     return result if rank == 4 else result.squeeze(0)
+
+
+def _rounded_powers(scores: Tensor, value: Tensor, narrow: Any) -> Tensor:
+    """softmax(scores) @ value as PyTorch's CPU kernel has it for half types: the powers are rounded
+    for the product, their sum is not; zeros where every score is minus infinity.
+    """
+    top = scores.detach().amax(-1, keepdim=True)
+    powers = (scores - top.masked_fill(top == -math.inf, 0)).exp()
+    total = powers.sum(-1, keepdim=True)
+    made = powers.to(narrow).float().matmul(value)
+    return (made / total.masked_fill(total == 0, 1)).to(narrow)
 
 
 def _softmax_or_zero(scores: Tensor) -> Tensor:
@@ -261,16 +278,18 @@ def multi_head_attention_forward(
             )
         spread = key_padding_mask.reshape(batch, 1, 1, source)
         spread = spread.expand(batch, num_heads, 1, source).reshape(-1, 1, source)
-        attn_mask = spread if attn_mask is None else attn_mask + spread
+        attn_mask = spread if attn_mask is None else settled(attn_mask + spread)
     drop = dropout_p if training else 0.0
     weights = None
     if need_weights:
-        scores = (q * math.sqrt(1.0 / head)).matmul(k.transpose(-2, -1))
-        if attn_mask is not None:
-            scores = scores + attn_mask
-        weights = softmax(scores, -1)
+        scaled = settled(q * math.sqrt(1.0 / head))
+        if attn_mask is None:
+            scores = settled(scaled.matmul(k.transpose(-2, -1)))
+        else:
+            scores = settled(baddbmm(attn_mask, scaled, k.transpose(-2, -1)))
+        weights = settled(softmax(scores, -1))
         if drop > 0.0:
-            weights = dropout(weights, drop)
+            weights = settled(dropout(weights, drop))
         mixed = weights.matmul(v).transpose(0, 1)
     else:
         # torch uses its fused kernels, where a query that may look nowhere gives zeros.

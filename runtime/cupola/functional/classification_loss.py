@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from cupola.functional._reduce import reduced, reduction_name
-from cupola.functional._register import operator
+from cupola.functional._register import operator, settled
 from cupola.functional.activation import log_softmax, logsigmoid
 from cupola.functional.convolution import linear
 from cupola.functional.creation import arange
@@ -137,7 +137,7 @@ def linear_cross_entropy(
     if ignore_index is not None and target.dtype.is_floating_point:
         raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     bias = None if linear_bias is None else linear_bias.reshape(-1)
-    logits = linear(input, linear_weight.reshape(math.prod(classes), size), bias)
+    logits = settled(linear(input, linear_weight.reshape(math.prod(classes), size), bias))
     return cross_entropy(
         logits.reshape((*input.shape[:-1], *classes)),
         target,
@@ -207,10 +207,11 @@ def multilabel_soft_margin_loss(
 ) -> Tensor:
     """Mean over classes of the binary cross entropy of logits (N, C)."""
     reduction = reduction_name(reduction, size_average, reduce)
-    loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
+    hit = settled(target * settled(logsigmoid(input)))
+    loss = settled(hit + settled(settled(1 - target) * settled(logsigmoid(-input))))
     if weight is not None:
-        loss = loss * weight
-    return reduced(loss.mean(-1), reduction)
+        loss = settled(loss * weight)
+    return reduced(-settled(loss.sum(-1)) / input.shape[-1], reduction)
 
 
 def multilabel_margin_loss(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cupola.functional._register import operator, with_out
+from cupola.functional._register import operator, settled, with_out
 from cupola.functional._sizes import add_batch, ntuple
 from cupola.ops import conv as ops
 from cupola.ops import elementwise, movement
@@ -26,7 +26,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         flat = linear(input.reshape(-1, input.shape[-1]), weight, bias)
         return flat.reshape(*input.shape[:-1], weight.shape[0])
     result = input.matmul(weight.t() if weight.dim() == 2 else weight)
-    return result if bias is None else result + bias
+    if bias is None:
+        return result
+    return (settled(result) if input.dim() == 1 else result) + bias
 
 
 @operator(method=False)
@@ -46,7 +48,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     # (*, m) @ (m, out * n), then contract n with the second input.
     table = weight.permute(1, 0, 2).reshape(left, out_features * right)
     partial = input1.matmul(table).reshape((*input1.shape[:-1], out_features, right))
-    result = (partial * input2.unsqueeze(-2)).sum(-1)
+    result = settled((settled(partial) * input2.unsqueeze(-2)).sum(-1))
     return result if bias is None else result + bias
 
 

@@ -305,6 +305,11 @@ def linspace(
         raise RuntimeError("number of steps must be non-negative")
     if found.category == 1:
         start, end = int(start), int(end)
+    if found in (dtypes.float16, dtypes.bfloat16):
+        made = _half_line(*(source.rounded(v, found) for v in (start, end)), steps, found, device)
+        if requires_grad:
+            made.requires_grad = True
+        return _into(made, out)
     work = dtypes.float64 if found.category < 2 or found is dtypes.float64 else dtypes.float32
     k = ew.cast(positions(steps, device).node, dtype=work)
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
@@ -320,6 +325,25 @@ def linspace(
     if requires_grad:
         result.requires_grad = True
     return _into(result, out)
+
+
+def _half_line(start: float, end: float, steps: int, dtype: DType, device: Any) -> Tensor:
+    """linspace in a half type: PyTorch rounds the ends, the step, its multiples and the sums."""
+    wide = dtypes.float32
+
+    def narrow(node: Any) -> Any:
+        return ew.cast(ew.cast(node, dtype=dtype), dtype=wide)
+
+    k = ew.cast(positions(steps, device).node, dtype=wide)
+    if steps < 2:
+        return wrap(ew.cast(k * 0.0 + start, dtype=dtype))
+    step = source.rounded(end - start, dtype) / source.rounded(steps - 1, dtype)
+    step = source.rounded(step, dtype)
+    low = narrow(narrow(k) * step) + start
+    high = end - narrow(narrow(float(steps - 1) - k) * step)
+    from cupola.ops._build import like
+
+    return wrap(ew.cast(ew.where(ew.lt(k, like(k, steps // 2)), low, high), dtype=dtype))
 
 
 def _ends(name: str, start: Any, end: Any, steps: Any) -> list[Any]:
@@ -365,6 +389,8 @@ def logspace(
     dtype = out_dtype(kw.pop("dtype", None), out)
     if dtype.category == 1 and steps != 1:
         start, end = (int(v) for v in (start, end))
+    if dtype in (dtypes.float16, dtypes.bfloat16) and steps > 1:
+        start, end = (source.rounded(v, dtype) for v in (start, end))
     grid = linspace(start, end, steps, dtype=dtypes.float64, **kw)
     made: Tensor = pow(float(base), grid).to(dtype)
     return _into(made, out)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cupola.functional._register import operator
+from cupola.functional._register import operator, settled
 from cupola.functional.shape import broadcast_tensors
 from cupola.tensor import Tensor, tensor
 
@@ -15,9 +15,15 @@ from cupola.tensor import Tensor, tensor
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Cosine of the angle between vectors along ``dim``; each norm is at least ``eps``."""
     x1, x2 = broadcast_tensors(x1, x2)
-    n1 = (x1 * x1).sum(dim, keepdim=True).sqrt().clamp(min=eps)
-    n2 = (x2 * x2).sum(dim, keepdim=True).sqrt().clamp(min=eps)
-    return ((x1 / n1) * (x2 / n2)).sum(dim)
+    first, second = (settled(x / _length(x, dim).clamp(min=eps)) for x in (x1, x2))
+    return settled(first * second).sum(dim)
+
+
+def _length(x: Tensor, dim: int) -> Tensor:
+    """Euclidean norms, kept as a dimension; half types are squared and summed in float32."""
+    wide = x.float() if x.dtype.is_floating_point and x.dtype.itemsize < 4 else x
+    length = (wide * wide).sum(dim, keepdim=True).sqrt()
+    return length if wide is x else length.to(x.dtype)
 
 
 @operator(method=False)
@@ -25,7 +31,7 @@ def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
     """``||x1 - x2 + eps||_p`` along the last dimension."""
-    return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
+    return settled(settled(settled(x1 - x2) + eps).norm(p, -1, keepdim=keepdim))
 
 
 @operator(method=False)

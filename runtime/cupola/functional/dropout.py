@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from cupola.functional._register import operator, write_into
+from cupola.functional._register import operator, settled, write_into
 from cupola.tensor import Tensor
 
 _ALPHA = 1.7580993408473766  # the negative saturation value of SELU, as in torch
@@ -28,7 +28,7 @@ def _drop(input: Tensor, p: float, train: bool, inplace: bool, channels: bool = 
     shape = input.shape
     if channels:
         shape = (*input.shape[:2], *(1,) * (input.dim() - 2))
-    noise = input.detach().new_empty(shape).bernoulli_(1 - p) / (1 - p)
+    noise = settled(input.detach().new_empty(shape).bernoulli_(1 - p) / (1 - p))
     return _finish(input, input * noise, inplace)
 
 
@@ -48,8 +48,8 @@ def _alpha(input: Tensor, p: float, train: bool, inplace: bool, channels: bool) 
     noise = input.detach().new_empty(shape).bernoulli_(1 - p)
     # Scale and shift that keep mean and variance (Klambauer et al., 2017).
     a = 1.0 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
-    shift = (noise - 1) * (_ALPHA * a) + _ALPHA * a * p
-    return _finish(input, input * (noise * a) + shift, inplace)
+    shift = settled(settled((noise - 1) * (_ALPHA * a)) + _ALPHA * a * p)
+    return _finish(input, settled(input * settled(noise * a)) + shift, inplace)
 
 
 @operator(method=False, inplace=True)

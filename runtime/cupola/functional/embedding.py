@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cupola.functional._register import operator
+from cupola.functional._register import operator, settled
 from cupola.functional.creation import arange
 from cupola.ops import index as ops
 from cupola.tensor import Tensor, apply, is_grad_enabled, no_grad, tensor
@@ -15,10 +15,12 @@ def _limit_norms(weight: Tensor, index: Tensor, max_norm: float, norm_type: floa
     """Scale the rows in use down to ``max_norm``, in place."""
     with no_grad():
         norms = weight.norm(norm_type, 1, keepdim=True)
+        if weight.dtype.itemsize == 2:
+            norms = settled(norms).float()
         ones = weight.new_ones((index.numel(), 1))
         used = weight.new_zeros((weight.shape[0], 1)).index_put((index.reshape(-1),), ones)
         scale = (max_norm / (norms + 1e-7)).masked_fill((used == 0) | (norms <= max_norm), 1.0)
-        weight.copy_(weight * scale)
+        weight.copy_(weight * scale.to(weight.dtype))
 
 
 def _rows(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cupola.functional._convert import wrap_dim
-from cupola.functional._register import PUBLIC, operator
+from cupola.functional._register import PUBLIC, operator, settled
 from cupola.functional.joining import cat, sliced
 from cupola.tensor import Tensor
 
@@ -82,23 +82,30 @@ def _slope(x: Tensor, d: int, spacing: Any, edge_order: int) -> Tensor:
     if isinstance(spacing, Tensor):
         at = spacing.reshape((-1,) + (1,) * (x.ndim - d - 1))
         ad = 0
-        left = sliced(at, ad, 1, n - 1).sub(sliced(at, ad, 0, n - 2))
-        right = sliced(at, ad, 2, n).sub(sliced(at, ad, 1, n - 1))
-        a = right.neg().div(left.mul(left.add(right)))
-        b = right.sub(left).div(left.mul(right))
-        c = left.div(right.mul(left.add(right)))
-        inner = part[0].mul(a).add(part[1].mul(b)).add(part[2].mul(c))
-        first = row[1].sub(row[0]).div(sliced(at, ad, 1, 2).sub(sliced(at, ad, 0, 1)))
-        end = last.sub(row[2]).div(sliced(at, ad, n - 1, n).sub(sliced(at, ad, n - 2, n - 1)))
+        left = settled(sliced(at, ad, 1, n - 1).sub(sliced(at, ad, 0, n - 2)))
+        right = settled(sliced(at, ad, 2, n).sub(sliced(at, ad, 1, n - 1)))
+        both = settled(left.add(right))
+        a = settled(right.neg().div(settled(left.mul(both))))
+        b = settled(settled(right.sub(left)).div(settled(left.mul(right))))
+        c = settled(left.div(settled(right.mul(both))))
+        inner = settled(settled(part[0].mul(a)).add(settled(part[1].mul(b))))
+        inner = inner.add(settled(part[2].mul(c)))
+        first = settled(row[1].sub(row[0]))
+        first = first.div(settled(sliced(at, ad, 1, 2).sub(sliced(at, ad, 0, 1))))
+        end = settled(last.sub(row[2]))
+        end = end.div(settled(sliced(at, ad, n - 1, n).sub(sliced(at, ad, n - 2, n - 1))))
         if edge_order == 2:
             first, end = _curved_edges(x, d, at)
     else:
-        inner = part[2].sub(part[0]).div(2.0 * spacing)
-        first, end = row[1].sub(row[0]).div(spacing), last.sub(row[2]).div(spacing)
+        inner = settled(part[2].sub(part[0])).div(2.0 * spacing)
+        first = settled(row[1].sub(row[0])).div(spacing)
+        end = settled(last.sub(row[2])).div(spacing)
         if edge_order == 2:
             third, before = sliced(x, d, 2, 3), sliced(x, d, n - 3, n - 2)
-            first = row[0].mul(-1.5).add(row[1].mul(2.0)).sub(third.mul(0.5)).div(spacing)
-            end = last.mul(1.5).sub(row[2].mul(2.0)).add(before.mul(0.5)).div(spacing)
+            two = settled(settled(row[0].mul(-1.5)).add(row[1].mul(2.0)))
+            first = settled(two.sub(third.mul(0.5))).div(spacing)
+            two = settled(before.mul(0.5).sub(row[2].mul(2.0)))
+            end = settled(two.add(settled(last.mul(1.5)))).div(spacing)
     return cat([first, inner, end], d)
 
 
@@ -109,11 +116,16 @@ def _curved_edges(x: Tensor, d: int, at: Tensor) -> tuple[Tensor, Tensor]:
     def one(i: int, j: int, k: int) -> Tensor:
         p = [sliced(at, 0, m, m + 1) for m in (i, j, k)]
         v = [sliced(x, d, m, m + 1) for m in (i, j, k)]
-        near, far = p[1].sub(p[0]), p[2].sub(p[0])
-        between = p[2].sub(p[1])
-        near_slope = v[1].sub(v[0]).div(near)
-        far_slope = v[2].sub(v[0]).div(far)
-        return near_slope.mul(far).sub(far_slope.mul(near)).div(between)
+        near, next_ = settled(p[1].sub(p[0])), settled(p[2].sub(p[1]))
+        both = settled(near.add(next_))
+        top = settled(near.mul(2.0).add(next_))
+        a = settled(top.div(settled(near.mul(both)))).neg()
+        b = settled(both.div(settled(near.mul(next_))))
+        c = settled(near.div(settled(next_.mul(both)))).neg()
+        terms = [settled(u.mul(w)) for u, w in zip((a, b, c), v, strict=True)]
+        if i > j:  # PyTorch adds from left to right
+            terms.reverse()
+        return settled(terms[0].add(terms[1])).add(terms[2])
 
     return one(0, 1, 2), one(n - 1, n - 2, n - 3)
 

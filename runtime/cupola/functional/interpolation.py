@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cupola.functional._register import rounded_once
+from cupola.dtypes import bfloat16, float16
+from cupola.dtypes import dtype as DType
 from cupola.functional.adaptive_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -20,7 +21,6 @@ _LINEAR = {"linear": 3, "bilinear": 4, "trilinear": 5}
 _MODES = ("nearest", "nearest-exact", "area", "bicubic", "lanczos", *_LINEAR)
 
 
-@rounded_once
 def interpolate(
     input: Tensor,
     size: Any = None,
@@ -34,6 +34,24 @@ def interpolate(
 
     Modes: nearest, nearest-exact, linear (3-D), bilinear and bicubic (4-D), trilinear (5-D), area.
     """
+    chosen = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+    if input.dtype not in (float16, bfloat16) or mode == "area":
+        return _interpolate(input, *chosen, None)
+    # PyTorch's CPU kernels keep the weights in the half type, but for bilinear ones.
+    keeps = input.device.type == "cpu" and mode != "bilinear" and not antialias
+    return _interpolate(input.float(), *chosen, input.dtype if keeps else None).to(input.dtype)
+
+
+def _interpolate(
+    input: Tensor,
+    size: Any,
+    scale_factor: Any,
+    mode: str,
+    align_corners: bool | None,
+    recompute_scale_factor: bool | None,
+    antialias: bool,
+    narrow: DType | None,
+) -> Tensor:
     if mode in ("nearest", "area", "nearest-exact"):
         if align_corners is not None:
             raise ValueError(
@@ -75,9 +93,9 @@ def interpolate(
         elif antialias:
             result = _antialias(input, dim, size[i], scale, align, cubic=mode == "bicubic")
         elif mode == "bicubic":
-            result = _cubic(input, dim, size[i], scale, align)
+            result = _cubic(input, dim, size[i], scale, align, narrow)
         else:
-            result = _linear(input, dim, size[i], scale, align)
+            result = _linear(input, dim, size[i], scale, align, narrow)
         unchanged = unchanged and result is input
         input = result
     return input.clone() if unchanged else input
@@ -172,7 +190,13 @@ def _nearest(input: Tensor, dim: int, out: int, scale: float | None, exact: bool
     return _pick(input, dim, index)
 
 
-def _linear(input: Tensor, dim: int, out: int, scale: float | None, align: bool) -> Tensor:
+def _narrowed(weights: Any, narrow: DType | None) -> Any:
+    return weights if narrow is None else weights.astype(narrow.np).astype(weights.dtype)
+
+
+def _linear(
+    input: Tensor, dim: int, out: int, scale: float | None, align: bool, narrow: DType | None
+) -> Tensor:
     size = input.shape[dim]
     if out == size and (align or scale in (None, 1.0)):
         return input
@@ -183,7 +207,8 @@ def _linear(input: Tensor, dim: int, out: int, scale: float | None, align: bool)
     if size == 1:
         return _pick(input, dim, low)
     a, b = _pick(input, dim, low), _pick(input, dim, high)
-    return a * _along(1 - fraction, input, dim) + b * _along(fraction, input, dim)
+    upper = _narrowed(fraction, narrow)
+    return a * _along(_narrowed(1 - upper, narrow), input, dim) + b * _along(upper, input, dim)
 
 
 def cubic_weights(t: Any, a: float = -0.75) -> list[Any]:
@@ -198,7 +223,9 @@ def cubic_weights(t: Any, a: float = -0.75) -> list[Any]:
     return [far(t + 1), near(t), near(1 - t), far(2 - t)]
 
 
-def _cubic(input: Tensor, dim: int, out: int, scale: float | None, align: bool) -> Tensor:
+def _cubic(
+    input: Tensor, dim: int, out: int, scale: float | None, align: bool, narrow: DType | None
+) -> Tensor:
     size = input.shape[dim]
     if out == size and (align or scale in (None, 1.0)):
         return input
@@ -207,7 +234,7 @@ def _cubic(input: Tensor, dim: int, out: int, scale: float | None, align: bool) 
     result: Any = None
     for k, weight in enumerate(cubic_weights(position - base)):
         index = np.clip(base.astype(np.int64) + k - 1, 0, size - 1)
-        term = _pick(input, dim, index) * _along(weight, input, dim)
+        term = _pick(input, dim, index) * _along(_narrowed(weight, narrow), input, dim)
         result = term if result is None else result + term
     return result
 

@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 from cupola import dtypes
-from cupola.dtypes import promote_types
+from cupola.dtypes import bfloat16, float16, promote_types
 from cupola.functional._convert import broadcast_shapes, expand_node, host
-from cupola.functional._register import operator, write_into
+from cupola.functional._register import operator, rounded_once_on_cpu, settled, write_into
+from cupola.ir.source import rounded
 from cupola.ops import movement as mv
 from cupola.ops.matmul import matmul as product
 from cupola.tensor import Tensor, apply, wrap
@@ -132,6 +133,7 @@ def _scaled(x: Tensor, factor: Any) -> Tensor:
 
 
 @operator(inplace=True, out=True)
+@rounded_once_on_cpu
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * mat1 @ mat2 (torch.addmm)."""
     out = _scaled(mm(mat1, mat2), alpha)
@@ -139,6 +141,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
 
 
 @operator(inplace=True, out=True)
+@rounded_once_on_cpu
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * mat @ vec (torch.addmv)."""
     out = _scaled(matmul(mat, vec), alpha)
@@ -148,13 +151,16 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 @operator(inplace=True, out=True)
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2) (torch.addr)."""
-    out = _scaled(outer(vec1, vec2), alpha)
+    # Half types: every step is rounded here, and so are the numbers.
+    first = settled(_scaled(vec1, rounded(alpha, vec1.dtype)))
+    out = settled(outer(first, vec2))
     if beta == 0:
         return out.to(promote_types(out.dtype, input.dtype))
-    return out.add(_scaled(input, beta))
+    return out.add(settled(_scaled(input, rounded(beta, input.dtype))))
 
 
 @operator(inplace=True, out=True)
+@rounded_once_on_cpu
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
@@ -168,6 +174,11 @@ def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
     """beta * input + alpha * sum(batch1 @ batch2) (torch.addbmm)."""
+    if batch1.dtype in (float16, bfloat16) and batch1.device.type == "cpu":
+        out = input  # one product after the other, and each sum is rounded
+        for k in range(batch1._n.shape[0]):
+            out = addmm(out, batch1[k], batch2[k], beta=1 if k else beta, alpha=alpha)
+        return out if batch1._n.shape[0] else _scaled(input, beta)
     out = _scaled(bmm(batch1, batch2).sum(0), alpha)
     return out if beta == 0 else out.add(_scaled(input, beta))
 
@@ -368,7 +379,8 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     if dim is None:
         dim = next(i for i, n in enumerate(input._n.shape) if n == 3)
     a, b = input, other
-    return a.roll(-1, dim).mul(b.roll(-2, dim)).sub(a.roll(-2, dim).mul(b.roll(-1, dim)))
+    there = settled(a.roll(-1, dim).mul(b.roll(-2, dim)))
+    return there.sub(settled(a.roll(-2, dim).mul(b.roll(-1, dim))))
 
 
 @operator

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cupola.functional._reduce import reduced, reduction_name
-from cupola.functional._register import operator
+from cupola.functional._register import operator, settled
 from cupola.functional.distance import pairwise_distance
 from cupola.functional.pointwise import minimum
 from cupola.functional.shape import broadcast_tensors
@@ -33,7 +33,7 @@ def _matched(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tens
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     if weight is None:
         return reduced(loss, reduction)
-    loss = loss * weight
+    loss = settled(settled(loss) * weight)
     return loss.sum() / weight.sum() if reduction == "mean" else reduced(loss, reduction)
 
 
@@ -48,7 +48,7 @@ def mse_loss(
     """Squared error."""
     reduction = reduction_name(reduction, size_average, reduce)
     input, target, weight = _matched(input, target, weight)
-    difference = input - target
+    difference = settled(input - target)
     return _weighted(difference * difference, weight, reduction)
 
 
@@ -154,14 +154,13 @@ def binary_cross_entropy_with_logits(
         )
     log_one_plus = (-input.abs()).exp().log1p()
     # -log(sigmoid(x)) = max(-x, 0) + log(1 + exp(-|x|))
-    negative_log = log_one_plus + (-input).masked_fill(input > 0, 0)
+    negative_log = settled(log_one_plus + (-input).masked_fill(input > 0, 0))
     if pos_weight is not None:
-        log_weight = (pos_weight - 1) * target + 1
-        loss = (1 - target) * input + log_weight * negative_log
-    else:
-        loss = (1 - target) * input + negative_log
+        log_weight = settled(settled(settled(pos_weight - 1) * target) + 1)
+        negative_log = settled(log_weight * negative_log)
+    loss = settled(settled(1 - target) * input) + negative_log
     if weight is not None:
-        loss = loss * weight
+        loss = settled(loss) * weight
     return reduced(loss, reduction)
 
 
@@ -174,7 +173,7 @@ def soft_margin_loss(
 ) -> Tensor:
     """``log(1 + exp(-target * input))`` with targets 1 and -1."""
     reduction = reduction_name(reduction, size_average, reduce)
-    return reduced((-target * input).exp().log1p(), reduction)
+    return reduced(settled(settled(-target * input).exp()).log1p(), reduction)
 
 
 @operator(method=False)
@@ -222,13 +221,14 @@ def poisson_nll_loss(
     """Negative log likelihood of Poisson counts; ``full`` adds Stirling's approximation."""
     reduction = reduction_name(reduction, size_average, reduce)
     if log_input:
-        loss = input.exp() - target * input
+        loss = settled(input.exp()) - settled(target * input)
     else:
-        loss = input - target * (input + eps).log()
+        loss = input - settled(target * settled(settled(input + eps).log()))
     if full:
         safe = target.masked_fill(target <= 1, 2)
-        stirling = safe * safe.log() - safe + (safe * (2 * math.pi)).log() * 0.5
-        loss = loss + stirling.masked_fill(target <= 1, 0)
+        stirling = settled(settled(safe * settled(safe.log())) - safe)
+        stirling = stirling + settled(settled(settled(safe * (2 * math.pi)).log()) * 0.5)
+        loss = settled(loss) + settled(stirling).masked_fill(target <= 1, 0)
     return reduced(loss, reduction)
 
 
@@ -388,4 +388,4 @@ def _triplet(
     near, away = distance(anchor, positive), distance(anchor, negative)
     if swap:
         away = minimum(away, distance(positive, negative))
-    return reduced((near - away + margin).clamp(min=0), reduction)
+    return reduced((settled(near + margin) - away).clamp(min=0), reduction)

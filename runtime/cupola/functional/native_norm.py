@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cupola.dtypes import dtype as DType
 from cupola.functional._register import operator
 from cupola.functional.normalization import batch_norm, group_norm, layer_norm
 from cupola.functional.vision import grid_sample
@@ -14,6 +15,14 @@ from cupola.tensor import Tensor
 
 def _wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype.itemsize < 4 else x
+
+
+def _kind(x: Tensor, *parameters: Tensor | None) -> DType:
+    """The dtype of the statistics: float32 for half types, but on the CPU their own where no
+    parameter is wider.
+    """
+    wider = any(p is not None and p.dtype is not x.dtype for p in parameters)
+    return _wide(x).dtype if wider or x.device.type != "cpu" else x.dtype
 
 
 def _measured(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
@@ -36,7 +45,9 @@ def native_layer_norm(
     """
     out = layer_norm(input, normalized_shape, weight, bias, eps)
     dims = tuple(range(input.ndim - len(normalized_shape), input.ndim))
-    return (out, *_measured(input.detach(), dims, eps))
+    mean, deviation = _measured(input.detach(), dims, eps)
+    kind = _kind(input, weight, bias)
+    return out, mean.to(kind), deviation.to(kind)
 
 
 @operator(method=False)
@@ -62,7 +73,8 @@ def native_group_norm(
         )
     out = group_norm(input.reshape(N, C, HxW), group, weight, bias, eps).reshape(input.shape)
     mean, deviation = _measured(input.reshape(N, group, C // group * HxW), (2,), eps)
-    return out, mean.squeeze(2), deviation.squeeze(2)
+    kind = _kind(input, weight, bias)
+    return out, mean.squeeze(2).to(kind), deviation.squeeze(2).to(kind)
 
 
 @operator(method=False, out=True, exact=True)
@@ -79,13 +91,13 @@ def native_batch_norm(
     """batch_norm, with the mean and the reciprocal deviation of each channel, without a gradient
     and empty when not training (torch.native_batch_norm).
     """
-    kind = _wide(input).dtype
+    kind = _kind(input, weight, bias, running_mean)
     if not training:
         out = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
         return out, input.new_empty(0, dtype=kind), input.new_empty(0, dtype=kind)
     mean, deviation = _measured(input.detach(), (0, *range(2, input.ndim)), eps)
     out = batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
-    return out, mean.flatten(), deviation.flatten()
+    return out, mean.flatten().to(kind), deviation.flatten().to(kind)
 
 
 _MODES = ("bilinear", "nearest", "bicubic")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cupola.functional._register import deliver, operator, write_into
+from cupola.dtypes import bfloat16, float16
+from cupola.functional._register import deliver, operator, settled, write_into
 from cupola.functional.pooling import avg_pool1d
 from cupola.tensor import Tensor, no_grad
 
@@ -61,6 +62,11 @@ def batch_norm(
         bias=bias,
     )
     shape = (1, channels) + (1,) * (input.dim() - 2)
+    narrow = input.dtype in (float16, bfloat16) and _all_narrow(input, weight, bias, running_mean)
+    if not training and narrow:
+        return _narrow_batch_norm(
+            input, running_mean.float(), (running_var.float() + eps).rsqrt(), weight, bias
+        )
     if not training:
         scale = (running_var + eps).rsqrt()
         if weight is not None:
@@ -90,12 +96,37 @@ def batch_norm(
                 _update(running_var, unbiased, momentum)
     centered = shifted - offset
     scale = (var + eps).rsqrt()
+    if narrow:
+        if input.dtype is bfloat16:  # the squares' sum is rounded, and so is its quotient
+            total = settled((var * count).to(bfloat16))
+            scale = (settled(total / count).float() + eps).rsqrt()
+        mean, scale = ((v.reshape(-1).to(input.dtype)) for v in (near + offset, scale))
+        return _narrow_batch_norm(input, mean.float(), scale.float(), weight, bias)
     if weight is not None:
         scale = scale * weight.reshape(shape)
     result = centered * scale
     if bias is not None:
         result = result + bias.reshape(shape)
     return result if result.dtype == input.dtype else result.to(input.dtype)
+
+
+def _all_narrow(input: Tensor, *parameters: Tensor | None) -> bool:
+    """Whether PyTorch keeps the statistics in the input's half type: on the CPU, where no
+    parameter is wider.
+    """
+    kind = input.dtype
+    return input.device.type == "cpu" and all(p is None or p.dtype is kind for p in parameters)
+
+
+def _narrow_batch_norm(
+    input: Tensor, mean: Tensor, scale: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    """Normalised half types by float32 statistics (C,), rounded once as in PyTorch's CPU kernel."""
+    shape = (1, -1) + (1,) * (input.dim() - 2)
+    if weight is not None:
+        scale = scale * weight
+    shift = -(mean * scale) if bias is None else bias - mean * scale
+    return (input * scale.reshape(shape) + shift.reshape(shape)).to(input.dtype)
 
 
 # Elements of a channel that one pass more over them costs nothing.
@@ -146,6 +177,8 @@ def instance_norm(
     channels = input.shape[1]
     shape = (channels,) + (1,) * (input.dim() - 2)
     dims = tuple(range(2, input.dim()))
+    if input.dtype in (float16, bfloat16) and _all_narrow(input, weight, bias, running_mean):
+        return _narrow_instance_norm(input, running_mean, running_var, weight, bias, momentum, eps)
     wide = _wide(input)
     mean = wide.mean(dims, keepdim=True)
     centered = wide - mean
@@ -163,6 +196,31 @@ def instance_norm(
     if bias is not None:
         result = result + bias.reshape(shape)
     return result if result.dtype == input.dtype else result.to(input.dtype)
+
+
+def _narrow_instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """Each channel of each sample as a channel of one sample, which is how PyTorch's CPU kernel
+    comes to round the statistics.
+    """
+    batch, channels = input.shape[:2]
+    running = (running_mean, running_var)
+    copies = [None if r is None else r.detach().repeat(batch) for r in running]
+    weight, bias = (None if p is None else p.repeat(batch) for p in (weight, bias))
+    flat = input.reshape(1, batch * channels, *input.shape[2:])
+    result = batch_norm(flat, *copies, weight, bias, True, momentum, eps).reshape(input.shape)
+    with no_grad():
+        for r, c in zip(running, copies, strict=True):
+            if r is not None and c is not None:
+                write_into(r, c.reshape(batch, channels).mean(0))
+    return result
 
 
 def _normalized_dims(
@@ -282,10 +340,10 @@ def local_response_norm(
         return input
     from cupola.functional.padding import pad
 
-    squares = (input * input).reshape(input.shape[0], input.shape[1], -1).transpose(1, 2)
+    squares = settled(input * input).reshape(input.shape[0], input.shape[1], -1).transpose(1, 2)
     mean = avg_pool1d(pad(squares, (size // 2, (size - 1) // 2)), size, 1)
-    scale = mean.transpose(1, 2).reshape(input.shape) * alpha + k
-    return input / scale.pow(beta)
+    scaled = settled(settled(mean).transpose(1, 2).reshape(input.shape) * alpha)
+    return input / settled(settled(scaled + k).pow(beta))
 
 
 def normalize(

@@ -15,7 +15,7 @@ from cupola.functional._convert import (
     operands,
     result_type,
 )
-from cupola.functional._register import first_tensor, only_tensors, operator, rounded_once
+from cupola.functional._register import first_tensor, only_tensors, operator, rounded_once, settled
 from cupola.ir.node import Node
 from cupola.ir.number import Dynamic
 from cupola.ir.op import Primitive
@@ -243,7 +243,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
             _refuse_zero(other)
             whole = ew.div(cast_node(x, dtypes.float64), cast_node(y, dtypes.float64))
             return wrap(cast_node(ew.trunc(whole), found))
-        return wrap(ew.trunc(both(ew.div, input, other).node))
+        return wrap(ew.trunc(settled(both(ew.div, input, other)).node))
     if rounding_mode is not None:
         raise RuntimeError(
             "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "

@@ -359,19 +359,29 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 @operator
 def view_as_real(input: Tensor) -> Tensor:
     """Real and imaginary parts as a last dimension of size 2 (torch.view_as_real)."""
-    return stack([apply(ew.real, input), apply(ew.imag, input)], -1)
+    return stack([_part(ew.real, input), _part(ew.imag, input)], -1)
+
+
+def _part(primitive: Any, input: Tensor) -> Tensor:
+    """A part of complex numbers; of complex32 by way of complex64."""
+    if input.dtype is not dtypes.complex32:
+        return apply(primitive, input)
+    wide = ew.cast(input.node, dtype=dtypes.complex64)
+    return wrap(ew.cast(primitive(wide), dtype=dtypes.float16))
 
 
 @operator
 def view_as_complex(input: Tensor) -> Tensor:
     """Complex numbers from a last dimension of size 2 (torch.view_as_complex)."""
-    return apply(ew.complex, select(input, -1, 0), select(input, -1, 1))
+    from cupola.functional.selection import joined
+
+    return joined(select(input, -1, 0), select(input, -1, 1))
 
 
 @operator(method=False)
 def real(input: Tensor) -> Tensor:
     """The real part; of a real tensor the tensor itself (torch.real)."""
-    return apply(ew.real, input) if input.dtype.is_complex else input
+    return _part(ew.real, input) if input.dtype.is_complex else input
 
 
 @operator(method=False)
@@ -383,7 +393,7 @@ def imag(input: Tensor) -> Tensor:
     """
     if not input.dtype.is_complex:
         raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-    return apply(ew.imag, input)
+    return _part(ew.imag, input)
 
 
 @operator(method=False)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import cast_node, wrap_dim, wrap_dims
-from cupola.functional._register import PUBLIC, deliver, first_tensor, operator
+from cupola.functional._register import PUBLIC, deliver, first_tensor, operator, settled
 from cupola.functional.comparison import logical_or, truth
 from cupola.functional.pointwise import maximum, minimum, sqrt
 from cupola.functional.selection import where
@@ -446,7 +446,8 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
         return sum(input.exp(), dim, keepdim).log()
     top = amax(input.real if input.dtype.is_complex else input, dims, True).detach()
     top = where(top.abs().eq(math.inf), 0.0, top)
-    out = sum(input.sub(top).exp(), dims, True).log().add(top)
+    total = sum(settled(settled(input.sub(top)).exp()), dims, True)
+    out = settled(settled(total).log()).add(top)
     return (
         out
         if keepdim

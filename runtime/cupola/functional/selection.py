@@ -228,7 +228,15 @@ def complex_(real: Tensor, imag: Tensor) -> Tensor:
     """Complex numbers from real and imaginary parts (torch.complex)."""
     only_tensors("complex", real=real, imag=imag)
     _parts("complex", real, imag)
-    return both(ew.complex, real, imag)
+    return joined(real, imag)
+
+
+def joined(real: Tensor, imag: Tensor) -> Tensor:
+    """Complex numbers from parts of one dtype; of halves by way of complex64."""
+    if real.dtype is not dtypes.float16:
+        return both(ew.complex, real, imag)
+    wide = (wrap(ew.cast(x.node, dtype=dtypes.float32)) for x in (real, imag))
+    return wrap(ew.cast(both(ew.complex, *wide).node, dtype=dtypes.complex32))
 
 
 def _parts(name: str, a: Tensor, b: Tensor) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import cast_node, host, to_float, wrap_dim
-from cupola.functional._register import operator
+from cupola.functional._register import operator, settled
 from cupola.functional.joining import sliced
 from cupola.functional.reduction import named
 from cupola.ops import index as ix
@@ -164,7 +164,7 @@ def diff(
     for _ in range(n):
         size = x._n.shape[d]
         a, b = sliced(x, d, 1, max(size, 1)), sliced(x, d, 0, max(size - 1, 0))
-        x = a.logical_xor(b) if x.dtype is dtypes.bool else a.sub(b)
+        x = a.logical_xor(b) if x.dtype is dtypes.bool else settled(a.sub(b))
     return x
 
 
