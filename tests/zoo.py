@@ -193,9 +193,12 @@ def settle(model, inputs: tuple, name: str) -> None:
     import torch
 
     norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-    momenta = [m.momentum for m in norms]
+    # Blocks that chance leaves out in training are there in evaluation mode.
+    drops = [m for m in model.modules() if isinstance(getattr(m, "p", None), float)]
+    momenta, chances = [m.momentum for m in norms], [m.p for m in drops]
     for norm in norms:
         norm.momentum = 1.0
+    still(model)
     if norms:
         with torch.no_grad():
             if kind_of(name).task == "detection":
@@ -204,6 +207,8 @@ def settle(model, inputs: tuple, name: str) -> None:
                 called(model.train(), inputs[0], name)
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
+    for drop, chance in zip(drops, chances):
+        drop.p = chance
 
 
 def layout(module) -> list[tuple[str, tuple[int, ...], str]]:
