@@ -21,6 +21,9 @@ from cupola.io.tensors import TakeApart
 from cupola.tensor import Tensor
 
 SAFE = (".safetensors",)
+# What a folder of Hugging Face's holds, in the order in which its own loaders look.
+IN_FOLDERS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+              "pytorch_model.bin.index.json")  # fmt: skip
 TORCH = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar")
 # Files above this size show their progress.
 LARGE = 100 << 20
@@ -33,6 +36,9 @@ memory.
 
   cupola weights convert in.pth out.safetensors    the state dict, in the format of the second name
   cupola weights diff a.pth b.safetensors          names, shapes, types and values that differ
+
+A folder stands for the checkpoint in it, whole or in shards: model.safetensors,
+pytorch_model.bin, or the index of either.
 
 Exit codes: 0 done, or equal; 1 different; 2 wrong usage, or a file that cannot be read.
 """
@@ -84,6 +90,11 @@ def state_dict(path: pathlib.Path, key: str | None = None) -> tuple[dict[str, Te
     Raises:
         ValueError: there are none.
     """
+    if path.is_dir():
+        inside = [path / name for name in IN_FOLDERS if (path / name).is_file()]
+        if not inside:
+            raise ValueError(f"{path} is a folder without {' or '.join(IN_FOLDERS)}; name a file")
+        path = inside[0]
     found = load(path, map_location="cpu", mmap=True)
     if key is not None:
         if not isinstance(found, Mapping) or key not in found:
@@ -152,6 +163,8 @@ def _convert(args: argparse.Namespace, console: Console) -> int:
         raise ValueError(f"{args.target}: the name should end in one of {names}")
     if args.target.exists() and not args.force:
         raise ValueError(f"{args.target} exists: give another name, or --force")
+    if not args.target.resolve().parent.is_dir():
+        raise ValueError(f"{args.target}: there is no folder {args.target.parent}; make it first")
     tensors, others = state_dict(args.source, args.key)
     if suffix in SAFE:
         tensors = _apart(tensors)
@@ -188,8 +201,7 @@ def _diff(args: argparse.Namespace, console: Console) -> int:
     lines = [f"only in {args.first}: {name}" for name in first if name not in second]
     lines += [f"only in {args.second}: {name}" for name in second if name not in first]
     common = [name for name in first if name in second]
-    if not lines and list(first) != list(second):
-        lines.append("the same names in another order")
+    reordered = ", in another order" if common != [name for name in second if name in first] else ""
     worst = 0.0
     with progress("comparing", _bytes(first), console) as advance:
         for name in common:
@@ -201,7 +213,7 @@ def _diff(args: argparse.Namespace, console: Console) -> int:
         print(line)
     if not lines:
         within = f", largest difference {worst:.2e} of the largest value" if worst else ""
-        print(f"equal: {len(common)} tensors{within}")
+        print(f"equal: {len(common)} tensors{reordered}{within}")
     return 1 if lines else 0
 
 
@@ -211,6 +223,18 @@ def _compared(name: str, a: Tensor, b: Tensor, tolerance: float) -> tuple[str, f
         return f"{name}: shape {tuple(a.shape)} and {tuple(b.shape)}", 0.0
     kinds = "" if a.dtype == b.dtype else f"{name}: {a.dtype} and {b.dtype}"
     x, y = _array(a), _array(b)
+    if np.result_type(x, y).kind in "biu":
+        # Exactly: neighbours of 2 ** 60 are one number in float64.
+        low, high = (np.atleast_1d(f(x, y)).astype(np.uint64) for f in (np.minimum, np.maximum))
+        steps = high - low  # right modulo 2 ** 64
+        away, largest = steps.astype(np.float64), f"{int(steps.max(initial=0)):,}"
+        size = float(np.abs(x.astype(np.float64)).max(initial=0.0))
+        error = float(away.max(initial=0.0)) / (size or 1.0)
+        if error <= tolerance:
+            return kinds, error
+        count = int((away > tolerance * size).sum())
+        return f"{name}: {count:,} of {x.size:,} values differ, by up to {largest}", error
+    x, y = _wide(x), _wide(y)
     with np.errstate(invalid="ignore", over="ignore"):
         away = np.abs(x - y)
     # Equal values count as equal though they be infinite, and NaN equals NaN.
@@ -221,15 +245,21 @@ def _compared(name: str, a: Tensor, b: Tensor, tolerance: float) -> tuple[str, f
     error = largest / size if size else largest
     if error > tolerance:
         count = int((away > tolerance * size).sum())
-        return f"{name}: {count:,} of {x.size:,} values differ, by up to {largest:.3e}", error
+        by = f"by up to {largest:.3e}" if largest < np.inf else "some infinite or NaN on one side"
+        return f"{name}: {count:,} of {x.size:,} values differ, {by}", error
     return kinds, error
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """The values as float64, or complex128."""
-    if tensor.dtype.is_complex:
-        return tensor.detach().numpy().astype(np.complex128)
+    """The values, with types that NumPy has itself."""
+    kind = tensor.dtype
+    if kind.is_complex or not kind.is_floating_point:
+        return tensor.detach().resolve_conj().numpy()
     return tensor.detach().double().numpy()
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """`cupola weights` converts checkpoints without losing a bit, and says where two differ."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -42,8 +44,8 @@ def test_there_and_back(state, tmp_path, capsys):
     assert main(["weights", "convert", str(safe), str(back)]) == 0
     same(torch.load(back, weights_only=True), tensors)
     capsys.readouterr()
-    assert main(["weights", "diff", str(path), str(safe)]) == 1  # the order is not kept
-    assert "another order" in capsys.readouterr().out
+    assert main(["weights", "diff", str(path), str(safe)]) == 0  # the format has no order
+    assert "equal: 6 tensors, in another order" in capsys.readouterr().out
     assert main(["weights", "diff", str(safe), str(back)]) == 0
     assert "equal: 6 tensors" in capsys.readouterr().out
 
@@ -67,12 +69,51 @@ def test_differences_are_named(tmp_path, capsys):
     assert main(["weights", "diff", str(first), str(second), "--tolerance", "0.01"]) == 0
 
 
+def test_integers_are_compared_exactly(tmp_path, capsys):
+    first, second = tmp_path / "a.pth", tmp_path / "b.pth"
+    torch.save({"i": torch.tensor([2**60, 5]), "b": torch.tensor([True, False])}, first)
+    torch.save({"i": torch.tensor([2**60 + 1, 5]), "b": torch.tensor([True, True])}, second)
+    assert main(["weights", "diff", str(first), str(second)]) == 1
+    out = capsys.readouterr().out
+    assert "i: 1 of 2 values differ, by up to 1\n" in out
+    assert "b: 1 of 2 values differ, by up to 1\n" in out
+    assert main(["weights", "diff", str(first), str(first)]) == 0
+
+
+def test_nan_on_one_side(tmp_path, capsys):
+    first, second = tmp_path / "a.pth", tmp_path / "b.pth"
+    torch.save({"x": torch.ones(2), "c": torch.tensor([1j, 2.0])}, first)
+    torch.save({"x": torch.tensor([1.0, float("nan")]), "c": torch.tensor([1j, 2.5])}, second)
+    assert main(["weights", "diff", str(first), str(second)]) == 1
+    out = capsys.readouterr().out
+    assert "x: 1 of 2 values differ, some infinite or NaN on one side" in out
+    assert "c: 1 of 2 values differ, by up to 5.000e-01" in out
+
+
+def test_a_folder_stands_for_the_checkpoint_in_it(tmp_path, capsys):
+    from safetensors.torch import load_file
+
+    folder, out = tmp_path / "hub", tmp_path / "out.safetensors"
+    folder.mkdir()
+    assert main(["weights", "convert", str(folder), str(out)]) == 2
+    assert "is a folder without model.safetensors or" in capsys.readouterr().err
+    torch.save({"a": torch.ones(2)}, folder / "one.bin")
+    torch.save({"b": torch.zeros(3)}, folder / "two.bin")
+    index = {"metadata": {}, "weight_map": {"b": "two.bin", "a": "one.bin"}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert main(["weights", "convert", str(folder), str(out)]) == 0
+    assert sorted(load_file(out)) == ["a", "b"]
+    assert main(["weights", "diff", str(folder), str(out)]) == 0
+
+
 def test_wrong_usage(state, tmp_path, capsys):
     path, _ = state
     assert main(["weights", "convert", str(path), str(tmp_path / "out.onnx")]) == 2
     assert ".safetensors" in capsys.readouterr().err
     assert main(["weights", "convert", str(path), str(path)]) == 2
     assert "--force" in capsys.readouterr().err
+    assert main(["weights", "convert", str(path), str(tmp_path / "no" / "x.pth")]) == 2
+    assert "make it first" in capsys.readouterr().err
     missing = tmp_path / "missing.pth"
     assert main(["weights", "diff", str(path), str(missing)]) == 2
     torch.save({"epoch": 1}, missing)
