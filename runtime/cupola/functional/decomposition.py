@@ -333,7 +333,9 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 
 
 def matrix_exp(A: Tensor) -> Tensor:
-    """Matrix exponentials (torch.linalg.matrix_exp)."""
+    """Matrix exponentials (torch.linalg.matrix_exp); of half types by way of float32."""
+    if A.dtype in (dtypes.float16, dtypes.bfloat16):
+        return matrix_exp(A.float()).to(A.dtype)
     return wrap(matrix_exponential(matrix_node(A, "matrix_exp")))
 
 

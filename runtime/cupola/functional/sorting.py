@@ -137,8 +137,21 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
         return input.clone() if input.dtype.category >= 2 else input.float()
     if not input.dtype.is_complex:
         return wrap(scan.logcumsumexp(to_float(input), dim=d))
-    top = input.real.amax(dim, True).detach()
-    return input.sub(top).exp().cumsum(dim).log().add(top)
+    from cupola.functional.joining import cat
+
+    rows = [sliced(input, d, k, k + 1) for k in range(input._n.shape[d])]
+    for k in range(1, len(rows)):
+        rows[k] = _log_add_complex(rows[k], rows[k - 1])
+    return cat(rows, d)
+
+
+def _log_add_complex(x: Tensor, y: Tensor) -> Tensor:
+    """log(exp(x) + exp(y)) with PyTorch's branch: that of the summand with the larger real part."""
+    ahead = x.real.ge(y.real)
+    high, low = x.where(ahead, y), y.where(ahead, x)
+    still = high.real.isinf()
+    gap = low.sub(high).masked_fill(still, 0)
+    return high.where(still.logical_and(high.real.lt(0)), high.add(gap.exp().log1p()))
 
 
 @operator(out=True)
