@@ -135,6 +135,8 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
 def multi_dot(tensors: Any) -> Tensor:
     """Product of several matrices in the cheapest order (torch.linalg.multi_dot)."""
     xs = list(tensors)
+    if len(xs) < 2:
+        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(xs)}")
     first, last = xs[0].ndim == 1, xs[-1].ndim == 1
     if first:
         xs[0] = xs[0].unsqueeze(0)

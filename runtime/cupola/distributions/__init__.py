@@ -54,7 +54,8 @@ from cupola.distributions.distribution import Distribution, ExponentialFamily
 from cupola.distributions.gamma import Beta, Chi2, Dirichlet, Gamma, StudentT
 from cupola.distributions.generalized_pareto import GeneralizedPareto
 
-from cupola.distributions import kl_further, kl_pairs  # isort: skip  # register further rules
+# These register further rules of divergences.
+from cupola.distributions import kl_further, kl_mixed, kl_pairs  # isort: skip
 from cupola.distributions.kl import kl_divergence, register_kl
 from cupola.distributions.lowrank_multivariate_normal import LowRankMultivariateNormal
 from cupola.distributions.matrices import LKJCholesky, Wishart

@@ -15,6 +15,19 @@ from cupola.tensor.batching import Level, entered, on_lanes
 from cupola.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 
+def _chosen(argnums: Any, args: tuple[Any, ...]) -> tuple[int, ...]:
+    """The positions to differentiate at.
+
+    Raises:
+        RuntimeError: there is no such argument.
+    """
+    chosen = _tuple(argnums)
+    for k in chosen:
+        if not -len(args) <= k < len(args):
+            raise RuntimeError(f"Got argnum={k}, but only {len(args)} positional inputs")
+    return tuple(k % len(args) for k in chosen)
+
+
 def _tuple(argnums: Any) -> tuple[int, ...]:
     return (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
@@ -23,8 +36,12 @@ def _watch(x: Any) -> Any:
     """The tensors of a nest with gradients; what they were made from stays reachable."""
 
     def one(t: Any) -> Any:
-        if not isinstance(t, Tensor) or t.dtype.category < 2:
+        if not isinstance(t, Tensor):
             return t
+        if t.dtype.category < 2:
+            raise RuntimeError(
+                "only Tensors of floating point and complex dtype can require gradients"
+            )
         return t.view_as(t) if t.requires_grad else t.detach().requires_grad_()
 
     return tree_map(one, x)
@@ -95,7 +112,7 @@ def grad_and_value(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = F
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        chosen = _tuple(argnums)
+        chosen = _chosen(argnums, args)
         keep = _outer((args, kwargs))
         with enable_grad(), _inside:
             given = [_watch(a) if i in chosen else a for i, a in enumerate(args)]
@@ -261,7 +278,7 @@ def jacrev(
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        chosen = _tuple(argnums)
+        chosen = _chosen(argnums, args)
         keep = _outer((args, kwargs))
         with enable_grad(), _inside:
             given = [_watch(a) if i in chosen else a for i, a in enumerate(args)]
@@ -270,6 +287,12 @@ def jacrev(
             if has_aux:
                 out, aux = out
             outputs, out_spec = tree_flatten(out)
+            for o in outputs:
+                if not isinstance(o, Tensor):
+                    raise RuntimeError(
+                        "vjp(f, *primals): expected f(*primals) to return only tensors, got "
+                        f"unsupported type {type(o)}"
+                    )
             target = given[argnums] if isinstance(argnums, int) else tuple(given[i] for i in chosen)
             leaves, in_spec = tree_flatten(target)
             blocks = [_rows_of(o, leaves, chunk_size) for o in outputs]
@@ -301,7 +324,7 @@ def jacfwd(
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        chosen = _tuple(argnums)
+        chosen = _chosen(argnums, args)
         keep = _outer((args, kwargs))
         target = args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in chosen)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cupola.dtypes import bfloat16, float16
 from cupola.functional._plane import extreme_of, plane_index, take_from_plane
-from cupola.functional._register import operator
+from cupola.functional._register import operator, settled
 from cupola.functional._sizes import ntuple
 from cupola.functional.creation import arange
 from cupola.functional.pooling import _check_dims
@@ -64,6 +65,11 @@ def _adaptive_avg(n: int, input: Tensor, size: Any) -> Tensor:
         return input.mean(spatial, keepdim=True)
     if 0 in wanted:
         return input.new_empty((*input.shape[:-n], *wanted))
+    if input.dtype in (float16, bfloat16) and input.device.type == "cpu" and input.numel():
+        if n == 3:
+            return _stepwise_avg(input, wanted)
+        if n == 2:
+            return _adaptive_avg(n, input.float(), size).to(input.dtype)
     if all(s % o == 0 for s, o in zip(input.shape[-n:], wanted, strict=True)):
         kernel = tuple(s // o for s, o in zip(input.shape[-n:], wanted, strict=True))
         if all(k == 1 for k in kernel):
@@ -77,6 +83,23 @@ def _adaptive_avg(n: int, input: Tensor, size: Any) -> Tensor:
         counts = tensor(lengths, dtype=input.dtype, device=input.device)
         input = spread.sum(dim + 1) / counts.reshape((-1,) + (1,) * (input.dim() - dim - 1))
     return input
+
+
+def _stepwise_avg(input: Tensor, wanted: tuple[int, ...]) -> Tensor:
+    """Volumes of half types: PyTorch's CPU kernel rounds each sum and each of three quotients."""
+    lead, counts, windows = input.dim() - 3, [], input
+    for i in reversed(range(3)):
+        windows, _, lengths = _spread(windows, lead + i, wanted[i], 0)
+        shape = (-1,) + (1,) * (2 - i)
+        counts.insert(0, tensor(lengths, dtype=input.dtype, device=input.device).reshape(shape))
+    order = [*range(lead), *range(lead, lead + 6, 2), *range(lead + 1, lead + 6, 2)]
+    flat = windows.permute(order).reshape((*input.shape[:-3], *wanted, -1))
+    total = flat[..., 0]
+    for k in range(1, flat.shape[-1]):
+        total = settled(total + flat[..., k])
+    for count in counts:
+        total = settled(total / count)
+    return total
 
 
 @operator(method=False)

@@ -63,6 +63,22 @@ def _no_info(x: Tensor) -> Tensor:
     return constant(0, tuple(x.shape[:-2]), dtypes.int32, x.device)
 
 
+def _singular(A: Tensor) -> tuple[Tensor, Tensor]:
+    """(the number of the first pivot that is zero, counted from 1, or 0; the matrices, with the
+    identity in the place of singular ones, whose inverses nobody promises).
+    """
+    from cupola.functional.creation import eye
+
+    if not A.numel():
+        return _no_info(A), A
+    pivots = wrap(la.lu(matrix_node(A.detach(), "inv_ex"))).diagonal(dim1=-2, dim2=-1)
+    zero = pivots == 0
+    bad = zero.any(-1)
+    info = (zero.to(dtypes.int32).argmax(-1) + 1).masked_fill(bad.logical_not(), 0)
+    one = eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    return info.to(dtypes.int32), one.where(bad[..., None, None], A)
+
+
 def _stacks(a: Node, b: Node) -> tuple[Node, Node]:
     lead = broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return expand_node(a, lead + a.shape[-2:]), expand_node(b, lead + b.shape[-2:])
@@ -87,6 +103,11 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     if not left:
         x = solve(A.mT, wrap(b).mT)
         return x.mT
+    if a.shape[-1] != b.shape[-2]:
+        raise RuntimeError(
+            "linalg.solve: Incompatible shapes of A and B for the equation AX = B "
+            f"({a.shape[-2]}x{a.shape[-1]} and {b.shape[-2]}x{b.shape[-1]})"
+        )
     a, b = _stacks(a, b)
     x = wrap(la.solve(a, b))
     return x.squeeze(-1) if vector else x
@@ -98,6 +119,11 @@ def solve_triangular(
     """X with A X = B for a triangular A; the other triangle is not read
     (torch.linalg.solve_triangular).
     """
+    if A._n.shape[-1:] != A._n.shape[-2:-1]:
+        raise RuntimeError(
+            "linalg.solve_triangular: A must be batches of square matrices, but they are "
+            f"{A.shape[-2] if A.ndim > 1 else 1} by {A.shape[-1] if A.ndim else 1} matrices"
+        )
     if not left:
         return solve_triangular(A.mT, B.mT, upper=not upper, unitriangular=unitriangular).mT
     a, b = _stacks(matrix_node(A, "solve_triangular"), B.node)
@@ -143,12 +169,18 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
 
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """As inv, with a code for each matrix (torch.linalg.inv_ex)."""
-    return InverseEx(inv(A), _no_info(A))
+    if check_errors:
+        return InverseEx(inv(A), _no_info(A))
+    info, safe = _singular(A)
+    return InverseEx(inv(safe), info)
 
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
     """As solve, with a code for each matrix (torch.linalg.solve_ex)."""
-    return SolveEx(solve(A, B, left=left), _no_info(A))
+    if check_errors:
+        return SolveEx(solve(A, B, left=left), _no_info(A))
+    info, safe = _singular(A)
+    return SolveEx(solve(safe, B, left=left), info)
 
 
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
@@ -263,6 +295,11 @@ def eigvals(A: Tensor) -> Tensor:
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
     """Singular value decomposition A = U S Vh (torch.linalg.svd)."""
     a = matrix_node(A, "svd")
+    if driver is not None and A.device.type != "cuda":
+        raise RuntimeError(
+            "torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with "
+            "cuSOLVER backend."
+        )
     m, n = a.shape[-2:]
     both = la.svd(a)
     u, v = wrap(la.rows(both, 0, m)), wrap(la.rows(both, m, m + n))

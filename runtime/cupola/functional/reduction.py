@@ -492,6 +492,11 @@ def vector_norm(
             f"{_title(x.dtype)}"
         )
     a = x.abs() if x.dtype.is_complex or ord not in (2, 2.0) else x
+    if ord == math.inf and 0 in [x._n.shape[d] for d in wrap_dims(dim, x.ndim)]:
+        raise RuntimeError(
+            "linalg.vector_norm cannot compute the inf norm on an empty tensor because the "
+            "operation does not have an identity"
+        )
     if ord == math.inf:
         result = amax(a, () if dim is None else dim, keepdim)
     elif ord == -math.inf:

@@ -141,7 +141,9 @@ def _inverse(a: Any) -> Any:
     try:
         return np.linalg.inv(a)
     except np.linalg.LinAlgError:
-        raise RuntimeError(
+        from cupola.errors import LinAlgError
+
+        raise LinAlgError(
             "linalg.inv: The diagonal element is zero, the inversion could not be completed "
             "because the input matrix "
             "is singular."
@@ -160,7 +162,9 @@ def _solve(a: Any, b: Any) -> Any:
     try:
         return np.linalg.solve(a, b)
     except np.linalg.LinAlgError:
-        raise RuntimeError(
+        from cupola.errors import LinAlgError
+
+        raise LinAlgError(
             "torch.linalg.solve: The solver failed because the input matrix is singular."
         ) from None
 

@@ -21,6 +21,10 @@ def _places(module: Any) -> dict[str, tuple[dict, str]]:
     return places
 
 
+def _at(place: tuple[dict, str]) -> Any:
+    return place[0][place[1]]
+
+
 @contextlib.contextmanager
 def _swapped(
     module: Any, tensors: dict[str, Tensor], tie_weights: bool, strict: bool
@@ -35,6 +39,13 @@ def _swapped(
     wanted = dict(tensors)
     if tie_weights:
         own = {id(places[name][0][places[name][1]]): value for name, value in tensors.items()}
+        for name, value in tensors.items():
+            if own[id(places[name][0][places[name][1]])] is not value:
+                shared = [n for n in tensors if _at(places[n]) is _at(places[name])]
+                raise ValueError(
+                    f"functional_call got multiple values for keys {sorted(shared)}, which are "
+                    "tied. Consider using tie_weights=False"
+                )
         for name, (members, key) in places.items():
             if name not in wanted and id(members[key]) in own:
                 wanted[name] = own[id(members[key])]
