@@ -63,10 +63,6 @@ def batch_norm(
     )
     shape = (1, channels) + (1,) * (input.dim() - 2)
     narrow = input.dtype in (float16, bfloat16) and _all_narrow(input, weight, bias, running_mean)
-    if not training and narrow:
-        return _narrow_batch_norm(
-            input, running_mean.float(), (running_var.float() + eps).rsqrt(), weight, bias
-        )
     if not training:
         scale = (running_var + eps).rsqrt()
         if weight is not None:
