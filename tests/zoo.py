@@ -184,6 +184,19 @@ def enliven(detector) -> None:
             weight.data.copy_(drawn)
 
 
+def fill(model) -> None:
+    """Draws the weights of a torch model that are initialised with zeros (vision transformers'
+    heads): behind them all outputs, and before them all gradients, are zero.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(6)
+    for weight in model.parameters():
+        if weight.dim() > 1 and not weight.any():
+            drawn = torch.randn(weight.shape, generator=generator)
+            weight.data.copy_(drawn / math.sqrt(weight[0].numel()))
+
+
 def settle(model, inputs: tuple, name: str) -> None:
     """Gives the batch normalisations of a torch model the statistics of what it is run on.
 
@@ -299,6 +312,7 @@ class Pair:
         if not self.alive:
             if kind_of(self.name).task == "detection":
                 enliven(self.theirs)
+            fill(self.theirs)
             settle(self.theirs, self.inputs("float32", "cpu")[0], self.name)
             self.alive = True
         if kind_of(self.name).task == "flow":
