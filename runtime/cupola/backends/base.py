@@ -54,6 +54,20 @@ class Backend(ABC):
     def empty(self, shape: tuple[int, ...], dtype: dtype, index: int = 0) -> Array:
         """An uninitialised C-contiguous array on device number ``index``."""
 
+    def strided(
+        self, base: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
+    ) -> Array:
+        """A view of an array's memory. Strides and offset count bytes, the offset from the array's
+        first element; either may be negative.
+        """
+        view_of = self.xp.lib.stride_tricks.as_strided
+        # The base may have any strides itself; in an array that runs backwards, the view may begin
+        # before its first element.
+        size = base.dtype.itemsize
+        steps, way = abs(offset) // size, size if offset >= 0 else -size
+        start = view_of(base, (steps + 1,), (way,))[steps:]
+        return view_of(start, shape, strides)
+
     @abstractmethod
     def from_numpy(self, array: Any, index: int = 0) -> Array:
         """Copies (or on the CPU: wraps) a NumPy array."""

@@ -96,12 +96,8 @@ def _strided(engine: Backend, base: Any, item: Item, view: Any) -> Any:
     size = base.dtype.itemsize
     if base.size == 0 or 0 in item.shape:
         return engine.empty(item.shape, item.dtype)
-    view_of = engine.xp.lib.stride_tricks.as_strided
-    # The base may have any strides itself, so the offset is counted from its first element in
-    # memory; in an array that runs backwards, the view may begin before that.
-    steps, way = abs(view.offset), size if view.offset >= 0 else -size
-    start = view_of(base, (steps + 1,), (way,))[steps:]
-    return view_of(start, item.shape, tuple(s * size for s in view.strides))
+    strides = tuple([s * size for s in view.strides])
+    return engine.strided(base, item.shape, strides, view.offset * size)
 
 
 def _call(
