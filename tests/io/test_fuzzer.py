@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import subprocess
@@ -11,9 +12,10 @@ from pathlib import Path
 from cupola.io import CheckpointError, load
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fuzz_reader.py"
-sys.path.insert(0, str(SCRIPT.parent))
-
-import fuzz_reader  # noqa: E402
+_SPEC = importlib.util.spec_from_file_location("fuzz_reader", SCRIPT)
+fuzz_reader = importlib.util.module_from_spec(_SPEC)
+sys.modules["fuzz_reader"] = fuzz_reader
+_SPEC.loader.exec_module(fuzz_reader)
 
 
 def test_every_seed_but_the_index_loads(tmp_path: Path) -> None:

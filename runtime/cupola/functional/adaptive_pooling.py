@@ -65,10 +65,11 @@ def _adaptive_avg(n: int, input: Tensor, size: Any) -> Tensor:
         return input.mean(spatial, keepdim=True)
     if 0 in wanted:
         return input.new_empty((*input.shape[:-n], *wanted))
-    if input.dtype in (float16, bfloat16) and input.device.type == "cpu" and input.numel():
-        if n == 3:
+    if input.dtype in (float16, bfloat16) and input.numel():
+        on_cpu = input.device.type == "cpu"
+        if n == 3 and on_cpu:
             return _stepwise_avg(input, wanted)
-        if n == 2:
+        if n == 2 or not on_cpu:
             return _adaptive_avg(n, input.float(), size).to(input.dtype)
     if all(s % o == 0 for s, o in zip(input.shape[-n:], wanted, strict=True)):
         kernel = tuple(s // o for s, o in zip(input.shape[-n:], wanted, strict=True))
