@@ -79,7 +79,9 @@ def section(name: str, report: dict[str, Any]) -> str:
     versions = report.get("versions") or {
         k: v for k, v in report.items() if k in ("torch", "cupola", "cupy")
     }
-    facts = [report.get("date"), report.get("machine"), report.get("device")]
+    parts = report.get("parts") or [{}]
+    device = report.get("device") or parts[0].get("device")
+    facts = [report.get("date"), report.get("machine"), device]
     facts += [f"{k} {v}" for k, v in versions.items()]
     lines = [f"## {name}", "", about, "", ", ".join(str(f) for f in facts if f) + ".", ""]
     table = report.get("table")
