@@ -49,6 +49,9 @@ REASONS: dict[str, tuple[str, ...]] = {
         "export",
         "onnx",
     ),
+    "TorchScript's code is not run here; cupola.load reads the weights of an archive": (
+        "jit.load",
+    ),
     "torch.package archives hold pickled PyTorch code; save a state_dict": ("package",),
     "nested tensors are not implemented; pad and mask instead": (
         "nested",
@@ -298,7 +301,7 @@ def _listed(module: str, name: str) -> Any:
         return getattr(standard, part) if part else standard
     if home:
         return getattr(importlib.import_module("cupola" + home.removeprefix("torch")), name)
-    return placeholder(f"{module}.{name}", NOT_YET)
+    return placeholder(f"{module}.{name}", _WHY.get(f"{theirs[6:]}.{name}", NOT_YET))
 
 
 class _Loader:

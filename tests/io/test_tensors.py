@@ -199,6 +199,14 @@ def test_map_location() -> None:
         saved(meta)
 
 
+@pytest.mark.parametrize("where", [3, 3.5, object(), {"cpu": 7}, lambda s, _: "cpu"])
+def test_map_location_of_a_wrong_type(where: Any) -> None:
+    data = torch_bytes({"a": torch.ones(2)})
+    for read in (torch.load, load):
+        with pytest.raises(TypeError):
+            read(io.BytesIO(data), map_location=where)
+
+
 def test_cuda_asked_for_and_absent() -> None:
     try:
         engine.backend("cuda")
