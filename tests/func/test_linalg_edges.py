@@ -30,9 +30,9 @@ VALUES = {
     "solve from the right": lambda m, s, t, w, e, n, f, z: m.linalg.solve(s, s, left=False),
     "solve_ex": lambda m, s, t, w, e, n, f, z: m.linalg.solve_ex(z, z)[1],
     "triangular": lambda m, s, t, w, e, n, f, z: [
-        m.linalg.solve_triangular(s + 4 * m.eye(4), s, upper=u, left=l, unitriangular=d)
+        m.linalg.solve_triangular(s + 4 * m.eye(4), s, upper=u, left=k, unitriangular=d)
         for u in (True, False)
-        for l in (True, False)  # noqa: E741
+        for k in (True, False)
         for d in (True, False)
     ],
     "cholesky": lambda m, s, t, w, e, n, f, z: [

@@ -101,11 +101,12 @@ class Place:
 
     def adopt(self, last: Node) -> None:
         """Copies the tensor's value into the array and binds it there; see ``takes``."""
+        # In this order: the count of the array's holders includes ``last``.
+        if sys.getrefcount(self.array) > self.left_references:
+            self._release_array()
         if sys.getrefcount(last) > _LAST_REFERENCES:  # an alias or a recorded operator holds it
             last.value = self.array.copy()
             last.stale = max(last.stale, pending.count)
-        if sys.getrefcount(self.array) > self.left_references:
-            self._release_array()
         self.array[...] = self.owner.node.value
         self.bind()
 
@@ -122,8 +123,9 @@ class Place:
         self.array_references = max(self.array_references, sys.getrefcount(self.array))
 
 
-# Of a node that its tensor has left: the entry's list, two variables, the call's argument.
-_LAST_REFERENCES = 4
+# Of a node that its tensor has left and nobody else holds: the entry's list, the parameter of
+# ``adopt``, the argument of ``getrefcount``. Where Python counts one more, a copy is made in vain.
+_LAST_REFERENCES = 3
 
 
 def overwritable(t: Tensor) -> bool:
