@@ -9,9 +9,9 @@ import pytest
 import cupola
 from cupola import nn
 from cupola.engine.realize import described, walk
-from cupola.ir.program import Item, Program
+from cupola.ir.program import Item, Program, fixed_numbers
 from cupola.nn import functional as F
-from cupola.schedule import simplify, split
+from cupola.schedule import expand, simplify, split
 
 
 def _program(nodes, device):
@@ -21,7 +21,10 @@ def _program(nodes, device):
     values = {i: n.value for i, n in enumerate(order) if n.value is not None}
     numbers = {i: n.attrs["value"] for i, n in enumerate(order) if n.op.name == "const"}
     program = Program([Item(*d) for d in described(order)], wanted, device)
-    return program, values, numbers, [index[id(n)] for n in nodes]
+    program, place, _ = expand(program)
+    values = {place[i]: v for i, v in values.items()}
+    numbers = {place[i]: v for i, v in numbers.items()} | fixed_numbers(program.items)
+    return program, values, numbers, [place[index[id(n)]] for n in nodes]
 
 
 def _run(program, values, numbers):

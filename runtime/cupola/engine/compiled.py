@@ -10,7 +10,7 @@ from cupola.engine.run import run
 from cupola.engine.weights import Weights, gather
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
-from cupola.ir.program import Plan, Program
+from cupola.ir.program import Plan, Program, fixed_numbers
 from cupola.ir.source import BUFFER, CONST
 from cupola.schedule import Lowering, expand, plan, simplify, split
 
@@ -31,7 +31,7 @@ class Compiled:
     them is kept.
     """
 
-    __slots__ = ("place", "plan", "results", "sources", "weights")
+    __slots__ = ("fixed", "place", "plan", "results", "sources", "weights")
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class Compiled:
         self.sources = [
             (i, p) for i, p in enumerate(self.place) if p >= 0 and items[p].op in (BUFFER, CONST)
         ]
+        self.fixed = fixed_numbers(items)
 
     def __call__(
         self,
@@ -86,7 +87,7 @@ class Compiled:
         ``given`` holds arrays for kernels to write items of the plan to.
         """
         values: list[Any] = [None] * len(self.plan.program.items)
-        numbers: dict[int, Any] = {}
+        numbers = dict(self.fixed)
         packed: dict[int, Any] = {}
         if self.weights is not None:
             packed = self.weights.fill(values, order, engine, device)

@@ -24,11 +24,11 @@ from cupola.ir import forks
 from cupola.ir.device import device as Device
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
-from cupola.ir.number import Dynamic
 from cupola.ir.op import pending
-from cupola.ir.program import Item, Program
+from cupola.ir.program import Item, Program, constant
 from cupola.ir.source import BUFFER as _BUFFER
 from cupola.ir.source import CONST as _CONST
+from cupola.ir.source import ITEM as _ITEM
 from cupola.ir.source import LEAF as _LEAF
 
 # Recording more nodes than this without observing a value starts the work.
@@ -73,6 +73,13 @@ def walk(targets: list[Node]) -> list[Node]:
                 node.place = len(order)
                 add(node)
                 continue
+            if node.op is _ITEM and node.srcs[0].value is not None:
+                node.value = node.srcs[0].value[node.attrs["index"]]
+                if not node.requires_grad:
+                    node.srcs = ()
+                node.place = len(order)
+                add(node)
+                continue
             node.place = -1
             push(node)
             if node.op.kind == "alias":
@@ -106,16 +113,6 @@ def _pick(slices: list[Node]) -> None:
                 node.value, node.srcs = rows.copy(), ()
 
 
-_SPECIAL = (0, 1, -1)
-
-
-def _special(value: Any) -> Any:
-    """Numbers worth a kernel of their own; every other number is an argument of the kernel."""
-    if type(value) is complex or type(value) is Dynamic:
-        return None
-    return value if value in _SPECIAL and str(value) != "-0.0" else None
-
-
 def _strides(array: Any) -> tuple[int, ...] | None:
     if array.flags.c_contiguous:
         return None
@@ -147,8 +144,7 @@ def described(order: list[Node]) -> tuple[Any, ...]:
                 continue
             attrs = node.attrs
             if op is _CONST:
-                special = (("value", _special(attrs["value"])),)
-                add((op, special, (), node.shape, node.dtype))
+                add((op, constant(attrs["value"]), (), node.shape, node.dtype))
                 continue
             read = node.srcs
             if len(read) == 1 or op.kind == "alias":

@@ -15,7 +15,7 @@ from cupola.engine.run import run
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
 from cupola.ir.number import Dynamic
-from cupola.ir.program import Plan
+from cupola.ir.program import Plan, fixed_numbers
 from cupola.ir.source import BUFFER, CONST
 
 _serial = itertools.count(1)
@@ -58,6 +58,7 @@ class Weights:
             for i, p in enumerate(place)
             if p >= 0 and plan.program.items[p].op in (BUFFER, CONST)
         ]
+        self.numbers = fixed_numbers(plan.program.items)
         self.calls: list[tuple[int, int]] = []
         self._seen: list[weakref.ref[Node]] = []
         self._numbers: dict[int, Any] = {}
@@ -79,7 +80,7 @@ class Weights:
         Gives keys for packed weights: for a library call's item, what stands for its contents.
         """
         given: list[Any] = [None] * len(self.plan.program.items)
-        numbers: dict[int, Any] = {}
+        numbers = dict(self.numbers)
         gather(self.sources, order, given, numbers)
         same = self._same(order, numbers)
         if not same:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from cupola.dtypes import bfloat16, float16
 from cupola.functional._register import deliver, operator, settled, write_into
 from cupola.functional.pooling import avg_pool1d
+from cupola.ir.node import Node
 from cupola.tensor import Tensor, no_grad
+from cupola.tensor.composite import Composite, alike
 
 
 def _verify_batch_size(size: Sequence[int]) -> None:
@@ -26,10 +29,15 @@ def _check_channels(input: Tensor, count: int, **values: Tensor | None) -> None:
             raise RuntimeError(f"{name} should contain {count} elements not {value.numel()}")
 
 
+def _moved(running: Tensor, value: Tensor, momentum: Any) -> Tensor:
+    """A running statistic, moved towards ``value``."""
+    value = value if value.dtype is running.dtype else value.to(running.dtype)
+    return running * (1 - momentum) + value * momentum
+
+
 def _update(running: Tensor, value: Tensor, momentum: float) -> None:
     """Move a running statistic towards ``value``."""
-    value = value if value.dtype is running.dtype else value.to(running.dtype)
-    write_into(running, running * (1 - momentum) + value * momentum)
+    write_into(running, _moved(running, value, momentum))
 
 
 def batch_norm(
@@ -61,20 +69,54 @@ def batch_norm(
         weight=weight,
         bias=bias,
     )
-    shape = (1, channels) + (1,) * (input.dim() - 2)
-    narrow = input.dtype in (float16, bfloat16) and _all_narrow(input, weight, bias, running_mean)
-    if not training:
-        scale = (running_var + eps).rsqrt()
-        if weight is not None:
-            scale = scale * weight
-        shift = running_mean * scale
-        shift = -shift if bias is None else bias - shift
-        result = input * scale.reshape(shape) + shift.reshape(shape)
-        return result if result.dtype == input.dtype else result.to(input.dtype)
-    if not input.numel():  # nothing has no mean: its gradients would be NaN instead of zero
+    if training and not input.numel():  # nothing has no mean: its gradients would be NaN
+        shape = (1, channels) + (1,) * (input.dim() - 2)
         result = input.clone()
         result = result if weight is None else result * weight.reshape(shape)
         return (result if bias is None else result + bias.reshape(shape)).to(input.dtype)
+    operands = (weight, bias, running_mean, running_var)
+    given = tuple([x is not None for x in operands])
+    tensors = (input, *[x for x in operands if x is not None])
+    if not training:
+        return _BY_RUNNING(tensors, eps=eps, given=given)[0]
+    kind = None if running_mean is None else running_mean.dtype
+    result, *statistics = _BY_BATCH(tensors, (momentum,), kind, eps=eps, given=given)
+    with no_grad():
+        for running, value in zip(tensors[-len(statistics) :], statistics, strict=bool(statistics)):
+            write_into(running, value)
+    return result
+
+
+def _restored(given: tuple[bool, ...], values: Sequence[Tensor]) -> list[Tensor | None]:
+    """The operands among which those that are not given are None again."""
+    rest = iter(values)
+    return [next(rest) if known else None for known in given]
+
+
+def _by_running(
+    input: Tensor, *values: Tensor, eps: float, given: tuple[bool, ...]
+) -> tuple[Tensor, ...]:
+    """``batch_norm`` in evaluation mode."""
+    weight, bias, mean, var = _restored(given, values)
+    assert mean is not None and var is not None
+    shape = (1, input.shape[1]) + (1,) * (input.dim() - 2)
+    scale = (var + eps).rsqrt()
+    if weight is not None:
+        scale = scale * weight
+    shift = mean * scale
+    shift = -shift if bias is None else bias - shift
+    result = input * scale.reshape(shape) + shift.reshape(shape)
+    return (result if result.dtype == input.dtype else result.to(input.dtype),)
+
+
+def _by_batch(
+    input: Tensor, *values: Any, eps: float, given: tuple[bool, ...]
+) -> tuple[Tensor, ...]:
+    """``batch_norm`` in training: the result, and the new running statistics that are given."""
+    *tensors, momentum = values
+    weight, bias, running_mean, running_var = _restored(given, tensors)
+    channels = input.shape[1]
+    shape = (1, channels) + (1,) * (input.dim() - 2)
     dims = (0, *range(2, input.dim()))
     count = input.numel() // max(channels, 1)
     wide = _wide(input)
@@ -84,26 +126,40 @@ def batch_norm(
     shifted = wide - near
     offset = shifted.mean(dims, keepdim=True)
     var = (shifted * shifted).mean(dims, keepdim=True) - offset * offset
-    if running_mean is not None:
-        with no_grad():
-            _update(running_mean, (near + offset).detach().reshape(-1), momentum)
-            if running_var is not None:
-                unbiased = var.detach().clamp(min=0).reshape(-1) * (count / (count - 1))
-                _update(running_var, unbiased, momentum)
+    moved = []
+    with no_grad():
+        if running_mean is not None:
+            mean = (near + offset).detach().reshape(-1)
+            moved.append(_moved(running_mean, mean, momentum))
+        if running_var is not None:
+            unbiased = var.detach().clamp(min=0).reshape(-1) * (count / (count - 1))
+            moved.append(_moved(running_var, unbiased, momentum))
     centered = shifted - offset
     scale = (var + eps).rsqrt()
-    if narrow:
+    if input.dtype in (float16, bfloat16) and _all_narrow(input, weight, bias, running_mean):
         if input.dtype is bfloat16:  # the squares' sum is rounded, and so is its quotient
             total = settled((var * count).to(bfloat16))
             scale = (settled(total / count).float() + eps).rsqrt()
         mean, scale = ((v.reshape(-1).to(input.dtype)) for v in (near + offset, scale))
-        return _narrow_batch_norm(input, mean.float(), scale.float(), weight, bias)
+        result = _narrow_batch_norm(input, mean.float(), scale.float(), weight, bias)
+        return (result, *moved)
     if weight is not None:
         scale = scale * weight.reshape(shape)
     result = centered * scale
     if bias is not None:
         result = result + bias.reshape(shape)
-    return result if result.dtype == input.dtype else result.to(input.dtype)
+    return (result if result.dtype == input.dtype else result.to(input.dtype), *moved)
+
+
+def _normalized(*nodes: Node, given: tuple[bool, ...], **_: Any) -> Any:
+    """The shapes and dtypes of the result and of the running statistics."""
+    first = 1 + sum(given[:2])
+    found = (nodes[0], *nodes[first : first + sum(given[2:])])
+    return tuple([n.shape for n in found]), tuple([n.dtype for n in found])
+
+
+_BY_BATCH = Composite("native_batch_norm", _by_batch, _normalized, smooth=1)
+_BY_RUNNING = Composite("native_batch_norm", _by_running, alike(0))
 
 
 def _all_narrow(input: Tensor, *parameters: Tensor | None) -> bool:

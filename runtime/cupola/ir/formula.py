@@ -1,7 +1,8 @@
 """Formulas: many primitives recorded as one node, written out where a program is planned.
 
 An optimizer's update of a parameter is a dozen primitives, the same for every parameter at every
-step. Recorded as a formula it is one node and one for each result; `schedule/formulas.py` puts the
+step; the gradients of a network are hundreds. Recorded as a formula they are one node and one for
+each result; `schedule/formulas.py` puts the
 primitives in its place when a new program is planned, so that nothing changes for kernels.
 """
 
@@ -17,19 +18,17 @@ from cupola.ir.op import Primitive
 class Formula(Primitive):
     """A primitive with several results that other primitives compute.
 
+    Gradients pass through it as through its primitives.
+
     Attributes:
+        infer: the results' shapes and dtypes, a tuple of each.
         body: ``body(*nodes, **attrs)`` records the primitives on nodes; gives a node a result.
-        like: for each result, the operand whose shape and dtype it has.
     """
 
-    __slots__ = ("body", "like")
+    __slots__ = ("body",)
 
     def __init__(
-        self, name: str, like: tuple[int, ...], body: Callable[..., tuple[Node, ...]]
+        self, name: str, infer: Callable[..., Any], body: Callable[..., tuple[Node, ...]]
     ) -> None:
-        super().__init__(name, "formula", self._infer, multi=True)
-        self.like = like
+        super().__init__(name, "formula", infer, vjp=(), multi=True)
         self.body = body
-
-    def _infer(self, *srcs: Node, **_: Any) -> Any:
-        return tuple([srcs[k].shape for k in self.like]), tuple([srcs[k].dtype for k in self.like])

@@ -168,17 +168,22 @@ def _note_use(srcs: tuple[Node, ...]) -> None:
     assert used is not None
     for src in srcs:
         if src.stale != -1:
-            _check_stale(src)
+            check_stale(src, mode.serial)
         used.add(id(src))
 
 
-def _check_stale(src: Node) -> None:
-    if src.stale == DETACHED and mode.serial > src.serial:
+def check_stale(src: Node, serial: int) -> None:
+    """Refuses a value that was overwritten after the operator of this serial was recorded.
+
+    Raises:
+        RuntimeError: it was.
+    """
+    if src.stale == DETACHED and serial > src.serial:
         raise RuntimeError(
             "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_(). "
             "Use .detach() instead, which leaves the recorded tensor as it is."
         )
-    if not 0 <= mode.serial <= src.stale:
+    if not 0 <= serial <= src.stale:
         return
     raise RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace "

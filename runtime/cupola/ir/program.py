@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cupola.dtypes import dtype as DType
+from cupola.ir.number import Dynamic
 from cupola.ir.op import Primitive
 
 
@@ -22,7 +23,8 @@ class Item(NamedTuple):
     A buffer's attrs hold its strides in elements, or None if it is C-contiguous; a constant's hold
     its value if that
     is special (0, 1, -1), else None: other numbers are passed at launch, so that a new number is
-    not a new plan.
+    not a new plan. A number that a formula holds is passed at launch too; it is part of the attrs
+    as ``fixed``.
     """
 
     op: Primitive
@@ -36,6 +38,31 @@ class Item(NamedTuple):
             if key == name:
                 return value
         raise KeyError(name)
+
+
+_SPECIAL = (0, 1, -1)
+
+
+def special(value: Any) -> Any:
+    """Numbers worth a kernel of their own; every other number is an argument of the kernel."""
+    if type(value) is complex or type(value) is Dynamic:
+        return None
+    return value if value in _SPECIAL and str(value) != "-0.0" else None
+
+
+def constant(value: Any, fixed: bool = False) -> tuple[tuple[str, Any], ...]:
+    """The attributes of a constant's item."""
+    own = special(value)
+    return (("value", own), ("fixed", value)) if fixed and own is None else (("value", own),)
+
+
+def fixed_numbers(items: list[Item]) -> dict[int, Any]:
+    """The numbers of constants that formulas hold, by position."""
+    return {
+        i: item.attrs[1][1]
+        for i, item in enumerate(items)
+        if item.op.name == "const" and len(item.attrs) == 2
+    }
 
 
 @dataclass

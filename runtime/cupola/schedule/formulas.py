@@ -7,7 +7,7 @@ from typing import Any
 from cupola.ir.device import resolve
 from cupola.ir.formula import Formula
 from cupola.ir.node import Node
-from cupola.ir.program import Item, Program
+from cupola.ir.program import Item, Program, constant
 from cupola.ir.source import BUFFER, CONST, EMPTY_ATTRS
 
 Results = dict[int, list[int]]
@@ -25,20 +25,25 @@ def _symbols(program: Program, item: Item) -> list[Node]:
 
 def _described(node: Node, srcs: tuple[int, ...]) -> Item:
     attrs: tuple[tuple[str, Any], ...] = tuple(node.attrs.items())
-    if node.op is CONST and node.attrs["value"] not in (0, 1, -1):
-        # A number of its own would be part of no program: it would be lost.
-        raise AssertionError(f"a formula holds the number {node.attrs['value']}: make it an input")
+    if node.op is CONST:
+        attrs = constant(node.attrs["value"], fixed=True)
     return Item(node.op, attrs, srcs, node.shape, node.dtype)
 
 
-def _written_out(node: Node, items: list[Item], index: dict[int, int]) -> int:
-    """The position of a node among the items, put there with what it reads."""
-    found = index.get(id(node))
-    if found is None:
-        srcs = tuple([_written_out(s, items, index) for s in node.srcs])
-        items.append(_described(node, srcs))
-        found = index[id(node)] = len(items) - 1
-    return found
+def _write_out(roots: tuple[Node, ...], items: list[Item], index: dict[int, int]) -> list[int]:
+    """The positions of nodes among the items, put there with what they read."""
+    stack = [(r, False) for r in reversed(roots)]
+    while stack:
+        node, ready = stack.pop()
+        if id(node) in index:
+            continue
+        if ready:
+            items.append(_described(node, tuple([index[id(s)] for s in node.srcs])))
+            index[id(node)] = len(items) - 1
+        else:
+            stack.append((node, True))
+            stack += [(s, False) for s in reversed(node.srcs)]
+    return [index[id(r)] for r in roots]
 
 
 def expand(program: Program) -> tuple[Program, list[int], Results]:
@@ -55,7 +60,7 @@ def expand(program: Program) -> tuple[Program, list[int], Results]:
             symbols = _symbols(program, item)
             index = {id(n): place[s] for n, s in zip(symbols, item.srcs, strict=True)}
             outputs = item.op.body(*symbols, **dict(item.attrs))
-            results[i] = [_written_out(n, items, index) for n in outputs]
+            results[i] = _write_out(outputs, items, index)
             place.append(-1)
         elif item.op.name == "item" and item.srcs[0] in results:
             place.append(results[item.srcs[0]][item.attr("index")])

@@ -18,8 +18,8 @@ def resolve_aliases(program: Program) -> tuple[Program, list[int]]:
     found.
 
     Two items are equal if they apply one primitive with equal attributes to equal operands.
-    Constants are equal
-    only to themselves: their numbers are not part of the program.
+    Constants whose
+    numbers are not part of the program are equal only to themselves.
     """
     items: list[Item] = []
     place: list[int] = []
@@ -36,7 +36,7 @@ def resolve_aliases(program: Program) -> tuple[Program, list[int]]:
         if short is not None:
             place.append(short)
             continue
-        if observed or item.op.kind == "source" or item.op.name == "copy":
+        if observed or not _shareable(item):
             items.append(item)
             place.append(len(items) - 1)
             continue
@@ -47,6 +47,13 @@ def resolve_aliases(program: Program) -> tuple[Program, list[int]]:
         place.append(found)
     wanted = frozenset(place[i] for i in program.wanted)
     return Program(items, wanted, program.device_type), place
+
+
+def _shareable(item: Item) -> bool:
+    """Whether one item can stand for all that are equal to it."""
+    if item.op.name == "const":
+        return item.attrs[0][1] is not None or len(item.attrs) == 2
+    return item.op.kind != "source" and item.op.name != "copy"
 
 
 def _is_number(item: Item, value: int) -> bool:

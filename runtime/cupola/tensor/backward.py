@@ -12,6 +12,7 @@ from cupola.ir.node import Node
 from cupola.ops import elementwise
 from cupola.tensor.core import Tensor, wrap
 from cupola.tensor.history import past
+from cupola.tensor.written import holding
 
 Tensors = Tensor | Sequence[Tensor]
 
@@ -66,6 +67,11 @@ def _recorded(roots: list[Node], targets: list[Tensor]) -> list[list[Node]]:
     return out
 
 
+def _unseen() -> bool:
+    """Whether nobody walks over what is recorded now, but to compute it."""
+    return not (mode.held or holding.level or mode.walking is not None)
+
+
 def backward(
     tensors: Tensors,
     grad_tensors: Any = None,
@@ -103,7 +109,7 @@ def backward(
                 order[id(t.node)] = t
             else:
                 t.retain_grad()
-    found = autodiff.backward(nodes, seeds, wanted, create_graph, retain)
+    found = autodiff.backward(nodes, seeds, wanted, create_graph, retain, _unseen())
     saved, mode.grad = mode.grad, create_graph
     try:
         for key, owner in order.items():
@@ -144,7 +150,8 @@ def grad(
     nodes = [t.node for t in roots]
     seeds = _seeds(roots, grad_outputs)
     wanted = _recorded(nodes, targets)
-    found = autodiff.backward(nodes, seeds, [n for ns in wanted for n in ns], create_graph, retain)
+    flat = [n for ns in wanted for n in ns]
+    found = autodiff.backward(nodes, seeds, flat, create_graph, retain, _unseen())
     out: list[Tensor | None] = []
     for group in wanted:
         node, g = group[0], None

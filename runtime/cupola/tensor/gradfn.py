@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cupola.ir.node import Node
+from cupola.ir.source import ITEM
 from cupola.tensor.history import past
 
 _ids = itertools.count()
@@ -69,6 +70,8 @@ class GradFn:
         node = self._node()
         if node is None:
             return ()
+        if _of_formula(node):
+            node = node.srcs[0]
         return tuple((GradFn.of(s) if s.requires_grad else None, 0) for s in node.srcs)
 
     @property
@@ -87,6 +90,8 @@ def _class_name(node: Node) -> str:
         return "AccumulateGrad"
     if node.meta is not None and "name" in node.meta:
         return str(node.meta["name"])
+    if _of_formula(node):
+        node = node.srcs[0]
     overload = 0
     source = node.srcs[0] if node.srcs else node
     dims = source.attrs.get("dims", ())
@@ -95,6 +100,11 @@ def _class_name(node: Node) -> str:
         overload = int(source.op.name == "sum" and len(dims) < len(source.shape))
         node = source
     return "".join(part.capitalize() for part in node.op.name.split("_")) + f"Backward{overload}"
+
+
+def _of_formula(node: Node) -> bool:
+    """Whether the node is a result of operators that were recorded as one."""
+    return node.op is ITEM and node.srcs != () and node.srcs[0].op.kind == "formula"
 
 
 def _without(node: Node) -> tuple[int, ...]:

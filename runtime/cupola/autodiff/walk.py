@@ -1,22 +1,20 @@
-"""The backward walk: from a graph of nodes to the graph of its gradients. It knows rules, not
-operators.
-"""
+"""The walk: from a graph of nodes to the graph of its gradients, rule by rule."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
-from cupola.ir.op import PRIMITIVES
+from cupola.ir.op import PRIMITIVES, check_stale
 from cupola.ir.source import const, is_nobodys
 
 Add = Callable[[Node, Node], Node]
 
 
-def _order(roots: Iterable[Node]) -> list[Node]:
+def tape(roots: Iterable[Node]) -> list[Node]:
     """Nodes that gradients pass through, operands first."""
     order: list[Node] = []
     seen: set[int] = set()
@@ -30,7 +28,7 @@ def _order(roots: Iterable[Node]) -> list[Node]:
             continue
         seen.add(id(node))
         stack.append((node, True))
-        if _is_leaf(node):
+        if is_leaf(node):
             continue
         if node.freed:
             raise RuntimeError(
@@ -48,7 +46,7 @@ def _order(roots: Iterable[Node]) -> list[Node]:
     return order
 
 
-def _is_leaf(node: Node) -> bool:
+def is_leaf(node: Node) -> bool:
     return node.meta is not None and "leaf" in node.meta
 
 
@@ -56,7 +54,7 @@ def _reaching(order: list[Node], inputs: list[Node]) -> set[int]:
     """Ids of the nodes through which some input is reached."""
     out = {id(n) for n in inputs}
     for node in order:
-        if not _is_leaf(node) and any(id(s) in out for s in node.srcs):
+        if not is_leaf(node) and any(id(s) in out for s in node.srcs):
             out.add(id(node))
     return out
 
@@ -121,6 +119,10 @@ class Walk:
         inputs: where gradients are wanted; None means every leaf.
         create_graph: gradients are differentiable themselves.
         retain_graph: the graph may be walked again.
+
+    Attributes:
+        reads: if it is a list, each node whose rule ran comes there, with the ids of what the rule
+            read.
     """
 
     def __init__(
@@ -131,13 +133,14 @@ class Walk:
         create_graph: bool,
         retain_graph: bool,
     ) -> None:
-        self.order = _order(roots)
+        self.order = tape(roots)
         self.reach = None if inputs is None else _reaching(self.order, inputs)
         self.wanted = None if inputs is None else {id(n) for n in inputs}
         self.nowhere = _leading_nowhere(self.order, self.wanted)
         self.create_graph = create_graph
         self.retain_graph = retain_graph
         self.grads: dict[int, Any] = {}
+        self.reads: list[tuple[Node, tuple[int, ...]]] | None = None
         self.add: Any = PRIMITIVES["add"]
         for root, seed in zip(roots, seeds, strict=True):
             self.accumulate(root, seed)
@@ -164,11 +167,11 @@ class Walk:
                     continue
                 g = self.hooked(node, g)
                 if self.wanted is None:
-                    if _is_leaf(node):
+                    if is_leaf(node):
                         found[id(node)] = g
                 elif id(node) in self.wanted:
                     found[id(node)] = g
-                if _is_leaf(node) or (self.reach is not None and id(node) not in self.reach):
+                if is_leaf(node) or (self.reach is not None and id(node) not in self.reach):
                     continue
                 self.step(node, g, used)
             return found
@@ -199,14 +202,17 @@ class Walk:
         ):  # one of several results: gather them at the joint
             self.accumulate_item(srcs[-1], node.attrs["index"], g)
         else:
-            if node.op.multi and node.op.vjp is not None:
+            if node.op.multi and node.op.vjp is not None and node.op.kind != "formula":
                 g = tuple(
                     p if p is not None else const(0, s, d, node.device)
                     for p, s, d in zip(g, node.shape, node.dtype, strict=True)
                 )
             used.clear()
             mode.serial = node.serial
-            parts = _gradients_of(node, g, self.reach, self.nowhere)
+            if node.op.kind == "formula":
+                parts = self.within(node, g, used)
+            else:
+                parts = _gradients_of(node, g, self.reach, self.nowhere)
             for s, part in zip(srcs, parts, strict=False):
                 if (
                     part is not None
@@ -220,32 +226,58 @@ class Walk:
                             f"{s.shape}"
                         )
                     self.accumulate(s, part)
-            if not self.retain_graph and (id(node) in used or any(id(s) in used for s in srcs)):
-                node.freed = True
-                if node.value is not None:
-                    for s in srcs:
-                        if s.taped:
-                            s.taped -= 1
-                    node.srcs = ()
+            if self.reads is not None:
+                self.reads.append((node, tuple(used)))
+            if not self.retain_graph and saves(node, used):
+                release(node)
+
+    def within(self, node: Node, gs: list[Node | None], used: set[int]) -> list[Node | None]:
+        """The gradients of a formula's operands: those of the primitives that it stands for."""
+        body: Callable[..., tuple[Node, ...]] = node.op.body  # type: ignore[attr-defined]
+        before = mode.grad, mode.walking
+        mode.grad, mode.walking = True, None
+        try:
+            operands = [PRIMITIVES["alias"](s) for s in node.srcs]
+            results = body(*operands, **node.attrs)
+        finally:
+            mode.grad, mode.walking = before
+        pairs = [
+            (r, g) for r, g in zip(results, gs, strict=True) if g is not None and r.requires_grad
+        ]
+        wanted = [
+            x
+            for x, s in zip(operands, node.srcs, strict=True)
+            if s.requires_grad
+            and (self.reach is None or id(s) in self.reach)
+            and id(s) not in self.nowhere
+        ]
+        walk = Walk([r for r, _ in pairs], [g for _, g in pairs], wanted, self.create_graph, True)
+        walk.reads = []
+        found = walk.run()
+        read = {k for _, ids in walk.reads for k in ids}
+        for x, s in zip(operands, node.srcs, strict=True):
+            if id(x) in read:
+                if s.stale != -1:
+                    check_stale(s, node.serial)
+                used.add(id(s))
+        return [found.get(id(x)) for x in operands]
 
 
-def backward(
-    roots: list[Node],
-    seeds: list[Node],
-    inputs: list[Node] | None = None,
-    create_graph: bool = False,
-    retain_graph: bool = False,
-) -> dict[int, Node]:
-    """Gradients of ``sum(root * seed)`` with respect to leaves (or ``inputs``), as nodes by id of
-    the input node.
+def saves(node: Node, used: Container[int]) -> bool:
+    """Whether a rule that read the nodes with these ids needs values of the forward pass."""
+    return id(node) in used or any(id(s) in used for s in node.srcs)
 
-    Raises:
-        RuntimeError: the graph was walked before without ``retain_graph``, or a needed value was
-            overwritten.
-    """
-    return Walk(roots, seeds, inputs, create_graph, retain_graph).run()
+
+def release(node: Node) -> None:
+    """Lets go of what a node's rule needed: it will not run again."""
+    node.freed = True
+    if node.value is not None:
+        for s in node.srcs:
+            if s.taped:
+                s.taped -= 1
+        node.srcs = ()
 
 
 def leaves(roots: list[Node]) -> list[Node]:
     """The leaves that gradients of ``roots`` reach, in the order they are met."""
-    return [n for n in _order(roots) if _is_leaf(n)]
+    return [n for n in tape(roots) if is_leaf(n)]
