@@ -60,7 +60,7 @@ def _sum_and_scaled(x, y, factor):
     return x + y, (x + y) * factor
 
 
-BOTH = Update((0, 1), _sum_and_scaled, "sum_and_scaled")
+BOTH = Update(_sum_and_scaled, "sum_and_scaled")
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -91,7 +91,7 @@ def test_other_numbers_are_the_same_plan():
 
 
 def test_numbers_inside_are_kept_apart():
-    inside = Update((0, 0), lambda x: (x * 0.3, x * -0.0 + x * 0.7), "holds_numbers")
+    inside = Update(lambda x: (x * 0.3, x * -0.0 + x * 0.7), "holds_numbers")
     first, second = inside((cupola.ones(2),), ())
     np.testing.assert_allclose((first + second).numpy(), [1.0, 1.0], rtol=1e-6)
     np.testing.assert_allclose(first.numpy(), [0.3, 0.3], rtol=1e-6)

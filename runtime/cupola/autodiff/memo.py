@@ -17,7 +17,7 @@ from cupola.ir.formula import Formula
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import check_stale, pending
-from cupola.ir.source import BUFFER, is_nobodys, item
+from cupola.ir.source import BUFFER, EMPTY_ATTRS, is_nobodys, item
 
 _LIMIT = 512  # structures that are kept
 
@@ -141,8 +141,8 @@ class Template:
         if not self.outputs or not self.reads:
             return False
         shapes = tuple([g.shape for g in results.values()])
-        kinds = shapes, tuple([g.dtype for g in results.values()])
-        self.formula = Formula("gradients", lambda *_: kinds, self._written_out)
+        self.kinds = shapes, tuple([g.dtype for g in results.values()])
+        self.formula = Formula("gradients", self._written_out)
         return True
 
     def _written_out(self, *operands: Node) -> tuple[Node, ...]:
@@ -162,7 +162,8 @@ class Template:
                     check_stale(values[k], values[at].serial)
         recording, mode.grad = mode.grad, False
         try:
-            joint = self.formula(*[values[k] for k in self.reads])
+            operands = tuple([values[k] for k in self.reads])
+            joint = self.formula.record(operands, EMPTY_ATTRS, *self.kinds)
         finally:
             mode.grad = recording
         pending.count += len(self.body)

@@ -10,6 +10,7 @@ from cupola.dtypes import float64
 from cupola.functional._register import operator, rounded_once, settled, with_out, write_into
 from cupola.ir.op import pending
 from cupola.tensor import Tensor
+from cupola.tensor.composite import as_one
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -134,6 +135,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 @with_out
+@as_one("gelu")
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """``x * Phi(x)``; ``approximate="tanh"`` uses the tanh formula."""
     if approximate == "none":
@@ -146,7 +148,12 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * sigmoid(x)``, also called swish."""
-    return _finish(input, lambda: input * input.sigmoid(), inplace)
+    return _finish(input, lambda: _silu(input), inplace)
+
+
+@as_one("silu")
+def _silu(input: Tensor) -> Tensor:
+    return input * input.sigmoid()
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
@@ -233,6 +240,11 @@ def softmax(
         input = input.to(dtype)
     if input.dim() == 0 or input.numel() == 0:
         return (input - input).exp()
+    return _softmax(input, dim)
+
+
+@as_one("softmax")
+def _softmax(input: Tensor, dim: int) -> Tensor:
     wide = _wide(input)
     powers = (wide - wide.detach().amax(dim, keepdim=True)).exp()
     result = powers / powers.sum(dim, keepdim=True)
@@ -255,6 +267,11 @@ def log_softmax(
         input = input.to(dtype)
     if input.dim() == 0 or input.numel() == 0:
         return input - input
+    return _log_softmax(input, dim)
+
+
+@as_one("log_softmax")
+def _log_softmax(input: Tensor, dim: int) -> Tensor:
     wide = _wide(input)
     shifted = wide - wide.detach().amax(dim, keepdim=True)
     total = shifted.exp().sum(dim, keepdim=True)

@@ -19,6 +19,7 @@ from cupola.ir.mode import mode
 from cupola.ir.source import item
 from cupola.ops import attention as ops
 from cupola.tensor import Tensor, wrap
+from cupola.tensor.composite import as_one
 
 
 def _causal_hole(query: Tensor, length: int, source: int) -> Tensor:
@@ -60,10 +61,27 @@ def scaled_dot_product_attention(
             f"{value.dim()} instead."
         )
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    if attn_mask is None and not dropout_p:
-        found = _fused(query, key, value, float(factor), is_causal, enable_gqa)
+    if not dropout_p:
+        found = None
+        if attn_mask is None:
+            found = _fused(query, key, value, float(factor), is_causal, enable_gqa)
         if found is not None:
             return found
+        return _composed(query, key, value, attn_mask, is_causal, factor, enable_gqa)
+    return _composition(query, key, value, attn_mask, is_causal, factor, enable_gqa, dropout_p)
+
+
+def _composition(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    factor: float,
+    enable_gqa: bool,
+    dropout_p: float = 0.0,
+) -> Tensor:
+    """Attention of operators; the arguments are those of ``scaled_dot_product_attention``."""
     narrow = query.dtype
     if narrow in (dtypes.float16, dtypes.bfloat16) and query.device.type == "cpu":
         # PyTorch's CPU kernel rounds its result only; a GPU's library does so, too.
@@ -89,6 +107,9 @@ def scaled_dot_product_attention(
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
     return weights.matmul(value).to(narrow)
+
+
+_composed = as_one("scaled_dot_product_attention")(_composition)
 
 
 def _fused(

@@ -11,6 +11,7 @@ from cupola.functional.activation import log_softmax, logsigmoid
 from cupola.functional.convolution import linear
 from cupola.functional.creation import arange
 from cupola.tensor import Tensor, tensor
+from cupola.tensor.composite import as_one
 
 
 def _check_target(input: Tensor, target: Tensor, weight: Tensor | None, channel: int) -> None:
@@ -58,6 +59,9 @@ def _nll(
     return reduced(loss, reduction)
 
 
+_nll_loss = as_one("nll_loss")(_nll)
+
+
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -72,7 +76,7 @@ def nll_loss(
     The mean is weighted with the targets' class weights; ``ignore_index`` counts for nothing.
     """
     reduction = reduction_name(reduction, size_average, reduce)
-    return _nll(input, target, weight, ignore_index, reduction)
+    return _nll_loss(input, target, weight, ignore_index, reduction)
 
 
 def cross_entropy(
@@ -89,6 +93,18 @@ def cross_entropy(
     reduction = reduction_name(reduction, size_average, reduce)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    return _cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+
+
+@as_one("nll_loss")
+def _cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+) -> Tensor:
     channel = 1 if input.dim() > 1 else 0
     logs = log_softmax(input, channel)
     if target.shape == input.shape:

@@ -10,9 +10,11 @@ from cupola.functional._sizes import add_batch, ntuple
 from cupola.ops import conv as ops
 from cupola.ops import elementwise, movement
 from cupola.tensor import Tensor, apply
+from cupola.tensor.composite import as_one
 
 
 @with_out
+@as_one("addmm")
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input @ weight.T + bias``; input (*, in), weight (out, in) or (in,), bias (out,)."""
     if weight.dim() == 2 and input.dim() and input.shape[-1] != weight.shape[1]:

@@ -11,9 +11,8 @@ import numpy as np
 from cupola.dtypes import bfloat16, float16
 from cupola.functional._register import deliver, operator, settled, write_into
 from cupola.functional.pooling import avg_pool1d
-from cupola.ir.node import Node
 from cupola.tensor import Tensor, no_grad
-from cupola.tensor.composite import Composite, alike
+from cupola.tensor.composite import Composite, as_one
 
 
 def _verify_batch_size(size: Sequence[int]) -> None:
@@ -29,15 +28,15 @@ def _check_channels(input: Tensor, count: int, **values: Tensor | None) -> None:
             raise RuntimeError(f"{name} should contain {count} elements not {value.numel()}")
 
 
-def _moved(running: Tensor, value: Tensor, momentum: Any) -> Tensor:
-    """A running statistic, moved towards ``value``."""
+def _moved(running: Tensor, value: Tensor, staying: Any, coming: Any) -> Tensor:
+    """A running statistic, moved towards ``value`` by shares that add up to 1."""
     value = value if value.dtype is running.dtype else value.to(running.dtype)
-    return running * (1 - momentum) + value * momentum
+    return running * staying + value * coming
 
 
 def _update(running: Tensor, value: Tensor, momentum: float) -> None:
     """Move a running statistic towards ``value``."""
-    write_into(running, _moved(running, value, momentum))
+    write_into(running, _moved(running, value, 1 - momentum, momentum))
 
 
 def batch_norm(
@@ -80,10 +79,12 @@ def batch_norm(
     if not training:
         return _BY_RUNNING(tensors, eps=eps, given=given)[0]
     kind = None if running_mean is None else running_mean.dtype
-    result, *statistics = _BY_BATCH(tensors, (momentum,), kind, eps=eps, given=given)
+    shares = (1 - momentum, momentum)
+    result, *moved = _BY_BATCH(tensors, shares, kind, eps=eps, given=given)
+    running = [x for x in (running_mean, running_var) if x is not None]
     with no_grad():
-        for running, value in zip(tensors[-len(statistics) :], statistics, strict=bool(statistics)):
-            write_into(running, value)
+        for old, new in zip(running, moved, strict=True):
+            write_into(old, new)
     return result
 
 
@@ -113,7 +114,7 @@ def _by_batch(
     input: Tensor, *values: Any, eps: float, given: tuple[bool, ...]
 ) -> tuple[Tensor, ...]:
     """``batch_norm`` in training: the result, and the new running statistics that are given."""
-    *tensors, momentum = values
+    *tensors, staying, coming = values
     weight, bias, running_mean, running_var = _restored(given, tensors)
     channels = input.shape[1]
     shape = (1, channels) + (1,) * (input.dim() - 2)
@@ -130,10 +131,10 @@ def _by_batch(
     with no_grad():
         if running_mean is not None:
             mean = (near + offset).detach().reshape(-1)
-            moved.append(_moved(running_mean, mean, momentum))
+            moved.append(_moved(running_mean, mean, staying, coming))
         if running_var is not None:
             unbiased = var.detach().clamp(min=0).reshape(-1) * (count / (count - 1))
-            moved.append(_moved(running_var, unbiased, momentum))
+            moved.append(_moved(running_var, unbiased, staying, coming))
     centered = shifted - offset
     scale = (var + eps).rsqrt()
     if input.dtype in (float16, bfloat16) and _all_narrow(input, weight, bias, running_mean):
@@ -151,15 +152,8 @@ def _by_batch(
     return (result if result.dtype == input.dtype else result.to(input.dtype), *moved)
 
 
-def _normalized(*nodes: Node, given: tuple[bool, ...], **_: Any) -> Any:
-    """The shapes and dtypes of the result and of the running statistics."""
-    first = 1 + sum(given[:2])
-    found = (nodes[0], *nodes[first : first + sum(given[2:])])
-    return tuple([n.shape for n in found]), tuple([n.dtype for n in found])
-
-
-_BY_BATCH = Composite("native_batch_norm", _by_batch, _normalized, smooth=1)
-_BY_RUNNING = Composite("native_batch_norm", _by_running, alike(0))
+_BY_BATCH = Composite("native_batch_norm", _by_batch, smooth=1, casts=False)
+_BY_RUNNING = Composite("native_batch_norm", _by_running, casts=False)
 
 
 def _all_narrow(input: Tensor, *parameters: Tensor | None) -> bool:
@@ -299,6 +293,7 @@ def _normalized_dims(
 
 
 @operator(method=False)
+@as_one("native_layer_norm")
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -323,6 +318,7 @@ def layer_norm(
 
 
 @operator(method=False)
+@as_one("fused_rms_norm")
 def rms_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -341,6 +337,7 @@ def rms_norm(
 
 
 @operator(method=False)
+@as_one("native_group_norm")
 def group_norm(
     input: Tensor,
     num_groups: int,

@@ -83,7 +83,7 @@ class Primitive:
         grad = False
         for src in srcs:
             if src.device is not place:
-                _device_error(srcs)
+                device_error(srcs)
             if src.requires_grad:
                 grad = True
         if mode.walking is not None:
@@ -152,7 +152,7 @@ def _order_after(
     return None if out == sorted(out) else tuple(out)
 
 
-def _device_error(srcs: tuple[Node, ...]) -> None:
+def device_error(srcs: tuple[Node, ...]) -> None:
     found = sorted({str(s.device) for s in srcs})
     raise RuntimeError(
         "Expected all tensors to be on the same device, but found at least two devices, "

@@ -6,22 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cupola.tensor import Tensor
-from cupola.tensor.composite import Composite, alike
+from cupola.tensor.composite import Composite
 
 
 class Update:
     """A function of tensors and numbers as a composite.
 
     Args:
-        like: for each result, the place of the tensor whose shape and dtype it has.
         function: ``function(*tensors, *numbers)`` gives a tensor for each result.
         name: of the formula.
     """
 
-    def __init__(
-        self, like: tuple[int, ...], function: Callable[..., Sequence[Tensor]], name: str
-    ) -> None:
-        self._composite = Composite(name, function, alike(*like))
+    def __init__(self, function: Callable[..., Sequence[Tensor]], name: str) -> None:
+        self._composite = Composite(name, function)
 
     def __call__(self, tensors: tuple[Tensor, ...], numbers: tuple[Any, ...]) -> Sequence[Tensor]:
         """The results for these tensors and numbers."""

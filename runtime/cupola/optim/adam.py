@@ -119,8 +119,8 @@ def _moments(
 
 _UPDATES = {
     kind: (
-        Update((2, 3, 0), partial(_moments, largest=False, decay=kind), f"adam_{kind}"),
-        Update((2, 3, 4, 0), partial(_moments, largest=True, decay=kind), f"amsgrad_{kind}"),
+        Update(partial(_moments, largest=False, decay=kind), f"adam_{kind}"),
+        Update(partial(_moments, largest=True, decay=kind), f"amsgrad_{kind}"),
     )
     for kind in ("plain", "coupled", "decoupled")
 }

@@ -177,10 +177,9 @@ def _rmsprop(
 
 @functools.cache
 def _rmsprop_update(centered: bool, moving: bool, less: bool) -> Update:
-    count = 1 + centered + moving
     function = functools.partial(_rmsprop, centered=centered, moving=moving, less=less)
     kinds = f"{'_centered' * centered}{'_moving' * moving}{'_decayed' * less}"
-    return Update((*range(2, 2 + count), 0), function, f"rmsprop{kinds}")
+    return Update(function, f"rmsprop{kinds}")
 
 
 class Adadelta(Optimizer):

@@ -87,6 +87,5 @@ def _moved(param: Tensor, grad: Tensor, *rest: Any, kind: str, decayed: bool) ->
 
 @functools.cache
 def _update(kind: str, decayed: bool) -> Update:
-    like = {"none": (0,), "momentum": (2, 0), "nesterov": (2, 0)}.get(kind, (1, 0))
     name = f"sgd_{kind}_decayed" if decayed else f"sgd_{kind}"
-    return Update(like, functools.partial(_moved, kind=kind, decayed=decayed), name)
+    return Update(functools.partial(_moved, kind=kind, decayed=decayed), name)

@@ -6,19 +6,30 @@ recorded as a formula (``ir/formula.py``); kernels and gradients are those of th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from cupola import engine
 from cupola.dtypes import dtype as DType
 from cupola.ir import source
-from cupola.ir.formula import Formula
+from cupola.ir.formula import Formula, holds_arrays
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.tensor.core import Tensor, wrap
 from cupola.tensor.written import holding
 
 _EAGER = engine.eager()
+_LIMIT = 1024  # structures that are remembered for each composite
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Kinds(NamedTuple):
+    """Of each result."""
+
+    shapes: tuple[Any, ...]
+    dtypes: tuple[Any, ...]
+    orders: tuple[Any, ...]
 
 
 class Composite:
@@ -27,23 +38,25 @@ class Composite:
     Args:
         name: of the gradient as PyTorch shows it, such as ``native_batch_norm``.
         function: ``function(*tensors, *numbers, **attrs)`` gives a tuple of tensors, by operators
-            alone. It is called with numbers where a call is captured (they are followed from step
-            to step) or operators run at once, and with 0-dim tensors for them where a new program
-            is planned.
-        infer: ``infer(*nodes, **attrs)`` gives the results' shapes and dtypes, a tuple of each.
+            alone, and looks at no values. It is called with numbers where a call is captured (they
+            are followed from step to step) or operators run at once, and with 0-dim tensors for
+            them where a new structure is met or planned.
         smooth: how many of the results, the first ones, gradients flow through (None: all).
+        casts: whether autocast may change the precision of the operators inside.
     """
 
     def __init__(
         self,
         name: str,
         function: Callable[..., Sequence[Tensor]],
-        infer: Callable[..., Any],
         smooth: int | None = None,
+        casts: bool = True,
     ) -> None:
         self.function = function
         self.smooth = smooth
-        self.formula = Formula(name, infer, self._body)
+        self.casts = casts
+        self.formula = Formula(name, self._body)
+        self._kinds: dict[Any, _Kinds | None] = {}
         self._numbers: tuple[Any, ...] = ()
         self._consts: dict[Any, list[Node]] = {}
 
@@ -67,20 +80,56 @@ class Composite:
         """The results for these tensors and numbers, the latter in ``dtype`` (by default that of
         the first tensor); attributes can be hashed and do not change from step to step.
         """
-        nodes = [t.node for t in tensors]
-        first = nodes[0]
         if mode.held or _EAGER or mode.walking is not None or holding.level:
             return self.function(*tensors, *numbers, **attrs)
-        if any(n.device is not first.device for n in nodes):
+        if self.casts and mode.casts is not None:
             return self.function(*tensors, *numbers, **attrs)
+        nodes = [t.node for t in tensors]
         if numbers:
-            nodes += self._constants(first, dtype or first.dtype, numbers)
-        joint = self.formula(*nodes, **attrs)
-        results = [source.item(joint, i) for i in range(len(joint.shape))]
-        if self.smooth is not None:
-            for node in results[self.smooth :]:
+            nodes += self._constants(nodes[0], dtype or nodes[0].dtype, numbers)
+        found = self._known(nodes, attrs)
+        if found is None:
+            return self.function(*tensors, *numbers, **attrs)
+        shapes, dtypes, orders = found
+        joint = self.formula.record(tuple(nodes), attrs, shapes, dtypes)
+        results = []
+        for i, order in enumerate(orders):
+            node = source.item(joint, i)
+            node.order = order
+            if self.smooth is not None and i >= self.smooth:
                 node.requires_grad = False
-        return [wrap(node) for node in results]
+            results.append(wrap(node))
+        return results
+
+    def _known(self, nodes: list[Node], attrs: dict[str, Any]) -> _Kinds | None:
+        """What the results are; None if the function has to be called itself."""
+        place = nodes[0].device
+        key = (
+            place,
+            tuple([(n.shape, n.dtype, n.order) for n in nodes]),
+            tuple(attrs.items()) if attrs else (),
+        )
+        kinds = self._kinds
+        if key in kinds:
+            return kinds[key]
+        found = None
+        if all(n.device is place for n in nodes) and place.type != "meta":
+            symbols = [_symbol(n) for n in nodes]
+            recording, mode.grad = mode.grad, False
+            try:
+                results = self._body(*symbols, **attrs)
+            finally:
+                mode.grad = recording
+            if not holds_arrays(results, tuple(symbols)):
+                found = _Kinds(
+                    tuple([r.shape for r in results]),
+                    tuple([r.dtype for r in results]),
+                    tuple([r.order for r in results]),
+                )
+        if len(kinds) >= _LIMIT:
+            kinds.clear()
+        kinds[key] = found
+        return found
 
     def _constants(self, like: Node, dtype: DType, numbers: tuple[Any, ...]) -> list[Node]:
         """The numbers as nodes, shared by the calls that have them in common."""
@@ -95,10 +144,51 @@ class Composite:
         return found
 
 
-def alike(*places: int) -> Callable[..., Any]:
-    """``infer`` of results that have the shapes and dtypes of these operands."""
+def _symbol(node: Node) -> Node:
+    """A node without a value that stands for another."""
+    shape, dtype, place = node.shape, node.dtype, node.device
+    symbol = Node(source.BUFFER, (), source.EMPTY_ATTRS, shape, dtype, place)
+    symbol.order = node.order
+    return symbol
 
-    def infer(*nodes: Node, **_: Any) -> Any:
-        return tuple([nodes[k].shape for k in places]), tuple([nodes[k].dtype for k in places])
 
-    return infer
+_TENSOR = object()  # a tensor's place among arguments
+
+
+def as_one(name: str) -> Callable[[F], F]:
+    """Records a function as one node: of tensors, and of arguments that can be hashed and do not
+    change from step to step. It gives one tensor and looks at no values; ``name`` as in
+    ``Composite``.
+    """
+
+    def decorate(f: F) -> F:
+        def whole(*tensors: Tensor, pattern: tuple[Any, ...], names: tuple[str, ...]) -> Any:
+            rest = iter(tensors)
+            values = [next(rest) if p is _TENSOR else p for p in pattern]
+            k = len(values) - len(names)
+            return (f(*values[:k], **dict(zip(names, values[k:], strict=True))),)
+
+        composite = Composite(name, whole)
+
+        @functools.wraps(f)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            tensors: list[Tensor] = []
+            pattern: list[Any] = []
+            for x in (*args, *kwargs.values()):
+                if isinstance(x, Tensor):
+                    tensors.append(x)
+                    pattern.append(_TENSOR)
+                else:
+                    pattern.append(tuple(x) if type(x) is list else x)
+            form = tuple(pattern)
+            try:
+                hash(form)
+            except TypeError:
+                return f(*args, **kwargs)
+            if not tensors:
+                return f(*args, **kwargs)
+            return composite(tuple(tensors), pattern=form, names=tuple(kwargs))[0]
+
+        return wrapper  # type: ignore[return-value]
+
+    return decorate
