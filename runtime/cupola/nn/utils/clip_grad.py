@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+from cupola.functional._register import write_into
 from cupola.functional.joining import stack
 from cupola.tensor import Tensor, no_grad, tensor
+from cupola.tensor.composite import Composite
 
 __all__ = [
     "clip_grad_norm",
@@ -27,6 +29,19 @@ def _gradients(parameters: Any) -> list[Tensor]:
     return [p.grad for p in _listed(parameters) if p.grad is not None]
 
 
+def _total(*tensors: Tensor, order: float) -> tuple[Tensor]:
+    norms = [t.norm(order).to(tensors[0].device) for t in tensors]
+    return (norms[0] if len(norms) == 1 else stack(norms).norm(order),)
+
+
+def _scaled(factor: Tensor, *grads: Tensor) -> tuple[Tensor, ...]:
+    return tuple(grad.mul(factor) for grad in grads)
+
+
+_TOTAL = Composite("norm", _total)
+_SCALED = Composite("mul", _scaled)
+
+
 def get_total_norm(
     tensors: Tensor | Iterable[Tensor],
     norm_type: float = 2.0,
@@ -38,8 +53,10 @@ def get_total_norm(
     if not tensors:
         return tensor(0.0)
     with no_grad():
-        norms = [t.norm(float(norm_type)).to(tensors[0].device) for t in tensors]
-        total = norms[0] if len(norms) == 1 else stack(norms).norm(float(norm_type))
+        if all(t.device == tensors[0].device for t in tensors):
+            (total,) = _TOTAL(tuple(tensors), order=float(norm_type))
+        else:
+            (total,) = _total(*tensors, order=float(norm_type))
     if error_if_nonfinite and not math.isfinite(float(total)):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, "
@@ -59,8 +76,13 @@ def clip_grads_with_norm_(
     with no_grad():
         # Always multiplied, by 1 if short enough: no value is waited for.
         factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
-        for grad in _gradients(parameters):
-            grad.mul_(factor.to(grad.device))
+        grads = _gradients(parameters)
+        if any(grad.device != factor.device for grad in grads) or not grads:
+            for grad in grads:
+                grad.mul_(factor.to(grad.device))
+            return
+        for grad, scaled in zip(grads, _SCALED((factor, *grads)), strict=True):
+            write_into(grad, scaled)
 
 
 def clip_grad_norm_(

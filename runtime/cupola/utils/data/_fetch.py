@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from cupola.tensor import tensor
+from cupola.utils.data._utils import default_collate
+from cupola.utils.data.dataset import Subset, TensorDataset
+
 
 @dataclass
 class Recipe:
@@ -30,6 +34,24 @@ class Recipe:
         )
 
 
+def _stacked(recipe: Recipe, index: Any) -> list[Any] | None:
+    """The batch of a ``TensorDataset``, or a part of one, without taking its samples one by one:
+    rows of each tensor; None for other data sets.
+    """
+    dataset = recipe.dataset
+    if recipe.collate_fn is not default_collate or type(index) is not list or not index:
+        return None
+    while type(dataset) is Subset:
+        index, dataset = [dataset.indices[i] for i in index], dataset.dataset
+    if type(dataset) is not TensorDataset or any(type(i) is not int for i in index):
+        return None
+    low, high = min(index), max(index)
+    if low < -len(dataset) or high >= len(dataset):
+        return None
+    places = {t.device: tensor(index, device=t.device) for t in dataset.tensors}
+    return [t[places[t.device]] for t in dataset.tensors]
+
+
 class Fetcher:
     """One pass over the data set: an iterable one is iterated once."""
 
@@ -49,6 +71,9 @@ class Fetcher:
             return self._fetch_next(index)
         if not recipe.batched:
             return recipe.collate_fn(recipe.dataset[index])
+        rows = _stacked(recipe, index)
+        if rows is not None:
+            return rows
         fetch = getattr(recipe.dataset, "__getitems__", None)
         rows = fetch(index) if callable(fetch) else [recipe.dataset[i] for i in index]
         return recipe.collate_fn(rows)
