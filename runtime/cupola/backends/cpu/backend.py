@@ -105,11 +105,12 @@ class CPUBackend(Backend):
     def call(self, op: Any, arrays: Sequence[Array], attrs: dict[str, Any], like: Any) -> Any:
         if self._calls is None:
             from cupola.backends.cpu.blas import Products
-            from cupola.backends.cpu.heavy import heavy_ops
+            from cupola.backends.cpu.heavy import Memory, heavy_ops
             from cupola.backends.cpu.library import calls
             from cupola.backends.cpu.team import Team
             from cupola.backends.cpu.winograd import Winograd
 
+            Memory.empty = staticmethod(self.pool.empty)
             heavy, team = heavy_ops(), Team(self.launcher)
             self._winograd = Winograd(heavy, team, self.pool)
             self._calls = calls(heavy, self._winograd, Products(team), self.pool)

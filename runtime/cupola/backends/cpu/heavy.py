@@ -8,7 +8,7 @@ nothing in this layer knows tensors or graphs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -249,12 +249,22 @@ def is_channels_last(array: np.ndarray) -> bool:
     return not array.flags.c_contiguous and has_strides(array, channels_last_strides(array.shape))
 
 
+class Memory:
+    """Where results come from: NumPy, or a pool that spares the faults of fresh pages.
+
+    Attributes:
+        empty: ``empty(shape, dtype)`` gives an uninitialised C-contiguous array.
+    """
+
+    empty: Callable[[tuple[int, ...], np.dtype], np.ndarray] = staticmethod(np.empty)
+
+
 def new_activations(shape: Sequence[int], dtype: np.dtype, channels_last: bool) -> np.ndarray:
     """A fresh (N, C, *spatial) array in the memory format asked for."""
     if not channels_last:
-        return np.empty(shape, dtype)
+        return Memory.empty(tuple(shape), dtype)
     axes = (0, len(shape) - 1, *range(1, len(shape) - 1))
-    return np.empty((shape[0], *shape[2:], shape[1]), dtype).transpose(axes)
+    return Memory.empty((shape[0], *shape[2:], shape[1]), dtype).transpose(axes)
 
 
 _lock = forks.hold(threading.Lock())
