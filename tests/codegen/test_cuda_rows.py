@@ -83,7 +83,7 @@ def test_rows(function, choice, tmp_path: Path, monkeypatch) -> None:
     again = partitioned(
         replace(program, device_type="cuda", copied=set(), views={}), Lowering(lower, view)
     )
-    values, constants = {}, {}
+    values, constants = {}, dict(made.fixed)
     for k, p in enumerate(made.place):
         if p >= 0:
             values[p] = before[k]
