@@ -22,11 +22,28 @@ from cupola.ir.program import strides_of
 
 _READY = 256  # sizes kept for each stage
 _WIDE = 1 << 31
-_LEAST = (1, 1, 1)
+_NOTHING = bytes(16)
 
 
 def _three(x: Any) -> tuple[int, int, int]:
     return (x.x, x.y, x.z) if type(x) is Dim3 else (int(x), 1, 1)
+
+
+class _Ready:
+    """A program for certain sizes.
+
+    Attributes:
+        meta, words: sizes and strides, packed and as a list.
+        launches: what its host lines launch, once that is known and if it depends on sizes alone.
+    """
+
+    __slots__ = ("launches", "meta", "program", "words")
+
+    def __init__(self, program: _Program, meta: bytes, words: list[int]) -> None:
+        self.program = program
+        self.meta = meta
+        self.words = words
+        self.launches: list[inline.Prepared] | None = None
 
 
 class _Program:
@@ -39,6 +56,7 @@ class _Program:
         try:
             made = cuda_text.generate(unit, wide)
             self.needs = cuda_text.environment(unit, made.needs)
+            self.by_sizes = all(what not in ("pointer", "number") for what, _, _ in self.needs)
             loaded = inline.Loaded(
                 made.text, made.expressions,
                 (*stage.options.cuda_flags, *(("-lineinfo",) if unit.debug else ())),
@@ -50,7 +68,8 @@ class _Program:
             raise translated(error.log, texts, error.compiler) from None
         pointers, sizes = cuda_text.hidden_layout(unit)
         self.pad_pointers, self.pad_sizes = not pointers, not sizes
-        self.head = struct.Struct(f"<{max(pointers, 1)}Q").pack
+        head = struct.Struct(f"<{max(pointers, 1)}Q")
+        self.head, self.put = head.pack, head.pack_into
         size = 8 * (max(pointers, 1) + max(sizes, 1) + 2 + len(unit.data))
         self.kinds = [p.whole for p in made.parameters]
         self.launchers = [
@@ -69,7 +88,7 @@ class CUDARunner:
         self._backend = engine.backend("cuda")
         self._xp = self._backend.xp
         self._programs: dict[Any, _Program] = {}
-        self._ready: dict[Any, tuple[_Program, bytes, list[int]]] = {}
+        self._ready: dict[Any, _Ready] = {}
         self._numbers = struct.Struct("<" + "".join(kind for _, kind in stage.data)).pack
         self._sizes = stage.initial_sizes()
 
@@ -121,12 +140,14 @@ class CUDARunner:
 
     def _launch(
         self,
-        ready: tuple[_Program, bytes, list[int]],
+        ready: _Ready,
         addresses: list[int],
         numbers: tuple[Any, ...],
         extra: bytes,
+        kept: list[inline.Prepared] | None = None,
     ) -> None:
-        program, meta, words = ready
+        """Runs the host lines; what they launch comes into ``kept``."""
+        program, meta, words = ready.program, ready.meta, ready.words
         xp = self._xp
         stream = xp.cuda.get_current_stream().ptr
         handle = ctypes.c_void_p(stream)
@@ -145,6 +166,8 @@ class CUDARunner:
                     ]
                 )
             launchers[k](grid, block, int(shared), arguments, hidden, handle)
+            if kept is not None:
+                kept.append(launchers[k].prepared(grid, block, int(shared), arguments, hidden))
 
         def memset(pointer: Pointer, value: int, count: int, stream_: Any = 0) -> None:
             xp.cuda.runtime.memsetAsync(pointer.address, int(value), int(count), stream)
@@ -169,9 +192,24 @@ class CUDARunner:
                 values.append(detail)
         program.function(launch, memset, memcpy, *values)
 
+    def _queue(self, ready: _Ready, addresses: list[int], numbers: tuple[Any, ...]) -> None:
+        """``_launch`` without hidden arrays; from the second time on without the host lines."""
+        launches = ready.launches
+        if launches is None:
+            kept: list[inline.Prepared] = []
+            self._launch(ready, addresses, numbers, _NOTHING, kept)
+            if ready.program.by_sizes:
+                ready.launches = kept
+            return
+        stream = ctypes.c_void_p(self._xp.cuda.get_current_stream().ptr)
+        tail = self._numbers(*numbers) if numbers else b""
+        put = ready.program.put
+        for each in launches:
+            each(put, addresses, tail, stream)
+
     def _prepared(
         self, arrays: Sequence[Any], shapes: tuple[tuple[int, ...], ...], index: int
-    ) -> tuple[_Program, bytes, list[int]]:
+    ) -> _Ready:
         key = (index, shapes, *[w for a in arrays for w in (a.shape, a.strides)])
         found = self._ready.get(key)
         if found is not None:
@@ -196,7 +234,8 @@ class CUDARunner:
         if len(self._ready) >= _READY:
             self._ready.clear()
         packed = words or [0]
-        found = self._ready[key] = (program, struct.pack(f"<{len(packed)}q", *packed), words)
+        meta = struct.pack(f"<{len(packed)}q", *packed)
+        found = self._ready[key] = _Ready(program, meta, words)
         return found
 
     def quick(
@@ -208,9 +247,9 @@ class CUDARunner:
         if stage.given or self._sizes or stage.options.debug or not stage.inputs or several:
             return None
         makers = [(s, d.np, d) for s, d in zip(shapes, stage.outputs)]
-        ready, launch, stats, index = self._ready, self._launch, engine.stats, device.index or 0
+        ready, queue, stats, index = self._ready, self._queue, engine.stats, device.index or 0
         none: dict[str, Any] = source.EMPTY_ATTRS
-        empty, buffer, nothing = xp.empty, source.BUFFER, bytes(16)
+        empty, buffer = xp.ndarray, source.BUFFER
 
         def run(nodes: Sequence[Node], numbers: tuple[Any, ...]) -> list[Node] | None:
             key: list[Any] = [index, shapes]
@@ -231,7 +270,7 @@ class CUDARunner:
                 addresses.append(out.data.ptr)
                 made.append(Node(buffer, (), none, s, own, device, out))
             stats["calls"] += 1
-            launch(found, addresses, numbers, nothing)
+            queue(found, addresses, numbers)
             return made
 
         return run

@@ -117,6 +117,52 @@ class Loaded:
         return int(self._module.get_function(self._names.get(name, name)).ptr)
 
 
+def _refused(code: int, grid: Any, block: Any, shared: int) -> RuntimeError:
+    return RuntimeError(
+        f"CUDA error {code} ({_name(code)}) when launching with grid {grid}, block {block} "
+        f"and {shared} bytes of shared memory"
+    )
+
+
+class Prepared:
+    """A launch of known sizes: a call puts addresses and numbers in place and queues it.
+
+    Args:
+        function: the driver's handle.
+        dims: three sizes of the grid, three of a block.
+        shared: bytes of shared memory, which the kernel was allowed before.
+        own: the kernel's own arguments, eight bytes each.
+        hidden: the hidden parameter; addresses are its first words, numbers its last.
+    """
+
+    def __init__(
+        self, function: Any, dims: tuple[int, ...], shared: int, own: bytes, hidden: bytes
+    ) -> None:
+        self._launch = library().cuLaunchKernel
+        self._fixed = (function, *dims, shared)
+        self._block = ctypes.create_string_buffer(own + hidden, len(own) + len(hidden))
+        base = ctypes.addressof(self._block)
+        addresses = [base + at for at in range(0, len(own) + 1, 8)]
+        self._values = (ctypes.c_void_p * len(addresses))(*addresses)
+        self._head = len(own)
+        self._lock = threading.Lock()
+
+    def __call__(self, pack: Any, addresses: Sequence[int], tail: bytes, stream: Any) -> None:
+        """Queues the kernel; ``pack(block, at, *addresses)`` writes the addresses.
+
+        Raises:
+            RuntimeError: the driver refuses the launch.
+        """
+        block = self._block
+        with self._lock:
+            pack(block, self._head, *addresses)
+            if tail:
+                block[len(block) - len(tail) :] = tail
+            code = self._launch(*self._fixed, stream, self._values, None)
+        if code:
+            raise _refused(code, self._fixed[1:4], self._fixed[4:7], self._fixed[7])
+
+
 class Launcher:
     """Launches one kernel with its own arguments and one hidden parameter, a block of bytes.
 
@@ -128,7 +174,8 @@ class Launcher:
     """
 
     def __init__(self, function: int, format: str, count: int, hidden: int) -> None:
-        self._pack = struct.Struct("<" + format).pack_into
+        self._own = struct.Struct("<" + format)
+        self._pack = self._own.pack_into
         self._function = ctypes.c_void_p(function)
         self._launch = library().cuLaunchKernel
         own = 8 * count
@@ -169,10 +216,19 @@ class Launcher:
                     self._function, *grid, *block, shared, stream, self._values, None
                 )
         if code:
-            raise RuntimeError(
-                f"CUDA error {code} ({_name(code)}) when launching with grid {grid}, block {block} "
-                f"and {shared} bytes of shared memory"
-            )
+            raise _refused(code, grid, block, shared)
+
+    def prepared(
+        self,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        shared: int,
+        arguments: Sequence[Any],
+        hidden: bytes,
+    ) -> Prepared:
+        """The same launch again and again, at other addresses and with other numbers."""
+        own = self._own.pack(*arguments)
+        return Prepared(self._function, (*grid, *block), shared, own, hidden)
 
     def _allow(self, shared: int) -> None:
         library().cuFuncSetAttribute(self._function, _SHARED_ATTRIBUTE, shared)
