@@ -9,11 +9,17 @@ from typing import Any
 
 
 def resnet(
-    T: Any, depths: tuple[int, ...], wide: bool, classes: int = 1000, width: int = 64
+    T: Any,
+    depths: tuple[int, ...],
+    wide: bool,
+    classes: int = 1000,
+    width: int = 64,
+    small: bool = False,
 ) -> Any:
     """A residual network (He et al., 2016): bottleneck blocks if ``wide``, else basic ones.
 
-    The last normalisation of every block starts at zero (Goyal et al., 2017).
+    The last normalisation of every block starts at zero (Goyal et al., 2017). For ``small``
+    pictures, such as CIFAR's, the first layer is 3 x 3 and nothing is thrown away after it.
     """
     nn = T.nn
 
@@ -43,12 +49,12 @@ def resnet(
         def forward(self, x: Any) -> Any:
             return self.relu(self.body(x) + self.short(x))
 
-    layers: list[Any] = [
-        nn.Conv2d(3, width, 7, 2, 3, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2, 1),
-    ]
+    first = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+    if not small:
+        first = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+    layers: list[Any] = [first, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+    if not small:
+        layers.append(nn.MaxPool2d(3, 2, 1))
     inside = width
     for stage, depth in enumerate(depths):
         planes = width << stage
@@ -65,6 +71,10 @@ def resnet50(T: Any, classes: int = 1000, width: int = 64) -> Any:
 
 def resnet18(T: Any, classes: int = 10, width: int = 64) -> Any:
     return resnet(T, (2, 2, 2, 2), False, classes, width)
+
+
+def resnet18_small(T: Any, classes: int = 10, width: int = 64) -> Any:
+    return resnet(T, (2, 2, 2, 2), False, classes, width, small=True)
 
 
 def gpt(

@@ -17,6 +17,8 @@ import time
 import _mpi
 import _mpi_models
 
+NETS = ("resnet50", "resnet18", "resnet18_small")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -25,7 +27,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--image", type=int, default=128)
     parser.add_argument("--lr", type=float, default=0.005)
-    parser.add_argument("--net", default="resnet50", choices=("resnet50", "resnet18"))
+    parser.add_argument("--net", default="resnet50", choices=NETS)
     parser.add_argument("--norm", default="sync", choices=("sync", "local"))
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--device", default="cuda")

@@ -1,5 +1,8 @@
 """cupola.code on a GPU: the tutorial's CUDA examples, and what they do not show."""
 
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -180,3 +183,39 @@ def test_load_inline():
     for kind in (cupola.float32, cupola.float64):
         x = cupola.arange(300, dtype=kind, device="cuda")
         assert cupola.equal(module.scale(x, 2.5), x * 2.5)
+
+
+OUTSIDE = '''
+import cupola
+
+x = cupola.ones(8, device="cuda")
+y = cupola.code(
+    (8,),
+    cupola.float32,
+    [x],
+    cuda_flags=["-lineinfo"],
+    cuda_src="""
+    __global__ void fill() {
+        float* far = out_p + (1l << 32);
+        far[threadIdx.x] = @in0(threadIdx.x);
+    }
+    fill<<<1, 8>>>();
+""",
+)
+cupola.cuda.synchronize()
+'''
+
+
+@pytest.mark.skipif(shutil.which("compute-sanitizer") is None, reason="no compute-sanitizer")
+@pytest.mark.parametrize("outside", [True, False])
+def test_the_sanitizer_names_the_line(outside, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(OUTSIDE if outside else OUTSIDE.replace("(1l << 32)", "0"))
+    command = ["compute-sanitizer", "--error-exitcode", "7", sys.executable, str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=os.environ)
+    line = 1 + OUTSIDE.splitlines().index("        far[threadIdx.x] = @in0(threadIdx.x);")
+    if outside:
+        assert "Invalid __global__ write of size 4 bytes" in done.stdout
+        assert f"{program.name}:{line}" in done.stdout
+    else:
+        assert done.returncode == 0, done.stdout
