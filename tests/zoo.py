@@ -17,8 +17,11 @@ import warnings
 
 import numpy as np
 
+import conditioned
 import harness
 
+# Counts changes of what is compared, or on what: results of an earlier one are compared again.
+VERSION = 2
 SCORES = 10
 FLOOR = 1e-4
 TIE = 1e-6
@@ -33,6 +36,16 @@ class Kind:
     task: str = "scores"
 
 
+# Detectors with random weights find thousands of boxes where trained ones find a few, and among
+# thousands rounding chooses between neighbours: a torch detector does not find in float32 what it
+# finds in float64. So only the best are kept.
+SMALL = (("min_size", 96), ("max_size", 160))
+ONE = (("topk_candidates", 40), ("detections_per_img", 20))
+TWO = (
+    ("rpn_pre_nms_top_n_test", 40),
+    ("rpn_post_nms_top_n_test", 40),
+    ("box_detections_per_img", 20),
+)
 # The longest beginning of a name that is here decides.
 KINDS = {
     "": Kind(),
@@ -49,11 +62,9 @@ KINDS = {
     "s3d": Kind((1, 3, 16, 224, 224)),
     "mvit": Kind((1, 3, 16, 224, 224)),
     "swin3d": Kind((2, 3, 4, 64, 64)),
-    **{
-        name: Kind(task="detection", arguments=(("min_size", 96), ("max_size", 160)))
-        for name in ("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet", "fcos")
-    },
-    "ssd": Kind(task="detection"),
+    **dict.fromkeys(("fasterrcnn", "maskrcnn", "keypointrcnn"), Kind((), SMALL + TWO, "detection")),
+    **dict.fromkeys(("retinanet", "fcos"), Kind((), SMALL + ONE, "detection")),
+    "ssd": Kind((), ONE, "detection"),
     "raft": Kind((1, 3, 128, 128), task="flow"),
     "vit_b": Kind((2, 3, 64, 64), (("image_size", 64),)),
     "vit_l": Kind((2, 3, 64, 64), (("image_size", 64),)),
@@ -167,63 +178,6 @@ def widths_computed():
         params.from_init_params = original
 
 
-def enliven(detector) -> None:
-    """Makes what a torch detector finds differ from box to box, so that it has an order.
-
-    As initialised, thousands of boxes have the same score to eight digits, and rounding decides
-    which of them are kept: the heads are drawn anew. (The weights as initialised are compared
-    before.)
-    """
-    import torch
-
-    generator = torch.Generator().manual_seed(5)
-    for name, weight in detector.named_parameters():
-        if weight.dim() > 1 and not name.startswith("backbone"):
-            inputs = weight[0].numel()
-            drawn = torch.randn(weight.shape, generator=generator) * math.sqrt(2 / inputs)
-            weight.data.copy_(drawn)
-
-
-def fill(model) -> None:
-    """Draws the weights of a torch model that are initialised with zeros (vision transformers'
-    heads): behind them all outputs, and before them all gradients, are zero.
-    """
-    import torch
-
-    generator = torch.Generator().manual_seed(6)
-    for weight in model.parameters():
-        if weight.dim() > 1 and not weight.any():
-            drawn = torch.randn(weight.shape, generator=generator)
-            weight.data.copy_(drawn / math.sqrt(weight[0].numel()))
-
-
-def settle(model, inputs: tuple, name: str) -> None:
-    """Gives the batch normalisations of a torch model the statistics of what it is run on.
-
-    As initialised, they divide by one in evaluation mode: in deep models features vanish beside the
-    last bias, and the outputs would agree whatever comes before it.
-    """
-    import torch
-
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-    # Blocks that chance leaves out in training are there in evaluation mode.
-    drops = [m for m in model.modules() if isinstance(getattr(m, "p", None), float)]
-    momenta, chances = [m.momentum for m in norms], [m.p for m in drops]
-    for norm in norms:
-        norm.momentum = 1.0
-    still(model)
-    if norms:
-        with torch.no_grad():
-            if kind_of(name).task == "detection":
-                model.train()(*inputs)
-            else:
-                called(model.train(), inputs[0], name)
-    for norm, momentum in zip(norms, momenta):
-        norm.momentum = momentum
-    for drop, chance in zip(drops, chances):
-        drop.p = chance
-
-
 def layout(module) -> list[tuple[str, tuple[int, ...], str]]:
     """Returns name, shape and dtype of each entry of a state dict, in order."""
     return [(k, tuple(v.shape), str(v.dtype)) for k, v in module.state_dict().items()]
@@ -243,13 +197,6 @@ def compare_layout(name: str) -> None:
     assert layout(ours) == layout(theirs), name
     assert harness.names(ours.named_parameters()) == harness.names(theirs.named_parameters())
     assert harness.names(ours.named_buffers()) == harness.names(theirs.named_buffers())
-
-
-def still(model) -> None:
-    """Takes chance out of a model: on a GPU torch draws from a generator of that GPU's own."""
-    for module in model.modules():
-        if isinstance(getattr(module, "p", None), float):  # dropout, stochastic depth
-            module.p = 0.0
 
 
 @contextlib.contextmanager
@@ -305,16 +252,38 @@ class Pair:
 
     def to(self, dtype: str) -> Pair:
         """Moves both sides to the device, in `dtype`, ours with the weights of theirs."""
-        import torch
-
         import cupola
 
         if not self.alive:
-            if kind_of(self.name).task == "detection":
-                enliven(self.theirs)
-            fill(self.theirs)
-            settle(self.theirs, self.inputs("float32", "cpu")[0], self.name)
+            self.condition()
             self.alive = True
+        self.theirs_to(dtype)
+        self.ours = self.ours.to(device=self.device, dtype=getattr(cupola, dtype))
+        harness.copy_weights(self.theirs, self.ours)
+        if self.device != "cpu":
+            for side in (self.theirs, self.ours):
+                conditioned.still(side)
+        return self
+
+    def condition(self) -> None:
+        """Gives torch's side weights and statistics on which a comparison means something."""
+        detection = kind_of(self.name).task == "detection"
+        if detection:
+            conditioned.enliven(self.theirs)
+        conditioned.fill(self.theirs)
+        few, _ = self.inputs("float32", "cpu")
+        many, _ = self.inputs("float32", "cpu", seed=17, times=2 if detection else 4)
+
+        def run(inputs):
+            return self.theirs(*inputs) if detection else called(self.theirs, inputs[0], self.name)
+
+        conditioned.shorten(self.theirs, lambda: flat_tensors(run(few)))
+        conditioned.settle(self.theirs, lambda: run(many))
+
+    def theirs_to(self, dtype: str) -> None:
+        """Moves torch's side to the device, in `dtype`."""
+        import torch
+
         if kind_of(self.name).task == "flow":
             # torchvision's grid of places is float32 whatever its model is.
             raft = harness.import_torchvision().models.optical_flow.raft
@@ -323,27 +292,22 @@ class Pair:
             kind = getattr(torch, dtype)
             raft.make_coords_grid = lambda *args, **kwargs: grid(*args, **kwargs).to(kind)
         self.theirs = self.theirs.to(device=self.device, dtype=getattr(torch, dtype))
-        self.ours = self.ours.to(device=self.device, dtype=getattr(cupola, dtype))
-        harness.copy_weights(self.theirs, self.ours)
-        if self.device != "cpu":
-            for side in (self.theirs, self.ours):
-                still(side)
-        return self
 
-    def inputs(self, dtype: str, device: str | None = None):
-        """Returns images and targets for either side."""
+    def inputs(self, dtype: str, device: str | None = None, seed: int = 3, times: int = 1):
+        """Returns images and targets for either side; `times` as many as are compared."""
         import torch
 
         import cupola
 
         device = device or self.device
         if kind_of(self.name).task == "detection":
-            images, targets = scenes(dtype)
+            images, targets = scenes(dtype, seed, times)
             return tuple(
                 [moved(lib, part, device) for part in (images, targets)] for lib in (torch, cupola)
             )
         shape = kind_of(self.name).shape
-        rng = np.random.default_rng(3)
+        shape = (shape[0] * times, *shape[1:])
+        rng = np.random.default_rng(seed)
         images = rng.standard_normal(shape, dtype=np.float32).astype(dtype)
         targets = rng.integers(0, SCORES, shape[0])
         if kind_of(self.name).task == "flow":  # the second image is the first one, moved
@@ -355,21 +319,41 @@ class Pair:
         ours = [cupola.from_numpy(a).to(device) for a in (images, targets)]
         return theirs, ours
 
-    def forward_error(self, dtype: str = "float32") -> float:
-        """Returns the error of the outputs in evaluation mode."""
+    def their_outputs(self, dtype: str = "float32", seed: int = 3) -> list:
+        """Returns torch's outputs in evaluation mode; a detector's as a dict an image."""
         import torch
 
+        theirs, _ = self.inputs(dtype, seed=seed)
+        with torch.no_grad():
+            return self.arrays_of(called(self.theirs.eval(), theirs[0], self.name))
+
+    def our_outputs(self, dtype: str = "float32") -> list:
+        """Returns cupola's."""
         import cupola
 
-        theirs, ours = self.inputs(dtype)
-        with torch.no_grad():
-            want = called(self.theirs.eval(), theirs[0], self.name)
+        _, ours = self.inputs(dtype)
         with cupola.no_grad():
-            got = called(self.ours.eval(), ours[0], self.name)
-        if kind_of(self.name).task == "detection":
-            got = [in_order(*map(arrays, pair)) for pair in zip(got, want, strict=True)]
-        pairs = zip(flat(got), flat(want), strict=True)
-        return max(harness.relative_error(a, b) for a, b in pairs)
+            return self.arrays_of(called(self.ours.eval(), ours[0], self.name))
+
+    def arrays_of(self, output) -> list:
+        """Returns what a model gave, as arrays."""
+        detection = kind_of(self.name).task == "detection"
+        return [arrays(found) for found in output] if detection else flat(output)
+
+    def forward_error(self, dtype: str = "float32") -> float:
+        """Returns the error of the outputs in evaluation mode."""
+        return away(self.our_outputs(dtype), self.their_outputs(dtype))
+
+    def forward_errors(self) -> dict[str, float]:
+        """Returns errors of float32 outputs in evaluation mode: cupola's beside torch's, each
+        side's beside torch's in float64, and how far torch's outputs for other images are.
+        """
+        got, want = self.our_outputs(), self.their_outputs()
+        found = {"forward": away(got, want), "depends": away(self.their_outputs(seed=4), want)}
+        self.theirs_to("float64")  # and back: the same numbers
+        exact = self.their_outputs("float64")
+        self.theirs_to("float32")
+        return {**found, "forward_ours": away(got, exact), "forward_torch": away(want, exact)}
 
     def backward_error(self, dtype: str = "float32", seed: int = 1) -> tuple[float, float]:
         """Returns the errors of the training loss and of the gradients, the worst of them."""
@@ -386,10 +370,10 @@ class Pair:
         worst = 0.0
         for name, gradient in want.items():
             assert got[name].shape == gradient.shape, name
-            away = np.linalg.norm(got[name].astype(np.float64) - gradient.astype(np.float64))
+            apart = np.linalg.norm(got[name].astype(np.float64) - gradient.astype(np.float64))
             least = FLOOR * total * math.sqrt(gradient.size / count)
-            worst = max(worst, away / max(float(np.linalg.norm(gradient)), least))
-            assert np.isfinite(away), f"the gradient of {name} is not finite"
+            worst = max(worst, apart / max(float(np.linalg.norm(gradient)), least))
+            assert np.isfinite(apart), f"the gradient of {name} is not finite"
         return abs(got_loss - want_loss) / abs(want_loss), worst
 
     def files(self) -> None:
@@ -409,11 +393,11 @@ class Pair:
         self.ours.load_state_dict(cupola.load(written, map_location="cpu"), strict=True)
 
 
-def scenes(dtype: str) -> tuple[list, list]:
+def scenes(dtype: str, seed: int = 3, times: int = 1) -> tuple[list, list]:
     """Returns images of two sizes, and the boxes, labels, masks and keypoints in them."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     images, targets = [], []
-    for height, width, count in ((96, 128, 3), (112, 90, 2)):
+    for height, width, count in ((96, 128, 3), (112, 90, 2)) * times:
         images.append(rng.random((3, height, width)).astype(dtype))
         low = rng.random((count, 2)) * [width * 0.5, height * 0.5]
         size = rng.random((count, 2)) * [width * 0.4, height * 0.4] + 8
@@ -448,6 +432,23 @@ def flat(output) -> list[np.ndarray]:
     if isinstance(output, (list, tuple)):
         return [a for item in output for a in flat(item)]
     return [output if isinstance(output, np.ndarray) else harness.to_numpy(output)]
+
+
+def flat_tensors(output) -> list:
+    """Returns the tensors in a model's output, whatever it is nested in."""
+    if isinstance(output, dict):
+        output = list(output.values())
+    if isinstance(output, (list, tuple)):
+        return [tensor for item in output for tensor in flat_tensors(item)]
+    return [output]
+
+
+def away(got: list, want: list) -> float:
+    """Returns the largest relative difference of outputs; boxes of one score have no order."""
+    pairs = list(zip(got, want, strict=True))
+    if isinstance(want[0], dict):
+        got = [in_order(*pair) for pair in pairs]
+    return max(harness.relative_error(a, b) for a, b in zip(flat(got), flat(want), strict=True))
 
 
 def arrays(found: dict) -> dict[str, np.ndarray]:
