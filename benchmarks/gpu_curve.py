@@ -45,7 +45,7 @@ def main() -> None:
     names = ("steps", "batch", "image", "lr", "net", "norm", "width", "device", "dtype")
     arguments = [f"--{name}={getattr(options, name)}" for name in names]
     raise SystemExit(
-        _mpi.start(found, __file__, *arguments, timeout=150 if options.device == "cuda" else 900)
+        _mpi.start(found, __file__, *arguments, timeout=150 if options.device == "cuda" else 1800)
     )
 
 

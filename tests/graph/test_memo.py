@@ -140,3 +140,19 @@ def test_gradients_that_are_views_of_each_other():
             F.conv_tbc(x, w, b, 1).square().sum(), [w], create_graph=True
         )
         np.testing.assert_allclose(found, wanted.detach().numpy(), rtol=1e-5)
+
+
+def test_a_loss_observed_before_the_backward_pass_computes_nothing_twice():
+    layers = (nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    model = nn.Sequential(*layers)
+    calls = []
+    for early in (False, True) * 2:
+        model.zero_grad()
+        before = cupola.engine.stats["calls"]
+        loss = F.cross_entropy(model(cupola.randn(4, 2, 6, 6)), cupola.arange(4) % 3)
+        if early:
+            loss.item()
+        loss.backward()
+        cupola.engine.realize([p.grad.node for p in model.parameters()])
+        calls.append(cupola.engine.stats["calls"] - before)
+    assert calls[3] <= calls[2] + 1  # the loss's gather is not worth keeping

@@ -22,6 +22,7 @@ from cupola.engine.devices import backend
 from cupola.engine.run import stats
 from cupola.ir import forks
 from cupola.ir.device import device as Device
+from cupola.ir.formula import Formula, is_heavy
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import pending
@@ -165,12 +166,29 @@ def _external(order: list[Node]) -> list[bool]:
         if node.value is None:
             for s in node.srcs:
                 s.uses += 1
+    needed = _needed(order)
     node = s = None  # type: ignore[assignment]
     # One reference from ``order``, one from the loop variable, one from getrefcount's argument.
     return [
-        n.value is None and n.op is not _CONST and sys.getrefcount(n) - 3 - n.uses - n.taped > 0
+        n.value is None
+        and n.op is not _CONST
+        and (sys.getrefcount(n) - 3 - n.uses - n.taped > 0 or n.place in needed)
         for n in order
     ]
+
+
+def _needed(order: list[Node]) -> set[int]:
+    """Places of what libraries compute, gradients will still be asked for, and lies in memory
+    anyway: several read it. Without it a later backward pass would compute it again.
+    """
+    found: set[int] = set()
+    for node in order:
+        if node.value is None and node.requires_grad and not node.freed:
+            if node.uses > 1 and is_heavy(node):
+                found.add(node.place)
+            elif type(node.op) is Formula and node.op.rereads:
+                found.update([s.place for s in node.srcs if s.value is None and is_heavy(s)])
+    return found
 
 
 def realize(targets: list[Node]) -> None:

@@ -135,7 +135,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 @with_out
-@as_one("gelu")
+@as_one("gelu", rereads=True)
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """``x * Phi(x)``; ``approximate="tanh"`` uses the tanh formula."""
     if approximate == "none":
@@ -151,7 +151,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return _finish(input, lambda: _silu(input), inplace)
 
 
-@as_one("silu")
+@as_one("silu", rereads=True)
 def _silu(input: Tensor) -> Tensor:
     return input * input.sigmoid()
 
@@ -243,7 +243,7 @@ def softmax(
     return _softmax(input, dim)
 
 
-@as_one("softmax")
+@as_one("softmax", rereads=True)
 def _softmax(input: Tensor, dim: int) -> Tensor:
     wide = _wide(input)
     powers = (wide - wide.detach().amax(dim, keepdim=True)).exp()
@@ -270,7 +270,7 @@ def log_softmax(
     return _log_softmax(input, dim)
 
 
-@as_one("log_softmax")
+@as_one("log_softmax", rereads=True)
 def _log_softmax(input: Tensor, dim: int) -> Tensor:
     wide = _wide(input)
     shifted = wide - wide.detach().amax(dim, keepdim=True)

@@ -109,7 +109,7 @@ def _composition(
     return weights.matmul(value).to(narrow)
 
 
-_composed = as_one("scaled_dot_product_attention")(_composition)
+_composed = as_one("scaled_dot_product_attention", heavy=True)(_composition)
 
 
 def _fused(

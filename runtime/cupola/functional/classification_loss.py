@@ -96,7 +96,7 @@ def cross_entropy(
     return _cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
-@as_one("nll_loss")
+@as_one("nll_loss", rereads=True)
 def _cross_entropy(
     input: Tensor,
     target: Tensor,

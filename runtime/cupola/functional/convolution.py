@@ -14,7 +14,7 @@ from cupola.tensor.composite import as_one
 
 
 @with_out
-@as_one("addmm")
+@as_one("addmm", heavy=True)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input @ weight.T + bias``; input (*, in), weight (out, in) or (in,), bias (out,)."""
     if weight.dim() == 2 and input.dim() and input.shape[-1] != weight.shape[1]:
@@ -92,6 +92,7 @@ def _check(input: Tensor, weight: Tensor, bias: Tensor | None, channels: int, n:
             )
 
 
+@as_one("convolution", heavy=True)
 def _convolve(
     n: int,
     input: Tensor,

@@ -152,7 +152,7 @@ def _by_batch(
     return (result if result.dtype == input.dtype else result.to(input.dtype), *moved)
 
 
-_BY_BATCH = Composite("native_batch_norm", _by_batch, smooth=1, casts=False)
+_BY_BATCH = Composite("native_batch_norm", _by_batch, 1, casts=False, rereads=True)
 _BY_RUNNING = Composite("native_batch_norm", _by_running, casts=False)
 
 
@@ -293,7 +293,7 @@ def _normalized_dims(
 
 
 @operator(method=False)
-@as_one("native_layer_norm")
+@as_one("native_layer_norm", rereads=True)
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -318,7 +318,7 @@ def layer_norm(
 
 
 @operator(method=False)
-@as_one("fused_rms_norm")
+@as_one("fused_rms_norm", rereads=True)
 def rms_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -337,7 +337,7 @@ def rms_norm(
 
 
 @operator(method=False)
-@as_one("native_group_norm")
+@as_one("native_group_norm", rereads=True)
 def group_norm(
     input: Tensor,
     num_groups: int,

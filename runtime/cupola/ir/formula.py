@@ -14,7 +14,7 @@ from typing import Any
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive, device_error, pending
-from cupola.ir.source import BUFFER
+from cupola.ir.source import BUFFER, ITEM
 
 
 def _never(*srcs: Node, **attrs: Any) -> Any:
@@ -28,13 +28,23 @@ class Formula(Primitive):
 
     Attributes:
         body: ``body(*nodes, **attrs)`` records the primitives on nodes; gives a node a result.
+        heavy: it holds library calls: results that gradients need are not computed twice.
+        rereads: it reads its operands several times, so that they have to lie in memory anyway.
     """
 
-    __slots__ = ("body",)
+    __slots__ = ("body", "heavy", "rereads")
 
-    def __init__(self, name: str, body: Callable[..., tuple[Node, ...]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        body: Callable[..., tuple[Node, ...]],
+        heavy: bool = False,
+        rereads: bool = False,
+    ) -> None:
         super().__init__(name, "formula", _never, vjp=(), multi=True)
         self.body = body
+        self.heavy = heavy
+        self.rereads = rereads
 
     def record(
         self, srcs: tuple[Node, ...], attrs: dict[str, Any], shapes: Any, dtypes: Any
@@ -55,6 +65,16 @@ class Formula(Primitive):
         out = Node(self, srcs, attrs, shapes, dtypes, place, None, grad and mode.grad)
         out.serial = pending.count
         return out
+
+
+def is_heavy(node: Node) -> bool:
+    """Whether a node's value is one of a library's, or a result of a heavy formula."""
+    if node.op.kind == "library":
+        return True
+    if node.op is not ITEM or not node.srcs:
+        return False
+    joint = node.srcs[0]
+    return isinstance(joint.op, Formula) and joint.op.heavy and not joint.freed
 
 
 def holds_arrays(results: tuple[Node, ...], operands: tuple[Node, ...]) -> bool:

@@ -43,6 +43,7 @@ class Composite:
             them where a new structure is met or planned.
         smooth: how many of the results, the first ones, gradients flow through (None: all).
         casts: whether autocast may change the precision of the operators inside.
+        heavy, rereads: as in ``Formula``.
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class Composite:
         function: Callable[..., Sequence[Tensor]],
         smooth: int | None = None,
         casts: bool = True,
+        heavy: bool = False,
+        rereads: bool = False,
     ) -> None:
         self.function = function
         self.smooth = smooth
         self.casts = casts
-        self.formula = Formula(name, self._body)
+        self.formula = Formula(name, self._body, heavy, rereads)
         self._kinds: dict[Any, _Kinds | None] = {}
         self._numbers: tuple[Any, ...] = ()
         self._consts: dict[Any, list[Node]] = {}
@@ -155,10 +158,10 @@ def _symbol(node: Node) -> Node:
 _TENSOR = object()  # a tensor's place among arguments
 
 
-def as_one(name: str) -> Callable[[F], F]:
+def as_one(name: str, heavy: bool = False, rereads: bool = False) -> Callable[[F], F]:
     """Records a function as one node: of tensors, and of arguments that can be hashed and do not
-    change from step to step. It gives one tensor and looks at no values; ``name`` as in
-    ``Composite``.
+    change from step to step. It gives one tensor and looks at no values; the arguments here are
+    those of ``Composite``.
     """
 
     def decorate(f: F) -> F:
@@ -168,7 +171,7 @@ def as_one(name: str) -> Callable[[F], F]:
             k = len(values) - len(names)
             return (f(*values[:k], **dict(zip(names, values[k:], strict=True))),)
 
-        composite = Composite(name, whole)
+        composite = Composite(name, whole, heavy=heavy, rereads=rereads)
 
         @functools.wraps(f)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
