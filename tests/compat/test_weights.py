@@ -1,6 +1,10 @@
 """`cupola weights` converts checkpoints without losing a bit, and says where two differ."""
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -130,6 +134,24 @@ def test_large_files_show_progress(state, tmp_path, capsys, monkeypatch):
     path, _ = state
     assert main(["weights", "convert", str(path), str(tmp_path / "out.safetensors")]) == 0
     assert "writing out.safetensors" in capsys.readouterr().err
+
+
+def test_a_terminal_shows_a_bar(tmp_path):
+    """A file above 100 MB, on a terminal of its own."""
+    path, ends = tmp_path / "in.pth", os.openpty()
+    torch.save({"weight": torch.zeros(7, 1 << 22)}, path)
+    command = [sys.executable, "-m", "cupola_transpiler", "weights", "diff", str(path), str(path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm"}
+    process = subprocess.Popen(command, stdout=ends[1], stderr=ends[1], env=environment)
+    os.close(ends[1])
+    shown = b""
+    with contextlib.suppress(OSError):  # the other side is closed
+        while piece := os.read(ends[0], 1 << 16):
+            shown += piece
+    os.close(ends[0])
+    assert process.wait() == 0
+    assert "comparing" in shown.decode() and "117.4/117.4 MB" in shown.decode()
+    assert "equal: 1 tensors" in shown.decode()
 
 
 def test_a_layout_that_lies_is_refused(tmp_path, capsys):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+import cupola
 from checkpoint_files import load_bytes, same, to_numpy, torch_bytes
 from cupola.io import CheckpointError, Storage, load_numpy
 
@@ -67,6 +68,32 @@ def test_views_keep_their_geometry_and_share_memory(how: dict) -> None:
             assert tuple(step // 4 for step in ours.strides) == theirs.stride()
     loaded[0][1, 2, 3] = -1
     assert loaded[1][3, 2, 1] == -1 and loaded[2][2, 3] == -1
+
+
+@FORMATS
+def test_the_order_of_dimensions_in_memory_is_kept(how: dict) -> None:
+    """What torch laid out as channels_last has those strides here, and in a file written here."""
+    images, clips = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 2, 4, 5)
+    saved = {
+        "images": images.contiguous(memory_format=torch.channels_last),
+        "half": images.half().contiguous(memory_format=torch.channels_last),
+        "weight": torch.nn.Parameter(images.to(memory_format=torch.channels_last)),
+        "clips": clips.contiguous(memory_format=torch.channels_last_3d),
+        "matrix": torch.randn(4, 3).t(),
+        "plain": images,
+    }
+    loaded = cupola.load(io.BytesIO(torch_bytes(saved, **how)))
+    written = io.BytesIO()
+    cupola.save(loaded, written)
+    again = torch.load(io.BytesIO(written.getvalue()), weights_only=True)
+    for name, want in saved.items():
+        for found in (loaded[name], again[name]):
+            assert tuple(found.stride()) == want.stride(), name
+            np.testing.assert_array_equal(found.detach().numpy(), want.detach().numpy())
+    loaded["images"].mul_(2)[0, 1] = 7.0
+    want = saved["images"].clone().mul_(2)
+    want[0, 1] = 7.0
+    np.testing.assert_array_equal(loaded["images"].numpy(), want.numpy())
 
 
 @FORMATS

@@ -123,7 +123,14 @@ def _alone(storage: Storage, view: View, place: Device) -> Tensor:
     core = array[once]
     if core.nbytes > storage.nbytes() and core.size:  # windows that overlap: not to be unrolled
         return _shared(storage, view, place)
-    out = of_array(np.ascontiguousarray(core).reshape(core.shape), place)
+    # Dimensions by what they step over in memory: channels_last stays channels_last.
+    order = sorted(range(core.ndim), key=lambda dim: -core.strides[dim])
+    stored = core.transpose(order)
+    if core.size and stored.flags.c_contiguous and not core.flags.c_contiguous:
+        back = tuple(order.index(dim) for dim in range(core.ndim))
+        out = of_array(stored, place).view_by(movement.permute, dims=back).detach()
+    else:
+        out = of_array(np.ascontiguousarray(core).reshape(core.shape), place)
     if core.shape != array.shape:
         out = out.view_by(movement.expand, shape=array.shape).detach()
     return out
