@@ -8,6 +8,7 @@ import io
 import numpy as np
 import pytest
 
+import conditioned
 import harness
 import zoo
 
@@ -114,10 +115,18 @@ def test_arguments_of_builders():
             ("mobilenet_v2", {"width_mult": 0.5}),
             ("vit_b_32", {"image_size": 96, "representation_size": 20}),
             ("densenet121", {"memory_efficient": True, "drop_rate": 0.1}),
+            ("efficientnet_b0", {"dropout": 0.7, "stochastic_depth_prob": 0.1}),
+            ("efficientnet_v2_s", {"dropout": 0.7}),
+            ("resnext50_32x4d", {"groups": 32}),
         ):
-            want = zoo.layout(getattr(theirs, name)(num_classes=3, **given))
+            want = getattr(theirs, name)(num_classes=3, **given)
             with zoo.undrawn():
-                assert zoo.layout(getattr(models, name)(num_classes=3, **given)) == want
+                got = getattr(models, name)(num_classes=3, **given)
+            assert zoo.layout(got) == zoo.layout(want)
+            chances = [[m.p for m in conditioned.chances(side)] for side in (got, want)]
+            assert chances[0] == chances[1]
+    with pytest.raises(ValueError, match="width_per_group is 4"):
+        models.resnext50_32x4d(width_per_group=8)
     with pytest.raises(TypeError):
         models.resnet18(nonsense=1)
     model = models.resnet18(num_classes=2, zero_init_residual=True).eval()

@@ -246,7 +246,7 @@ class EfficientNet(nn.Module):
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
-def _first(width: float, depth: float, dropout: float, **kwargs: Any) -> EfficientNet:
+def _first(width: float, depth: float, dropout: float, /, **kwargs: Any) -> EfficientNet:
     """EfficientNet v1: B0 scaled in width and depth."""
     stage = partial(MBConvConfig, width_mult=width, depth_mult=depth)
     setting = [
@@ -261,7 +261,7 @@ def _first(width: float, depth: float, dropout: float, **kwargs: Any) -> Efficie
     return EfficientNet(setting, kwargs.pop("dropout", dropout), last_channel=None, **kwargs)
 
 
-def _second(setting: Sequence[_MBConvConfig], dropout: float, **kwargs: Any) -> EfficientNet:
+def _second(setting: Sequence[_MBConvConfig], dropout: float, /, **kwargs: Any) -> EfficientNet:
     """EfficientNet v2."""
     return EfficientNet(
         setting,

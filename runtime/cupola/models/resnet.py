@@ -265,31 +265,39 @@ def resnet152(**kwargs: Any) -> ResNet:
     return ResNet(Bottleneck, [3, 8, 36, 3], **kwargs)
 
 
+def _of_width(blocks: Sequence[int], given: dict[str, Any], **own: int) -> ResNet:
+    """A network whose name fixes its groups and widths: to give them too, they must be the same."""
+    for name, value in own.items():
+        if given.get(name, value) != value:
+            raise ValueError(f"this builder's {name} is {value}, not {given[name]}: leave it out")
+    return ResNet(Bottleneck, blocks, **{**given, **own})
+
+
 @builder
 def resnext50_32x4d(**kwargs: Any) -> ResNet:
     """ResNeXt-50 with 32 groups of 4 channels."""
-    return ResNet(Bottleneck, [3, 4, 6, 3], groups=32, width_per_group=4, **kwargs)
+    return _of_width([3, 4, 6, 3], kwargs, groups=32, width_per_group=4)
 
 
 @builder
 def resnext101_32x8d(**kwargs: Any) -> ResNet:
     """ResNeXt-101 with 32 groups of 8 channels."""
-    return ResNet(Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=8, **kwargs)
+    return _of_width([3, 4, 23, 3], kwargs, groups=32, width_per_group=8)
 
 
 @builder
 def resnext101_64x4d(**kwargs: Any) -> ResNet:
     """ResNeXt-101 with 64 groups of 4 channels."""
-    return ResNet(Bottleneck, [3, 4, 23, 3], groups=64, width_per_group=4, **kwargs)
+    return _of_width([3, 4, 23, 3], kwargs, groups=64, width_per_group=4)
 
 
 @builder
 def wide_resnet50_2(**kwargs: Any) -> ResNet:
     """Wide ResNet-50-2: inner convolutions of twice the width."""
-    return ResNet(Bottleneck, [3, 4, 6, 3], width_per_group=128, **kwargs)
+    return _of_width([3, 4, 6, 3], kwargs, width_per_group=128)
 
 
 @builder
 def wide_resnet101_2(**kwargs: Any) -> ResNet:
     """Wide ResNet-101-2: inner convolutions of twice the width."""
-    return ResNet(Bottleneck, [3, 4, 23, 3], width_per_group=128, **kwargs)
+    return _of_width([3, 4, 23, 3], kwargs, width_per_group=128)
