@@ -57,11 +57,17 @@ class _Program:
             made = cuda_text.generate(unit, wide)
             self.needs = cuda_text.environment(unit, made.needs)
             self.by_sizes = all(what not in ("pointer", "number") for what, _, _ in self.needs)
+            flags = stage.options.cuda_flags
+            dirs = stage.options.include_dirs
             loaded = inline.Loaded(
-                made.text, made.expressions,
-                (*stage.options.cuda_flags, *(("-lineinfo",) if unit.debug else ())),
-                stage.options.include_dirs,
-            )  # fmt: skip
+                made.text, made.expressions, (*flags, *(("-lineinfo",) if unit.debug else ())), dirs
+            )
+            if "-lineinfo" in flags:  # tools that read it know nothing of our names of sources
+                named = made.text
+                for part, whole in texts.items():
+                    file, line = whole.place(1)
+                    named = named.replace(f'#line 1 "{part}"', f'#line {line} "{file}"')
+                loaded = inline.Loaded(named, made.expressions, flags, dirs)
         except cpp.Located as error:
             raise texts[error.part].error(error.error.line, str(error)) from None
         except Rejected as error:

@@ -9,7 +9,9 @@ from typing import Any
 from cupola.dtypes import float64
 from cupola.functional._register import operator, rounded_once, settled, with_out, write_into
 from cupola.ir.op import pending
-from cupola.tensor import Tensor
+from cupola.ir.source import const
+from cupola.ops import elementwise
+from cupola.tensor import Tensor, wrap
 from cupola.tensor.composite import as_one
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -28,7 +30,15 @@ def _finish(input: Tensor, make: Callable[[], Tensor], inplace: bool) -> Tensor:
 @operator(inplace=True)
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``max(x, 0)``; NaN stays NaN (torch.relu)."""
-    return _finish(input, lambda: input.masked_fill(input <= 0, 0), inplace)
+    return _finish(input, lambda: _relu(input), inplace)
+
+
+def _relu(input: Tensor) -> Tensor:
+    node = input.node
+    if node.dtype.category != 2:
+        return input.masked_fill(input <= 0, 0)
+    zero = const(0, node.shape, node.dtype, node.device)
+    return wrap(elementwise.where(elementwise.le(node, zero), zero, node))
 
 
 @operator(method=False, inplace=True)
