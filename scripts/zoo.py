@@ -350,7 +350,8 @@ def main() -> int:
                 f"({row['precision']}, {row['seconds']:.0f} s, {row['memory']:,} MB)"
             )
         else:
-            verdict = f"FAILED: {row.get('error') or row}"
+            said = "CUT OFF" if row.get("cut_off") and task not in cut else "FAILED"
+            verdict = f"{said}: {row.get('error') or row}"
         count = f"[{len(sizes) - len(left)}/{len(sizes)}]"
         print(f"{count} {' '.join(task)}: {verdict}", flush=True)
     rows = {device: kept(args.out, device) for device in DEVICES}

@@ -38,12 +38,15 @@ class Kind:
 
 # Detectors with random weights find thousands of boxes where trained ones find a few, and among
 # thousands rounding chooses between neighbours: a torch detector does not find in float32 what it
-# finds in float64. So only the best are kept.
+# finds in float64. So only the best are kept. (In training, fewer make it quicker.)
 SMALL = (("min_size", 96), ("max_size", 160))
 ONE = (("topk_candidates", 40), ("detections_per_img", 20))
 TWO = (
     ("rpn_pre_nms_top_n_test", 40),
     ("rpn_post_nms_top_n_test", 40),
+    ("rpn_pre_nms_top_n_train", 200),
+    ("rpn_post_nms_top_n_train", 200),
+    ("box_batch_size_per_image", 64),
     ("box_detections_per_img", 20),
 )
 # The longest beginning of a name that is here decides.
