@@ -198,6 +198,9 @@ def _scaled(primitive: Primitive, input: Any, other: Any, alpha: Any, found: DTy
     """
     alpha = rounded(alpha, found)
     if isinstance(other, Tensor):
+        if isinstance(input, Tensor) and found in (dtypes.float16, dtypes.bfloat16):
+            scaled = mul(other.float(), alpha)  # neither device may round the product
+            return both(primitive, input.float(), scaled).to(found)
         return both(primitive, input, mul(other, alpha))
     return wrap(primitive(*operands(input, rounded(other, found) * alpha, exact=True)))
 
