@@ -13,6 +13,7 @@ from cupola.functional import pointwise as pw
 from cupola.functional._convert import cast_node, expand_node, result_type
 from cupola.functional._register import operator, settled, write_into
 from cupola.functional.linalg import matmul
+from cupola.functional.strides import order_of
 from cupola.ir import source
 from cupola.ir.device import CPU, resolve
 from cupola.ir.device import device as Device
@@ -20,6 +21,7 @@ from cupola.ops import movement as mv
 from cupola.tensor import Tensor, as_tensor, wrap
 from cupola.tensor.core import _wrap as wrap_one_dim
 from cupola.tensor.geometry import check_write
+from cupola.tensor.layout import preserve_format
 
 
 def _to_device(x: Tensor, place: Device) -> Tensor:
@@ -69,6 +71,12 @@ def to(self: Tensor, *args: Any, **kw: Any) -> Tensor:
         out = wrap(cast_node(out.node, dtype))
     if device is not None:
         out = _to_device(out, resolve(device))
+    memory_format = kw.get("memory_format")
+    if memory_format not in (None, preserve_format):
+        order = order_of(memory_format, out.ndim)
+        other = 1 in out._n.shape and out.node.order != order  # strides that say nothing differ
+        if other or not out.is_contiguous(memory_format):
+            out = out.clone(memory_format=memory_format)
     return out.clone() if copy and out is self else out
 
 

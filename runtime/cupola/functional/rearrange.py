@@ -13,7 +13,7 @@ from cupola.functional._convert import expand_node, wrap_dim
 from cupola.functional._register import PUBLIC, operator
 from cupola.functional.joining import cat, min_of, select, sliced, stack
 from cupola.functional.shape import _ints, transpose
-from cupola.functional.strides import is_contiguous, phantom, strides
+from cupola.functional.strides import is_contiguous, order_of, phantom, strides
 from cupola.ir import source
 from cupola.ir.mode import mode
 from cupola.ir.program import strides_of
@@ -22,20 +22,33 @@ from cupola.ops import movement as mv
 from cupola.tensor import Tensor, apply, wrap
 from cupola.tensor.alias import replay
 from cupola.tensor.history import restrided
+from cupola.tensor.layout import contiguous_format, preserve_format
 
 
 @operator
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy through which gradients flow (torch.clone)."""
-    return apply(mv.copy, input)
+    out = apply(mv.copy, input)  # in the same order in memory
+    if memory_format not in (None, preserve_format):
+        out.node.order = order_of(memory_format, input.ndim)
+    return out
 
 
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor itself if PyTorch would call it contiguous, else a copy that is."""
-    if is_contiguous(self):
+    """The tensor itself if PyTorch would call it contiguous, else a copy that is.
+
+    Raises:
+        RuntimeError: the format asks for 4 (channels_last) or 5 dimensions; or for none in
+            particular (preserve_format).
+    """
+    wanted = contiguous_format if memory_format is None else memory_format
+    if wanted is preserve_format and not is_contiguous(self):
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    order = order_of(wanted, self.ndim)
+    if is_contiguous(self, wanted):
         return self
     out = apply(mv.copy, self)
-    out.node.order = None  # a copy keeps the order in memory, which is what has to change here
+    out.node.order = order
     return out
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from cupola.functional._convert import wrap_dim
 from cupola.functional._register import operator
+from cupola.ir.program import strides_of
 from cupola.ir.strides import viewed
 from cupola.tensor import Tensor
 from cupola.tensor.geometry import phantom, strides
+from cupola.tensor.layout import channels_last, channels_last_3d
 
 
 def viewable(x: Tensor, shape: tuple[int, ...]) -> bool:
@@ -18,17 +20,34 @@ def viewable(x: Tensor, shape: tuple[int, ...]) -> bool:
     return 0 in shape or viewed(ghost.shape, ghost.strides, tuple(shape)) is not None
 
 
-def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
-    """Whether the tensor's elements lie in memory in row-major order (as PyTorch would report)."""
-    from cupola.ir.program import strides_of
-    from cupola.tensor.layout import channels_last
+def order_of(memory_format: Any, rank: int) -> tuple[int, ...] | None:
+    """The order in memory, outermost dimension first, that a format asks for; None: row-major.
 
-    if memory_format is channels_last:
-        return self.ndim == 4 and phantom(self.permute(0, 2, 3, 1))[0] is None
-    want = strides_of(self._n.shape)
+    Raises:
+        RuntimeError: the format is for another number of dimensions.
+    """
+    if memory_format not in (channels_last, channels_last_3d):
+        return None
+    wanted = 4 if memory_format is channels_last else 5
+    if rank != wanted:
+        name = str(memory_format).removeprefix("torch.")
+        raise RuntimeError(f"required rank {wanted} tensor to use {name} format")
+    return (0, *range(2, rank), 1)
+
+
+def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
+    """Whether the tensor's elements lie in memory in row-major order (as PyTorch would report),
+    or in that of another format.
+    """
+    shape, order = self._n.shape, tuple(range(self.ndim))
+    if memory_format in (channels_last, channels_last_3d):
+        if self.ndim != (4 if memory_format is channels_last else 5):
+            return False
+        order = (0, *order[2:], 1)
+    want = strides_of(tuple([shape[d] for d in order]))
     have = strides(self)
     return self.numel() == 0 or all(
-        n == 1 or a == b for n, a, b in zip(self._n.shape, want, have, strict=True)
+        shape[d] == 1 or have[d] == step for d, step in zip(order, want, strict=True)
     )
 
 
@@ -48,4 +67,4 @@ def storage_offset(self: Tensor) -> int:
 Tensor.is_contiguous = is_contiguous  # type: ignore[attr-defined]
 
 
-__all__ = ["is_contiguous", "phantom", "strides", "viewable"]
+__all__ = ["is_contiguous", "order_of", "phantom", "strides", "viewable"]
