@@ -28,11 +28,10 @@ class Formula(Primitive):
 
     Attributes:
         body: ``body(*nodes, **attrs)`` records the primitives on nodes; gives a node a result.
-        heavy: it holds library calls: results that gradients need are not computed twice.
         rereads: it reads its operands several times, so that they have to lie in memory anyway.
     """
 
-    __slots__ = ("body", "heavy", "rereads")
+    __slots__ = ("body", "rereads")
 
     def __init__(
         self,
@@ -41,9 +40,8 @@ class Formula(Primitive):
         heavy: bool = False,
         rereads: bool = False,
     ) -> None:
-        super().__init__(name, "formula", _never, vjp=(), multi=True)
+        super().__init__(name, "formula", _never, vjp=(), multi=True, heavy=heavy)
         self.body = body
-        self.heavy = heavy
         self.rereads = rereads
 
     def record(
@@ -68,13 +66,10 @@ class Formula(Primitive):
 
 
 def is_heavy(node: Node) -> bool:
-    """Whether a node's value is one of a library's, or a result of a heavy formula."""
-    if node.op.kind == "library":
-        return True
-    if node.op is not ITEM or not node.srcs:
-        return False
-    joint = node.srcs[0]
-    return isinstance(joint.op, Formula) and joint.op.heavy and not joint.freed
+    """Whether a node, or the one that it is a result of, is heavy and waits for gradients."""
+    if node.op is ITEM and node.srcs:
+        node = node.srcs[0]
+    return node.op.heavy and not node.freed
 
 
 def holds_arrays(results: tuple[Node, ...], operands: tuple[Node, ...]) -> bool:

@@ -45,9 +45,22 @@ class Primitive:
             machine operations;
             None if the primitive only exists as a reference.
         cost: machine operations an element costs, roughly; fusion weighs recomputation by it.
+        heavy: it costs many operations an element: a result that gradients need is not computed
+            twice.
     """
 
-    __slots__ = ("cost", "infer", "kind", "lower", "multi", "name", "reference", "reorders", "vjp")
+    __slots__ = (
+        "cost",
+        "heavy",
+        "infer",
+        "kind",
+        "lower",
+        "multi",
+        "name",
+        "reference",
+        "reorders",
+        "vjp",
+    )
 
     def __init__(
         self,
@@ -59,6 +72,7 @@ class Primitive:
         lower: Callable[..., Any] | None = None,
         multi: bool = False,
         cost: int = 1,
+        heavy: bool = False,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -68,6 +82,7 @@ class Primitive:
         self.lower = lower
         self.multi = multi
         self.cost = cost
+        self.heavy = heavy
         self.reorders = name == "permute"
 
     def __call__(self, *srcs: Node, **attrs: Any) -> Node:

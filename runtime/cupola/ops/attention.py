@@ -154,7 +154,9 @@ def _composed_gradient(
     ]
 
 
-attention = Primitive("attention", "library", _infer, _reference, _rule, multi=True).register()
+attention = Primitive(
+    "attention", "library", _infer, _reference, _rule, multi=True, heavy=True
+).register()
 attention_grad = Primitive(
     "attention_grad", "library", _grad_infer, _grad_reference, multi=True
 ).register()

@@ -138,6 +138,7 @@ convolution = Primitive(
         lambda g, y, x, w, **a: convolution_input_grad(g, w, x_shape=x.shape, **a),
         lambda g, y, x, w, **a: convolution_weight_grad(g, x, w_shape=w.shape, **a),
     ),
+    heavy=True,
 ).register()
 
 
@@ -156,6 +157,7 @@ convolution_input_grad = Primitive(
             go, g, w_shape=w.shape, **_without(a, "x_shape")
         ),
     ),
+    heavy=True,
 ).register()
 convolution_weight_grad = Primitive(
     "convolution_weight_grad",
@@ -168,4 +170,5 @@ convolution_weight_grad = Primitive(
             go, g, x_shape=x.shape, **_without(a, "w_shape")
         ),
     ),
+    heavy=True,
 ).register()

@@ -56,4 +56,5 @@ matmul = Primitive(
         lambda g, y, a, b: matmul(g, transposed(conj_of(b))),
         lambda g, y, a, b: matmul(transposed(conj_of(a)), g),
     ),
+    heavy=True,
 ).register()
