@@ -76,13 +76,13 @@ CASES = {
 }
 
 
-def run(framework, operators, case: tuple) -> list[np.ndarray]:
+def run(framework, operators, case: tuple, device: str = "cpu") -> list[np.ndarray]:
     """Returns the operator's output, then its gradients with respect to each floating input.
 
     Regions have no gradient; the incoming gradient is a fixed pattern.
     """
     name, arrays, kwargs = case
-    tensors = [a if a is None else framework.from_numpy(a.copy()) for a in arrays]
+    tensors = [a if a is None else framework.from_numpy(a.copy()).to(device) for a in arrays]
     wanted = [t for t in tensors if t is not None]
     if name != "deform_conv2d":
         wanted = wanted[:1]
@@ -92,5 +92,5 @@ def run(framework, operators, case: tuple) -> list[np.ndarray]:
         kwargs = {**kwargs, "mask": tensors.pop()}
     out = getattr(operators, name)(*tensors, **kwargs)
     pattern = np.sin(np.arange(out.numel(), dtype=np.float32)).reshape(tuple(out.shape))
-    (out * framework.from_numpy(pattern)).sum().backward()
-    return [out.detach().numpy(), *(t.grad.numpy() for t in wanted)]
+    (out * framework.from_numpy(pattern).to(device)).sum().backward()
+    return [out.detach().cpu().numpy(), *(t.grad.cpu().numpy() for t in wanted)]
