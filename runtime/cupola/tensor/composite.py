@@ -21,6 +21,7 @@ from cupola.tensor.written import holding
 
 _EAGER = engine.eager()
 _LIMIT = 1024  # structures that are remembered for each composite
+_NUMBERS = 16  # tuples of numbers
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -60,7 +61,6 @@ class Composite:
         self.casts = casts
         self.formula = Formula(name, self._body, heavy, rereads)
         self._kinds: dict[Any, _Kinds | None] = {}
-        self._numbers: tuple[Any, ...] = ()
         self._consts: dict[Any, list[Node]] = {}
 
     def _body(self, *nodes: Node, **attrs: Any) -> tuple[Node, ...]:
@@ -136,12 +136,11 @@ class Composite:
 
     def _constants(self, like: Node, dtype: DType, numbers: tuple[Any, ...]) -> list[Node]:
         """The numbers as nodes, shared by the calls that have them in common."""
-        if self._numbers != numbers:
-            self._numbers = numbers
-            self._consts = {}
-        key = dtype, like.device
+        key = numbers, dtype, like.device
         found = self._consts.get(key)
         if found is None:
+            if len(self._consts) >= _NUMBERS:
+                self._consts.clear()
             found = [source.const(x, (), dtype, like.device) for x in numbers]
             self._consts[key] = found
         return found
