@@ -78,6 +78,7 @@ def test_ranks_that_share_a_gpu_go_through_host_memory(tmp_path):
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     env = dict(os.environ, CUDA_VISIBLE_DEVICES="0", PYTHONPATH=str(harness.ROOT / "runtime"))
+    env["OMPI_ALLOW_RUN_AS_ROOT"] = env["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
     done = subprocess.run(
         [mpirun, "-np", "2", sys.executable, str(script)],
         env=env, capture_output=True, text=True, timeout=120,
