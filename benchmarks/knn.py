@@ -6,9 +6,9 @@ k = 10, points in three dimensions. Beside it: torch by broadcasting, by ``cdist
 product, each with ``topk``, and the same source in Jittor's code operator where Jittor can be
 imported. Results are checked against float64 first; then all sides take turns: one call that is not
 timed (the libraries' threads wake up) and some that are.
-Times are of a call and its completion: on the GPU between two events, on the CPU by the clock. The
-limit is the time that the distances' arithmetic (8 operations a pair) would take at the machine's
-measured (CPU) or nominal (GPU) rate.
+Times are of a call and its completion: on the GPU between two events (the same for all sides), on
+the CPU by the clock. The limit is the time that the distances' arithmetic (8 operations a pair)
+would take at the machine's measured (CPU) or nominal (GPU) rate.
 """
 
 from __future__ import annotations
@@ -73,9 +73,12 @@ CPU_SOURCE = """
     }
 """
 
-# A warp for each query; lane t holds the t-th nearest point so far.
+# A warp for each query; lane t holds the t-th nearest point so far. Of every 128 points, the
+# nearest are inserted in order until one is too far. Distances are not negative: as integers, their
+# bits are in the same order.
 CUDA_SOURCE = """
     #define K 10
+    #define EACH 4
     __global__ void nearest() {
         const int q = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
         if (q >= in0_shape0) return;
@@ -83,29 +86,36 @@ CUDA_SOURCE = """
             far = __int_as_float(0x7f800000);
         float best = far, worst = far;
         int index = 0;
-        for (int base = 0; base < in0_shape0; base += 32) {
-            const int j = base + lane;
-            float d = far;
-            if (j < in0_shape0) {
-                const float u = x - @in0(j, 0), v = y - @in0(j, 1), w = z - @in0(j, 2);
-                d = u * u + v * v + w * w;
+        for (int base = 0; base < in0_shape0; base += 32 * EACH) {
+            float d[EACH];
+            for (int k = 0; k < EACH; k++) {
+                const int j = base + 32 * k + lane, i = j < in0_shape0 ? j : 0;
+                const float u = x - @in0(i, 0), v = y - @in0(i, 1), w = z - @in0(i, 2);
+                d[k] = j < in0_shape0 ? u * u + v * v + w * w : far;
             }
-            unsigned closer = __ballot_sync(~0u, d < worst);
-            for (; closer; closer &= closer - 1) {
-                const int from = __ffs(closer) - 1;
-                const float e = __shfl_sync(~0u, d, from);
-                if (e >= worst) continue;
+            for (;;) {
+                float own = d[0];
+                int at = 0;
+                for (int k = 1; k < EACH; k++)
+                    if (d[k] < own) own = d[k], at = k;
+                const float e =
+                    __uint_as_float(__reduce_min_sync(~0u, __float_as_uint(own)));
+                if (e >= worst) break;
+                const int from = __ffs(__ballot_sync(~0u, own == e)) - 1;
+                const int j = __shfl_sync(~0u, base + 32 * at + lane, from);
+                for (int k = 0; k < EACH; k++)
+                    if (lane == from && k == at) d[k] = far;
                 const float before = __shfl_up_sync(~0u, best, 1);
                 const int other = __shfl_up_sync(~0u, index, 1);
                 const bool moves = best > e, first = moves && (lane == 0 || before <= e);
                 best = first ? e : moves ? before : best;
-                index = first ? base + from : moves ? other : index;
+                index = first ? j : moves ? other : index;
                 worst = __shfl_sync(~0u, best, K - 1);
             }
         }
         if (lane < K) @out0(q, lane) = best, @out1(q, lane) = index;
     }
-    nearest<<<(in0_shape0 + 7) / 8, 256>>>();
+    nearest<<<(in0_shape0 + 3) / 4, 128>>>();
 """
 
 # Independent chains of multiply-adds: what this processor computes at most.
@@ -190,7 +200,7 @@ def jittor_side(points: np.ndarray) -> dict[str, Callable[[], Any]]:
     return {"Jittor code": call}
 
 
-def timer(device: str, name: str) -> Callable[[Callable[[], Any]], float]:
+def timer(device: str) -> Callable[[Callable[[], Any]], float]:
     """Milliseconds of one call and its completion."""
     if device == "cpu":
 
@@ -200,33 +210,19 @@ def timer(device: str, name: str) -> Callable[[Callable[[], Any]], float]:
             return 1e3 * (time.perf_counter() - start)
 
         return clock
-    if name.startswith("torch"):
-        import torch
-
-        a, b = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-
-        def theirs(call: Callable[[], Any]) -> float:
-            torch.cuda.synchronize()
-            a.record()
-            call()
-            b.record()
-            b.synchronize()
-            return float(a.elapsed_time(b))
-
-        return theirs
     import cupy
 
-    c, d = cupy.cuda.Event(), cupy.cuda.Event()
+    first, last = cupy.cuda.Event(), cupy.cuda.Event()
 
-    def ours(call: Callable[[], Any]) -> float:
+    def between(call: Callable[[], Any]) -> float:
         cupy.cuda.Device().synchronize()
-        c.record()
+        first.record()
         call()
-        d.record()
-        d.synchronize()
-        return float(cupy.cuda.get_elapsed_time(c, d))
+        last.record()
+        last.synchronize()
+        return float(cupy.cuda.get_elapsed_time(first, last))
 
-    return ours
+    return between
 
 
 def check(points: np.ndarray, call: Callable[[], Any]) -> float:
@@ -278,7 +274,7 @@ def measure(n: int, device: str, seconds: float, rate: float) -> dict[str, Any]:
     sides = {"cupola.code": ours, **torch_sides(points, device)}
     if device == "cpu":
         sides.update(jittor_side(points))
-    timers = {name: timer(device, name) for name in sides}
+    timers = {name: timer(device) for name in sides}
     times: dict[str, list[float]] = {name: [] for name in sides}
     for name, call in sides.items():  # warm
         timers[name](call)
@@ -299,17 +295,25 @@ def measure(n: int, device: str, seconds: float, rate: float) -> dict[str, Any]:
     }
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Rows of text: the median, and the best in brackets."""
+def table(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians in milliseconds, and how many times faster than the best of torch."""
     names = list(dict.fromkeys(k for r in results for k in r["median_ms"]))
-    rows = [f"{'n':>7} " + " ".join(f"{k:>24}" for k in (*names, "limit", "best torch / ours"))]
+    rows = []
     for r in results:
-        m, b = r["median_ms"], r["best_ms"]
-        cells = [f"{m[k]:.4f} ({b[k]:.4f})" if k in m else "-" for k in names]
+        m = r["median_ms"]
         ratio = min(v for k, v in m.items() if k.startswith("torch")) / m["cupola.code"]
-        cells += [f"{r['limit_ms']:.4f}", f"{ratio:.2f}"]
-        rows.append(f"{r['n']:>7} " + " ".join(f"{c:>24}" for c in cells))
-    return "\n".join(rows)
+        cells = [f"{m[k]:.4f}" if k in m else None for k in names]
+        rows.append([r["n"], *cells, f"{r['limit_ms']:.6f}", f"{ratio:.2f}"])
+    return {"columns": ["n", *names, "limit", "best torch / ours"], "rows": rows}
+
+
+def show(made: dict[str, Any]) -> str:
+    """The table as lines of text."""
+    widths = [max(8, len(c)) for c in made["columns"]]
+    lines = [made["columns"], *made["rows"]]
+    return "\n".join(
+        "  ".join(f"{'-' if c is None else c:>{w}}" for c, w in zip(line, widths)) for line in lines
+    )
 
 
 def main() -> None:
@@ -335,11 +339,13 @@ def main() -> None:
         "threads": given.threads,
         "torch": torch.__version__,
         "gflops": rate / 1e9,
+        "table": table(results),
+        "notes": ["milliseconds, medians"],
         "results": results,
     }
     if given.device == "cuda":
         report["machine"] = torch.cuda.get_device_name()
-    print(table(results))
+    print(show(report["table"]))
     if given.json:
         Path(given.json).write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report))

@@ -105,15 +105,22 @@ def page() -> str:
 
 
 def main(given: list[str]) -> int:
+    if {"-h", "--help"} & set(given):
+        print(__doc__)
+        return 0
     if given[:1] == ["--keep"]:
         OUT.mkdir(exist_ok=True)
         keep(given[1], pathlib.Path(given[2]).read_text())
         PAGE.write_text(page())
         print(f"{given[1]} kept; docs/benchmarks.md written")
         return 0
-    names = [n for n in given if not n.startswith("--")]
+    names = [n for n in given if n != "--docs-only"]
     scripts = sorted((ROOT / "benchmarks").glob("*.py"))
     scripts = [s for s in scripts if not s.stem.startswith("_") and (not names or s.stem in names)]
+    unknown = sorted(set(names) - {s.stem for s in scripts})
+    if unknown:
+        print(f"make bench: no script benchmarks/{unknown[0]}.py; see --help")
+        return 2
     OUT.mkdir(exist_ok=True)
     failed, left, ran = [], [], 0
     for number, script in enumerate([] if "--docs-only" in given else scripts, 1):

@@ -24,7 +24,11 @@ def mpirun():
 
 
 def environment(**variables):
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "MPI_", "OMPI", "RANK"))}
+    env = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("PMI", "MPI_", "OMPI_COMM", "RANK"))
+    }
     env["PYTHONPATH"] = os.pathsep.join(
         [str(harness.ROOT / p) for p in ("runtime", "compat", "transpiler")]
     )

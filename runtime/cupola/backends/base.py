@@ -125,3 +125,40 @@ class Backend(ABC):
             NotRecorded: the function waits for the device.
         """
         raise NotImplementedError(f"the {self.name} backend records no launches")
+
+    def repeats(self, op: Any) -> bool:
+        """Whether a library call may be part of what ``replay`` records."""
+        return False
+
+    def settings(self) -> Any:
+        """The switches that library calls heed, to be compared."""
+        return None
+
+    def address(self, array: Array) -> int:
+        """Where an array begins in the device's memory."""
+        return int(array.ctypes.data)
+
+    def replay(
+        self,
+        function: Callable[[dict[Any, Array], Any], dict[Any, Array]],
+        arrays: dict[Any, Array],
+        fed: Sequence[Any],
+        index: int,
+    ) -> Any:
+        """A run recorded, to be repeated on other arrays: only where ``records`` is set.
+
+        Args:
+            function: ``function(arrays, watch)`` runs on arrays by place, and gives results by
+                place; ``watch`` goes to ``engine.run``.
+            arrays: what it reads now.
+            fed: places whose arrays change from call to call; the others must stay where they are.
+
+        Returns an object with ``write(numbers, changed)``, which passes other numbers to kernels,
+        ``at_home()``, whether the current stream is that of the other replays, and
+        ``__call__(arrays)``, which gives fresh results by place.
+
+        Raises:
+            NotRecorded: the function waits for the device, needs much memory, or kernels cannot be
+                given these numbers.
+        """
+        raise NotImplementedError(f"the {self.name} backend records no launches")

@@ -23,6 +23,7 @@ from cupola.tensor import Tensor, wrap
 _LIMIT = 4096
 _recipes: dict[Any, _Recipe] = {}
 _operators: dict[Any, Operator] = {}
+_last: tuple[Any, _Recipe | None] = ((), None)
 _DEBUG = os.environ.get("CUPOLA_DEBUG", "0") not in ("", "0")
 
 
@@ -112,11 +113,18 @@ def code(
         names, kinds, include_dirs, flags, libraries, cuda_flags, debug, len(nodes),
         outputs is None,
     )  # fmt: skip
-    try:
-        found = _recipes.get(key)
-    except TypeError:  # lists
-        key = tuple(map(_frozen, key))
-        found = _recipes.get(key)
+    global _last
+    last = _last
+    if key == last[0]:  # the same objects again: faster than hashing them
+        found = last[1]
+    else:
+        try:
+            found = _recipes.get(key)
+            if found is not None:
+                _last = (key, found)
+        except TypeError:  # lists
+            key = tuple(map(_frozen, key))
+            found = _recipes.get(key)
     if found is None:
         if outputs is not None:
             return _into(list(outputs), nodes, numbers, key, grad)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,6 +23,10 @@ from cupola.ir.program import strides_of
 
 _READY = 256  # sizes kept for each stage
 _WIDE = 1 << 31
+_ALIGNMENT = 256  # bytes; what arrays of the driver's own begin at
+_TOGETHER = (
+    1 << 18
+)  # bytes of outputs that share one allocation, which lives as long as any of them
 _NOTHING = bytes(16)
 
 
@@ -207,7 +212,7 @@ class CUDARunner:
             if ready.program.by_sizes:
                 ready.launches = kept
             return
-        stream = ctypes.c_void_p(self._xp.cuda.get_current_stream().ptr)
+        stream = self._xp.cuda.get_current_stream().ptr
         tail = self._numbers(*numbers) if numbers else b""
         put = ready.program.put
         for each in launches:
@@ -252,10 +257,16 @@ class CUDARunner:
         several = xp.cuda.runtime.getDeviceCount() > 1
         if stage.given or self._sizes or stage.options.debug or not stage.inputs or several:
             return None
-        makers = [(s, d.np, d) for s, d in zip(shapes, stage.outputs)]
+        makers = []
+        total = 0
+        for s, d in zip(shapes, stage.outputs):
+            makers.append((total, s, d.np, d))
+            total += -(-math.prod(s) * d.itemsize // _ALIGNMENT) * _ALIGNMENT
+        starts = [at for at, _, _, _ in makers]
+        shared = total <= _TOGETHER
         ready, queue, stats, index = self._ready, self._queue, engine.stats, device.index or 0
         none: dict[str, Any] = source.EMPTY_ATTRS
-        empty, buffer = xp.ndarray, source.BUFFER
+        allocate, empty, buffer = xp.cuda.alloc, xp.ndarray, source.BUFFER
 
         def run(nodes: Sequence[Node], numbers: tuple[Any, ...]) -> list[Node] | None:
             key: list[Any] = [index, shapes]
@@ -270,13 +281,19 @@ class CUDARunner:
             found = ready.get(tuple(key))
             if found is None:
                 return None
-            made = []
-            for s, d, own in makers:
-                out = empty(s, d)
-                addresses.append(out.data.ptr)
-                made.append(Node(buffer, (), none, s, own, device, out))
+            # The kernel is on its way before the outputs are wrapped: the two overlap.
+            if shared:
+                block = allocate(total)
+                base = block.ptr
+                queue(found, [*addresses, *[base + at for at in starts]], numbers)
+                outs = [empty(s, d, block + at) for at, s, d, _ in makers]
+            else:
+                outs = [empty(s, d) for _, s, d, _ in makers]
+                queue(found, [*addresses, *[out.data.ptr for out in outs]], numbers)
             stats["calls"] += 1
-            queue(found, addresses, numbers)
-            return made
+            return [
+                Node(buffer, (), none, s, own, device, out)
+                for out, (_, s, _, own) in zip(outs, makers)
+            ]
 
         return run

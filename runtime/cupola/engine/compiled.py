@@ -6,6 +6,7 @@ from typing import Any
 
 from cupola.backends.base import Backend
 from cupola.codegen import lower as lowering
+from cupola.engine import repeat
 from cupola.engine.run import run
 from cupola.engine.weights import Weights, gather
 from cupola.ir.device import device as Device
@@ -25,13 +26,16 @@ class Compiled:
         place: for each node of the program, the position of its value in the plan (-1: none).
         results: for each formula, the positions of its results.
         weights: what is derived from weights alone, or None.
+        repeated: whether runs of ``again`` may be recorded; ``repeats``: they, by device.
 
     ``frozen`` says that the weights stay for many runs: more is folded into them. ``varying`` are
     the items whose arrays change between runs though their nodes may not: nothing derived from
     them is kept.
     """
 
-    __slots__ = ("fixed", "place", "plan", "results", "sources", "weights")
+    __slots__ = (
+        "fixed", "place", "plan", "repeated", "repeats", "results", "sources", "weights",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -59,6 +63,8 @@ class Compiled:
                 self.weights.mark(self.plan)
         else:
             self.plan = _interpreted(short)
+        self.repeated = repeat.suited(self, engine)
+        self.repeats: dict[int, repeat.Repeat] = {}
         self.place = place
         self.results = {i: [within[p] for p in found] for i, found in results.items()}
         self._find_sources()
@@ -86,14 +92,35 @@ class Compiled:
 
         ``given`` holds arrays for kernels to write items of the plan to.
         """
+        values, numbers, packed = self.prepare(order, engine, device)
+        run(self.plan, values, numbers, engine, device, packed, given)
+        return values
+
+    def prepare(
+        self, order: list[Node], engine: Backend, device: Device
+    ) -> tuple[list[Any], dict[int, Any], dict[int, Any]]:
+        """What a run begins with: given arrays and derived weights, numbers, keys of weights."""
         values: list[Any] = [None] * len(self.plan.program.items)
         numbers = dict(self.fixed)
         packed: dict[int, Any] = {}
         if self.weights is not None:
             packed = self.weights.fill(values, order, engine, device)
         gather(self.sources, order, values, numbers)
-        run(self.plan, values, numbers, engine, device, packed, given)
-        return values
+        return values, numbers, packed
+
+    def again(self, order: list[Node], engine: Backend, device: Device) -> list[Any]:
+        """Like a call, by somebody who may run the program many times: see ``repeat``."""
+        try:
+            if not self.repeated:
+                return self(order, engine, device)
+            found = self.repeats.get(device.index or 0)
+            if found is None:
+                found = self.repeats[device.index or 0] = repeat.Repeat(self, engine, device)
+            return found(order)
+        except MemoryError:
+            if not repeat.release():
+                raise
+            return self(order, engine, device)
 
 
 def _interpreted(program: Program) -> Plan:

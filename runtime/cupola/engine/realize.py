@@ -234,7 +234,7 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
     else:
         stats["hits"] += 1
         _plans.move_to_end(key)
-    values = found(order, engine, device)
+    values = found.again(order, engine, device)
     for i in wanted:
         p = found.place[i]
         order[i].value = values[p] if p >= 0 else tuple([values[r] for r in found.results[i]])

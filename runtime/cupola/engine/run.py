@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from cupola.backends.base import Backend
 from cupola.dtypes import dtype as DType
 from cupola.ir.device import device as Device
 from cupola.ir.program import Item, Plan
 
-stats = {"plans": 0, "hits": 0, "launches": 0, "calls": 0}
+stats = {"plans": 0, "hits": 0, "launches": 0, "calls": 0, "graphs": 0}
+
+
+class Watch(Protocol):
+    """Somebody who has to know how numbers come into launches.
+
+    Attributes:
+        fixed: items whose numbers were written into memory, without a launch that takes them.
+    """
+
+    fixed: set[int]
+
+    def begin(self) -> None:
+        """A kernel is about to be launched."""
+
+    def end(self, launch: Any, work: list[Any], many: bool) -> None:
+        """It has been launched; ``work`` lists (arrays, meta, items of the numbers)."""
 
 
 class _Like:
@@ -30,6 +46,7 @@ def run(
     device: Device,
     packed: dict[int, Any] | None = None,
     given: dict[int, Any] | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Runs a plan's steps over ``values`` (one array an item).
 
@@ -37,6 +54,7 @@ def run(
         numbers: the constants that a plan does not hold, by item.
         packed: for a library call's item, a key that stands for its weight's contents.
         given: arrays that kernels write these items to, instead of fresh ones.
+        watch: is told of launches and of the numbers that they take.
     """
     keys = packed or {}
     placed = given or {}
@@ -58,7 +76,11 @@ def run(
                 launch = made.launches.get(k)
                 if launch is None:
                     launch = made.launches[k] = engine.compile(low.kernel)
+                if watch is not None:
+                    watch.begin()
                 launch(arrays, low.meta, [numbers[i] for i in low.scalars])
+                if watch is not None:
+                    watch.end(launch, [(arrays, low.meta, low.scalars)], False)
         elif kind == "kernels":
             stats["launches"] += 1
             work = []
@@ -74,7 +96,12 @@ def run(
             launch = made.launches.get(k)
             if launch is None:
                 launch = made.launches[k] = engine.compile_many(step[1][0].kernel)
+            if watch is not None:
+                watch.begin()
             launch(work)
+            if watch is not None:
+                lows = step[1]
+                watch.end(launch, [(w[0], w[1], x.scalars) for w, x in zip(work, lows)], True)
         elif kind == "free":
             for i in step[1]:
                 values[i] = None
@@ -86,6 +113,8 @@ def run(
             item = items[step[1]]
             array = engine.empty(item.shape, item.dtype, number)
             special = item.attr("value")
+            if special is None and watch is not None:
+                watch.fixed.add(step[1])
             array[...] = numbers[step[1]] if special is None else special
             values[step[1]] = array
         else:

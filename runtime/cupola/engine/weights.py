@@ -72,6 +72,18 @@ class Weights:
             if item.op.kind == "library" and len(item.srcs) > 1 and item.srcs[1] in number:
                 self.calls.append((i, number[item.srcs[1]]))
 
+    @property
+    def kept(self) -> bool:
+        """Whether the derived weights of the last run are kept for the next."""
+        return self._kept is not None
+
+    def prepare(self, order: list[Node]) -> tuple[list[Any], dict[int, Any]]:
+        """Arrays and numbers that the plan begins with."""
+        given: list[Any] = [None] * len(self.plan.program.items)
+        numbers = dict(self.numbers)
+        gather(self.sources, order, given, numbers)
+        return given, numbers
+
     def fill(
         self, values: list[Any], order: list[Node], engine: Backend, device: Device
     ) -> dict[int, Any]:
@@ -79,9 +91,7 @@ class Weights:
 
         Gives keys for packed weights: for a library call's item, what stands for its contents.
         """
-        given: list[Any] = [None] * len(self.plan.program.items)
-        numbers = dict(self.numbers)
-        gather(self.sources, order, given, numbers)
+        given, numbers = self.prepare(order)
         same = self._same(order, numbers)
         if not same:
             self._forget(engine)

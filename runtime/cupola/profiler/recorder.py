@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cupola.code import call as _code  # noqa: F401  (loaded, so that it can be told to record)
-from cupola.engine import compiled, weights
+from cupola.engine import compiled, repeat, weights
 from cupola.engine.capture import Capture
 from cupola.engine.compiled import Compiled
 from cupola.ir.op import Primitive
@@ -154,6 +154,7 @@ class Recorder:
         self._replace(compiled, "run", self._run(compiled.run))
         if hasattr(weights, "run"):
             self._replace(weights, "run", self._run(weights.run))
+        self._replace(repeat, "enabled", False)
         self._replace(Compiled, "__call__", self._called(Compiled.__call__))
         self._replace(Capture, "__call__", self._replayed(Capture.__call__))
         if self.lines:

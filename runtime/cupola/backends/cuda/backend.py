@@ -8,12 +8,16 @@ from typing import Any
 from cupola.backends.base import Array, Backend, Launch
 from cupola.backends.cuda import library
 from cupola.backends.cuda.device import device_count, require
+from cupola.backends.cuda.flags import flags
 from cupola.backends.cuda.graph import Graph
 from cupola.backends.cuda.launch import KernelLaunch
 from cupola.backends.cuda.many import ManyLaunch
+from cupola.backends.cuda.replay import Replay
 from cupola.codegen.form import Kernel, negative_zeros
 from cupola.dtypes import dtype
 from cupola.errors import BackendError
+
+_PART = 4  # the part of a device's memory that one recorded run may hold: a fourth
 
 
 class CUDABackend(Backend):
@@ -89,3 +93,22 @@ class CUDABackend(Backend):
 
     def record(self, function: Callable[[], list[Array]], index: int = 0) -> Graph:
         return Graph(function, index)
+
+    def repeats(self, op: Any) -> bool:
+        return op.name in library.REPEATED
+
+    def settings(self) -> Any:
+        return tuple(vars(flags).values())
+
+    def address(self, array: Array) -> int:
+        return int(array.data.ptr)
+
+    def replay(
+        self,
+        function: Callable[[dict[Any, Array], Any], dict[Any, Array]],
+        arrays: dict[Any, Array],
+        fed: Sequence[Any],
+        index: int,
+    ) -> Replay:
+        limit = self._xp.cuda.runtime.memGetInfo()[1] // _PART
+        return Replay(function, arrays, fed, index, limit)

@@ -124,6 +124,18 @@ def _refused(code: int, grid: Any, block: Any, shared: int) -> RuntimeError:
     )
 
 
+class _Config(ctypes.Structure):
+    """The driver's CUlaunchConfig: sizes of grid and block, shared memory, stream, attributes."""
+
+    _fields_ = (
+        ("sizes", ctypes.c_uint * 6),
+        ("shared", ctypes.c_uint),
+        ("stream", ctypes.c_void_p),
+        ("attributes", ctypes.c_void_p),
+        ("count", ctypes.c_uint),
+    )
+
+
 class Prepared:
     """A launch of known sizes: a call puts addresses and numbers in place and queues it.
 
@@ -138,8 +150,10 @@ class Prepared:
     def __init__(
         self, function: Any, dims: tuple[int, ...], shared: int, own: bytes, hidden: bytes
     ) -> None:
-        self._launch = library().cuLaunchKernel
-        self._fixed = (function, *dims, shared)
+        self._launch = library().cuLaunchKernelEx  # four arguments to convert, not eleven
+        self._function = function
+        self._config = _Config((ctypes.c_uint * 6)(*dims), shared)
+        self._reference = ctypes.byref(self._config)
         self._block = ctypes.create_string_buffer(own + hidden, len(own) + len(hidden))
         base = ctypes.addressof(self._block)
         addresses = [base + at for at in range(0, len(own) + 1, 8)]
@@ -147,7 +161,7 @@ class Prepared:
         self._head = len(own)
         self._lock = threading.Lock()
 
-    def __call__(self, pack: Any, addresses: Sequence[int], tail: bytes, stream: Any) -> None:
+    def __call__(self, pack: Any, addresses: Sequence[int], tail: bytes, stream: int) -> None:
         """Queues the kernel; ``pack(block, at, *addresses)`` writes the addresses.
 
         Raises:
@@ -158,9 +172,11 @@ class Prepared:
             pack(block, self._head, *addresses)
             if tail:
                 block[len(block) - len(tail) :] = tail
-            code = self._launch(*self._fixed, stream, self._values, None)
+            self._config.stream = stream
+            code = self._launch(self._reference, self._function, self._values, None)
         if code:
-            raise _refused(code, self._fixed[1:4], self._fixed[4:7], self._fixed[7])
+            sizes = tuple(self._config.sizes)
+            raise _refused(code, sizes[:3], sizes[3:], self._config.shared)
 
 
 class Launcher:

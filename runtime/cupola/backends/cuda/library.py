@@ -66,6 +66,12 @@ TABLE: dict[str, Function] = {
     "code": _code,
 }
 
+# Calls that may be recorded and repeated: they wait for nothing, and do nothing but compute.
+REPEATED = frozenset(TABLE) - {"code"} | {
+    "item", "cat", "cumsum", "fold", "pool_take", "pool_put", "slice_update", "as_strided",
+    "as_strided_update", "as_strided_add",
+}  # fmt: skip
+
 _on_host: set[str] = set()
 """Primitives whose reference CuPy could not run: they go to the host at once."""
 

@@ -69,6 +69,11 @@ class Recorded:
             check(add(self._graph, *ends, new, one), "changing a graph")
         return len(found)
 
+    @property
+    def executable(self) -> Any:
+        """The driver's handle of the executable graph."""
+        return self._ready
+
     def launch(self, stream: Any) -> None:
         """Queues all launches on a CuPy stream."""
         code = self._driver.cuGraphLaunch(self._ready, ctypes.c_void_p(stream.ptr))
