@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -26,12 +27,14 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections import Counter
 
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "fixtures" / "corpus"
 TOLERANCE = 1e-4
+ENDED = "(ended)"  # among the arrays: why there are none
 SLOPE = 1e-5  # relative, of a slope measured in float64
 # torch must not be there for converted code: what it computes would prove nothing.
 WITHOUT_TORCH = """
@@ -54,13 +57,27 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def call(command: list[object], log: pathlib.Path, **options: object) -> int:
-    """Runs a command with its output in a file; returns its exit code."""
+class Failed(Exception):
+    """A package could not be installed or converted."""
+
+
+def call(command: list[object], log: pathlib.Path, **options: object) -> str:
+    """Runs a command with its output in a file; gives how it failed, or an empty text."""
     with log.open("a") as file:
         file.write(f"$ {' '.join(map(str, command))}\n"[:2000])
         file.flush()
+        start = log.stat().st_size
         words = [str(c) for c in command]
-        return subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, **options).returncode
+        try:
+            code = subprocess.run(
+                words, stdout=file, stderr=subprocess.STDOUT, **options
+            ).returncode
+        except subprocess.TimeoutExpired as error:
+            return f"no end after {error.timeout:.0f} s"
+    if not code:
+        return ""
+    lines = log.read_bytes()[start:].decode(errors="replace").strip().splitlines()
+    return f"exit code {code}: {lines[-1].strip()[:160] if lines else 'nothing was printed'}"
 
 
 def install(spec: dict, home: pathlib.Path, log: pathlib.Path) -> None:
@@ -72,8 +89,9 @@ def install(spec: dict, home: pathlib.Path, log: pathlib.Path) -> None:
     pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     for group, flags, folder in (("convert", ["--no-deps"], "original"), ("plain", [], "plain")):
         (home / folder).mkdir()
-        if spec.get(group) and call([*pip, *flags, "--target", home / folder, *spec[group]], log):
-            raise SystemExit(f"{home.name}: packages did not install, see {log}")
+        command = [*pip, *flags, "--target", home / folder, *spec.get(group, ())]
+        if spec.get(group) and (why := call(command, log)):
+            raise Failed(f"packages did not install ({why})")
     for path in spec.get("remove", ()):
         shutil.rmtree(home / "original" / path, ignore_errors=True)
     for library in (home / "original").rglob("*.so"):
@@ -89,18 +107,26 @@ def convert(home: pathlib.Path, helpers: list[pathlib.Path], log: pathlib.Path) 
     for path in helpers:
         shutil.copy(path, code)
     report = home / "convert.json"
+    report.unlink(missing_ok=True)
     started = time.perf_counter()
     command = [sys.executable, "-m", "cupola_transpiler", "convert", code, "--force",
                "--report", "json", "-o", report]  # fmt: skip
-    if call(command, log) not in (0, 1):
-        raise SystemExit(f"{home.name}: conversion failed, see {log}")
+    why = call(command, log)
     seconds = time.perf_counter() - started
+    if why and not why.startswith("exit code 1:") or not report.exists():
+        raise Failed(f"conversion failed ({why})")
     (tree,) = json.loads(report.read_text())["trees"]
     return {**tree["summary"], "verdict": tree["verdict"], "seconds": seconds}
 
 
+def versions(home: pathlib.Path) -> list[str]:
+    """Names and versions of what is installed for a package, and torch's."""
+    found = [p.name for part in ("original", "plain") for p in (home / part).glob("*.dist-info")]
+    return [f"torch-{importlib.metadata.version('torch')}", *sorted(found)]
+
+
 def compute(home: pathlib.Path, script: str, kind: str, log: pathlib.Path, *more: str) -> dict:
-    """Runs entry points on one side; returns the arrays that they wrote."""
+    """Runs entry points on one side; returns the arrays that they wrote, and how it ended."""
     converted = kind == "converted"
     code, out = home / kind, home / f"{kind}.npz"
     path = [code, home / "plain", *([] if converted else [HOME, ROOT / "tests"])]
@@ -112,15 +138,17 @@ def compute(home: pathlib.Path, script: str, kind: str, log: pathlib.Path, *more
     )  # fmt: skip
     if kind == "original":  # torch's answer to the same questions is kept
         asked = b"".join((HOME / f).read_bytes() for f in ("_entries.py", script))
-        key = hashlib.sha256(asked + repr((dtype, chosen)).encode()).hexdigest()[:12]
+        told = repr((dtype, chosen, versions(home)))
+        key = hashlib.sha256(asked + told.encode()).hexdigest()[:12]
         out = home / f"original-{key}.npz"
         if out.exists():
             return dict(np.load(out))
     out.unlink(missing_ok=True)
     launcher = WITHOUT_TORCH if converted else WITH_TORCH
     file = (code if converted else HOME) / script
-    call([sys.executable, "-c", launcher, file, out, *chosen], log, env=env, cwd=home, timeout=3000)
-    return dict(np.load(out)) if out.exists() else {}
+    command = [sys.executable, "-c", launcher, file, out, *chosen]
+    why = call(command, log, env=env, cwd=home, timeout=3000)
+    return dict(np.load(out)) if out.exists() else {ENDED: np.array(why or "nothing was written")}
 
 
 def _vision(home: pathlib.Path) -> pathlib.Path | str:
@@ -137,7 +165,13 @@ def difference(want: np.ndarray, got: np.ndarray) -> float:
 
 
 def judge(theirs: dict, ours: dict) -> dict[str, str]:
-    """For each entry point, why it does not agree; an empty text where it does."""
+    """For each entry point, why it does not agree; an empty text where it does.
+
+    Raises:
+        Failed: torch's side computed nothing.
+    """
+    if ENDED in theirs:
+        raise Failed(f"under torch: {theirs[ENDED]}")
     names = dict.fromkeys(key.partition("/")[0] for key in theirs)
     verdicts = {}
     for name in names:
@@ -149,11 +183,13 @@ def judge(theirs: dict, ours: dict) -> dict[str, str]:
             continue
         keys = [k for k in theirs if k.startswith(f"{name}/") and not k.endswith("slope")]
         if any(key not in ours for key in keys):
-            verdicts[name] = "computed nothing"
+            verdicts[name] = f"computed nothing: {ours.get(ENDED, 'some results are missing')}"
             continue
         errors = {key.partition("/")[2]: difference(theirs[key], ours[key]) for key in keys}
+        outputs = {k: e for k, e in errors.items() if "gradient" not in k and not e <= TOLERANCE}
+        errors = outputs or errors  # a gradient excuses no output
         worst = max(errors, key=lambda key: errors[key])
-        bad = errors[worst] > TOLERANCE or errors[worst] != errors[worst]
+        bad = not errors[worst] <= TOLERANCE
         verdicts[name] = f"{worst} differs by {errors[worst]:.1e}" if bad else ""
     return verdicts
 
@@ -178,12 +214,16 @@ def check_package(name: str, spec: dict, work: pathlib.Path, again: bool = False
     """
     home = work / name
     log = work / f"{name}.log"
-    install(spec, home, log)
-    script = f"try_{name}.py"
-    summary = convert(home, [*sorted(HOME.glob("_*.py")), HOME / script], log)
     kept_file = work / "results" / f"{name}.json"
     kept = json.loads(kept_file.read_text()) if again and kept_file.exists() else {}
     chosen = [n for n, why in kept.get("entries", {}).items() if why]
+    if kept and not chosen:
+        return kept
+    install(spec, home, log)
+    script = f"try_{name}.py"
+    summary = convert(home, [*sorted(HOME.glob("_*.py")), HOME / script], log)
+    if any(n.startswith("(") for n in chosen):  # it was not installed or converted
+        kept, chosen = {}, []
     theirs = compute(home, script, "original", log, *chosen)
     ours = compute(home, script, "converted", log, *chosen)
     verdicts = judge(theirs, ours)
@@ -197,8 +237,19 @@ def check_package(name: str, spec: dict, work: pathlib.Path, again: bool = False
         verdicts.update({n: "" for n, why in exact.items() if not why or n in settled})
     before = [n for n in kept.get("float64", []) if n not in verdicts]
     settled += [n for n in kept.get("slope", []) if n not in verdicts]
+    commits = kept.get("commits", {}) | dict.fromkeys(verdicts, commit())
     return {"packages": spec["convert"], **summary, "entries": kept.get("entries", {}) | verdicts,
-            "float64": before + exactly, "slope": settled}  # fmt: skip
+            "float64": before + exactly, "slope": settled, "commits": commits}  # fmt: skip
+
+
+def commit() -> str:
+    """The commit that is measured, with a plus where the tree differs from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout
+
+    changed = git("status", "--porcelain", "--untracked-files=no").strip()
+    return git("rev-parse", "--short=8", "HEAD").strip() + ("+" if changed else "")
 
 
 def leaves(value: object, path: str = ""):
@@ -238,7 +289,8 @@ def check_script(script: pathlib.Path, spec: dict, work: pathlib.Path) -> dict:
         want, got = dict(leaves(expected)), dict(leaves(json.loads(lines[-1])))
         bad = [f"{k}: {v} is {got.get(k)}" for k, v in want.items() if not _close(v, got.get(k))]
         why = f"{len(bad)} values differ, first {bad[0][:100]}" if bad else ""
-    return {"packages": spec["convert"], **summary, "entries": {name: why}, "float64": []}
+    return {"packages": spec["convert"], **summary, "entries": {name: why}, "float64": [],
+            "commits": {name: commit()}}  # fmt: skip
 
 
 def _close(want: object, got: object) -> bool:
@@ -277,6 +329,9 @@ def page(results: dict[str, dict]) -> str:
         )
         failures += [f"* {name}, `{e}`: {why}" for e, why in r["entries"].items() if why]
     text += f"\n{passed} of {total} entry points of {len(results)} corpora pass.\n"
+    stamps = Counter(c for r in results.values() for c in r.get("commits", {}).values())
+    counts = ", ".join(f"{n} at {c}" for c, n in stamps.most_common())
+    text += f"Entry points by commit: {counts}.\n" if counts else ""
     if failures:
         text += "\n## What does not pass\n\n" + "\n".join(failures) + "\n"
     text += "\n## Entry points\n\n"
@@ -308,7 +363,13 @@ def main() -> int:
             jobs[name] = lambda s=script, n=name: check_script(s.resolve(), specs[n], work)
     failed = 0
     for name in args.names or jobs:
-        result = jobs[name]()
+        try:
+            result = jobs[name]()
+        except Failed as error:
+            print(f"{name}: {error}; see {work / name}.log", flush=True)
+            result = {"packages": [name], "files": 0, "lines": 0, "seconds": 0.0, "edits": 0,
+                      "unsupported": 0, "entries": {"(all)": str(error)}, "float64": [],
+                      "commits": {"(all)": commit()}}  # fmt: skip
         (work / "results" / f"{name}.json").write_text(json.dumps(result, indent=1))
         bad = {entry: why for entry, why in result["entries"].items() if why}
         failed += len(bad)

@@ -20,6 +20,7 @@ torch.nn.utils.rnn torch.nn.utils.parametrize torch.nn.utils.parametrizations to
 torch.nn.utils.stateless torch.nn.attention torch.nn.modules torch.nn.parallel torch.linalg
 torch.fft torch.special torch.func torch.optim torch.optim.lr_scheduler torch.optim.swa_utils
 torch.optim.optimizer torch.utils torch.utils.data torch.utils.data.distributed
+torch.utils.data.datapipes torch.utils.data.datapipes.iter torch.utils.data.datapipes.map
 torch.utils.checkpoint torch.utils.cpp_extension torch.utils.dlpack torch.utils.hooks
 torch.utils.model_zoo torch.autograd torch.autograd.function torch.autograd.functional
 torch.autograd.forward_ad torch.autograd.graph torch.autograd.profiler torch.amp torch.cuda

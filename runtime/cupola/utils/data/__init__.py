@@ -2,6 +2,12 @@
 
 from cupola.utils.data._utils import default_collate, default_convert, get_worker_info
 from cupola.utils.data.dataloader import DataLoader
+from cupola.utils.data.datapipes import (
+    DataChunk,
+    IterDataPipe,
+    MapDataPipe,
+    functional_datapipe,
+)
 from cupola.utils.data.dataset import (
     ChainDataset,
     ConcatDataset,
@@ -26,10 +32,13 @@ __all__ = [
     "BatchSampler",
     "ChainDataset",
     "ConcatDataset",
+    "DataChunk",
     "DataLoader",
     "Dataset",
     "DistributedSampler",
+    "IterDataPipe",
     "IterableDataset",
+    "MapDataPipe",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
@@ -40,6 +49,7 @@ __all__ = [
     "WeightedRandomSampler",
     "default_collate",
     "default_convert",
+    "functional_datapipe",
     "get_worker_info",
     "random_split",
 ]
