@@ -2,7 +2,7 @@
 """Training steps captured whole, cupola and torch interleaved in one run.
 
 usage: training.py [--device cpu|cuda] [--models NAME ...] [--modes MODE ...] [--batch N]
-                   [--no-compiled] [--rounds N] [--threads N]
+                   [--no-compiled] [--uncompiled] [--rounds N] [--threads N]
 
 A step is zero_grad, forward, cross entropy, backward and an optimizer step (SGD with momentum for
 ResNets, AdamW for the GPT). Both sides begin with the same weights; the first losses are compared
@@ -43,6 +43,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--size", type=int, help="pixels a side, or tokens")
     parser.add_argument("--no-compiled", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--uncompiled", action="store_true", help="cupola without compile, too")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     found = parser.parse_args()
@@ -126,10 +127,10 @@ def measure(found: argparse.Namespace, name: str, mode: str, converted: pathlib.
             cupola.cuda.synchronize()
 
     start = time.perf_counter()
-    captured = cupola.compile(ours.step)
+    captured = ours.step if found.uncompiled else cupola.compile(ours.step)
     got = [captured(*mine).item() for _ in range(3)]
     ready = time.perf_counter() - start
-    if captured.reason:
+    if not found.uncompiled and captured.reason:
         print("not captured:", captured.reason, file=sys.stderr)
     want = [theirs.step(*other).item() for _ in range(3)]
     error = max(abs(a - b) / abs(b) for a, b in zip(got, want, strict=True))

@@ -144,6 +144,7 @@ class Backend(ABC):
         arrays: dict[Any, Array],
         fed: Sequence[Any],
         index: int,
+        held: int,
     ) -> Any:
         """A run recorded, to be repeated on other arrays: only where ``records`` is set.
 
@@ -152,10 +153,11 @@ class Backend(ABC):
                 place; ``watch`` goes to ``engine.run``.
             arrays: what it reads now.
             fed: places whose arrays change from call to call; the others must stay where they are.
+            held: bytes that other recorded runs hold on this device.
 
         Returns an object with ``write(numbers, changed)``, which passes other numbers to kernels,
-        ``at_home()``, whether the current stream is that of the other replays, and
-        ``__call__(arrays)``, which gives fresh results by place.
+        ``bytes``, which it holds, ``at_home()``, whether the current stream is that of the other
+        replays, and ``__call__(arrays)``, which gives fresh results by place.
 
         Raises:
             NotRecorded: the function waits for the device, needs much memory, or kernels cannot be

@@ -186,8 +186,9 @@ class Repeat:
         fed = [key for key in here.arrays if last or key in self._moved]
         if last:
             self._moved.update(fed)
+        held = sum(r.replay.bytes for r in _kept.values() if r.device is device)
         try:
-            self.replay = engine.replay(function, here.arrays, fed, device.index or 0)
+            self.replay = engine.replay(function, here.arrays, fed, device.index or 0, held)
         except NotRecorded:
             self.tries = 0
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cupola.backends.base import Array, Backend, Launch
+from cupola.backends.base import Array, Backend, Launch, NotRecorded
 from cupola.backends.cuda import library
 from cupola.backends.cuda.device import device_count, require
 from cupola.backends.cuda.flags import flags
@@ -17,7 +17,7 @@ from cupola.codegen.form import Kernel, negative_zeros
 from cupola.dtypes import dtype
 from cupola.errors import BackendError
 
-_PART = 4  # the part of a device's memory that one recorded run may hold: a fourth
+_PART = 3  # the part of a device's memory that recorded runs may hold: a third
 
 
 class CUDABackend(Backend):
@@ -109,6 +109,10 @@ class CUDABackend(Backend):
         arrays: dict[Any, Array],
         fed: Sequence[Any],
         index: int,
+        held: int,
     ) -> Replay:
-        limit = self._xp.cuda.runtime.memGetInfo()[1] // _PART
+        with self._on(index):
+            limit = self._xp.cuda.runtime.memGetInfo()[1] // _PART - held
+        if limit <= 0:
+            raise NotRecorded("other recorded runs hold all the memory that they may")
         return Replay(function, arrays, fed, index, limit)

@@ -114,7 +114,10 @@ class Replay:
         arrays: what it reads, by place.
         fed: places whose arrays are others at every call.
         index: number of the device.
-        limit: bytes that it may use.
+        limit: bytes that it may hold.
+
+    Attributes:
+        bytes: that it holds.
 
     Raises:
         NotRecorded: the function waits for the device, or needs more memory.
@@ -152,6 +155,7 @@ class Replay:
             except xp.cuda.memory.OutOfMemoryError as why:
                 raise NotRecorded(str(why)) from why
             self._lay_out(results, read)
+        self.bytes = int(self._pool.total_bytes())
 
     def _record(self, function: Any, read: dict[Any, Any]) -> dict[Any, Any]:
         self._stream.begin_capture()
@@ -175,7 +179,8 @@ class Replay:
             low, size = span(a)
             places.append((a.data.ptr + low, a.data.ptr + low + size, p, a.data.ptr))
         self._views: list[tuple[Any, Any, int, Any]] = []  # place, of which, offset, like
-        self._out: list[tuple[Any, Any, int, int]] = []  # place, like, low, size
+        self._out: list[tuple[Any, int, int, Any, Any, Any]] = []  # place, size, low, shape …
+        self._given = []
         self._gappy: list[tuple[Any, Any]] = []
         for p, a in results.items():
             at = a.data.ptr
@@ -186,9 +191,10 @@ class Replay:
             elif a.size and size > _GAPS * a.nbytes:
                 self._gappy.append((p, a))
             else:
-                self._out.append((p, a, low, size if a.size else 0))
-        self._give = Copies([size for *_, size in self._out])
-        self._given = [a.data.ptr + low for _, a, low, _ in self._out]
+                strides = None if a.flags.c_contiguous else a.strides
+                self._out.append((p, size if a.size else 0, low, a.shape, a.dtype, strides))
+                self._given.append(at + low)
+        self._give = Copies([size for _, size, *_ in self._out])
 
     def at_home(self) -> bool:
         """Whether the current stream is the one that replays follow each other on."""
@@ -221,11 +227,10 @@ class Replay:
         array, alloc = xp.ndarray, xp.cuda.alloc
         out = {}
         targets = []
-        for p, like, low, size in self._out:
+        for p, size, low, shape, dtype, strides in self._out:
             block = alloc(size)
             targets.append(block.ptr)
-            strides = None if like.flags.c_contiguous else like.strides
-            out[p] = array(like.shape, like.dtype, block - low if low else block, strides)
+            out[p] = array(shape, dtype, block - low if low else block, strides)
         self._give(self._given, targets, stream.ptr)
         for p, like in self._gappy:
             out[p] = like.copy()
