@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 
 import numpy as np
 import pytest
@@ -119,3 +120,52 @@ def test_workers_have_torchs_random_streams():
         found.append([batch.tolist() for batch in loader])
     assert found[0] == found[1]
     assert cupola.utils.data.get_worker_info() is None
+
+
+def test_what_a_loader_was_made_from_is_fixed():
+    for lib in PAIR:
+        loader = lib.utils.data.DataLoader(range(4), num_workers=1, multiprocessing_context="fork")
+        for name in ("batch_size", "sampler", "dataset", "drop_last", "persistent_workers"):
+            with pytest.raises(ValueError, match=f"{name} attribute should not be set after"):
+                setattr(loader, name, None)
+        assert "multiprocessing_context" not in vars(loader)
+        loader.multiprocessing_context = "spawn"
+        assert loader.multiprocessing_context.get_start_method() == "spawn"
+        with pytest.raises(ValueError, match="num_samples should be a positive integer"):
+            lib.utils.data.DataLoader([], shuffle=True)
+
+
+def test_samples_side_by_side_are_fetched_at_once():
+    class Rows(list):
+        def __getitems__(self, indices):
+            return [self[i] * 10 for i in indices]
+
+    for lib in PAIR:
+        stack = lib.utils.data.StackDataset
+        assert stack(a=Rows([1, 2, 3]), b=[5, 6, 7]).__getitems__([0, 2]) == [
+            {"a": 10, "b": 5},
+            {"a": 30, "b": 7},
+        ]
+        assert stack(Rows([1, 2]), [5, 6]).__getitems__([1, 0]) == [(20, 6), (10, 5)]
+
+
+def test_sequences_keep_their_type():
+    for lib in PAIR:
+        found = lib.utils.data.default_convert([deque([np.ones(2), 3]), (np.zeros(1), 2), range(2)])
+        assert type(found[0]) is deque and type(found[1]) is list and found[2] == [0, 1]
+        assert found[0][0].tolist() == [1.0, 1.0]
+        batch = lib.utils.data.default_collate([deque([1, 2]), deque([3, 4])])
+        assert type(batch) is deque and batch[0].tolist() == [1, 3]
+
+
+def test_functions_for_the_exact_type_come_first():
+    class Whole(int):
+        pass
+
+    def sums(batch, *, collate_fn_map=None):
+        return sum(batch)
+
+    for lib in PAIR:
+        collate = getattr(lib.utils.data._utils.collate, "collate", lib.utils.data._utils.collate)
+        found = collate([Whole(2), Whole(3)], collate_fn_map={int: lambda *a, **k: 0, Whole: sums})
+        assert found == 5

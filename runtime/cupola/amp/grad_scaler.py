@@ -154,6 +154,10 @@ class GradScaler:
         """The current scale; 1 if disabled."""
         return self._scale if self._enabled else 1.0
 
+    def _get_growth_tracker(self) -> int:
+        """Steps without an infinite gradient since the scale changed; 0 if disabled."""
+        return self._growth_tracker if self._enabled else 0
+
     def get_growth_factor(self) -> float:
         """By how much the scale grows."""
         return self._growth_factor

@@ -36,7 +36,7 @@ LOWER = {
     "cpu": (
         *_CONVOLUTIONS,
         *_PRODUCTS,
-        *("prelu", "vecdot", "multi_dot", "matrix_power"),
+        *("prelu", "vecdot", "chain_matmul", "multi_dot", "matrix_power"),
         "scaled_dot_product_attention",
     ),
 }
@@ -155,6 +155,8 @@ def _wrapped(
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if mode.casts is None or when is not None and not when(args, kwargs):
             return f(*args, **kwargs)
+        if kwargs.get("out") is not None:
+            return f(*args, **kwargs)  # results of a dtype that the caller chose
         tensors = _tensors((*args, *kwargs.values()))
         device = tensors[0].device.type if tensors else ""
         if f.__name__ in _OPEN.get(device, ()):

@@ -79,10 +79,19 @@ class SequentialLR(LRScheduler):
         # Each schedule has taken its first step already: undo that, then take the first one's.
         for group in optimizer.param_groups:
             set_value(group, "lr", _copied(group["initial_lr"]))
-        for scheduler in schedulers:
-            scheduler.last_epoch -= 1
-        schedulers[0]._initial_step()
-        self._last_lr = schedulers[0].get_last_lr()
+        self.recursive_undo()
+        first = schedulers[bisect_right(milestones, 0)]
+        first._initial_step()
+        self._last_lr = first.get_last_lr()
+
+    def recursive_undo(self, sched: Any = None) -> None:
+        """Take back the step that each schedule, and each inside it, took when it was made."""
+        sched = self if sched is None else sched
+        if hasattr(sched, "_schedulers"):
+            for inner in sched._schedulers:
+                self.recursive_undo(inner)
+        elif hasattr(sched, "last_epoch"):
+            sched.last_epoch -= 1
 
     def step(self) -> None:
         """Go to the next epoch and set the rates."""

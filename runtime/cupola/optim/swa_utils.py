@@ -52,8 +52,12 @@ def get_swa_multi_avg_fn() -> Callable:
 
     def update(averages: Any, params: Any, count: Any) -> None:
         with no_grad():
+            weight = 1 / (int(count) + 1)
             for average, param in zip(averages, params, strict=True):
-                average.add_((param - average) / (int(count) + 1))
+                if average.is_floating_point() or average.is_complex():
+                    average.lerp_(param, weight)
+                else:
+                    average.copy_(average + (param - average) * weight)
 
     return update
 
@@ -77,6 +81,16 @@ def get_swa_avg_fn() -> Callable:
             return average + (param - average) / (int(count) + 1)
 
     return update
+
+
+def _by_type(own: list[Tensor], new: list[Tensor]) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """Averages and parameters in groups of one dtype and device."""
+    groups: dict[Any, tuple[list[Tensor], list[Tensor]]] = {}
+    for o, n in zip(own, new, strict=True):
+        averages, params = groups.setdefault((o.dtype, o.device), ([], []))
+        averages.append(o)
+        params.append(n)
+    return list(groups.values())
 
 
 class AveragedModel(Module):
@@ -115,11 +129,13 @@ class AveragedModel(Module):
         if int(self.n_averaged) == 0:
             for o, n in zip(own, new, strict=True):
                 o.copy_(n)
-        elif self.multi_avg_fn is not None or self.avg_fn is None:
-            (self.multi_avg_fn or get_swa_multi_avg_fn())(own, new, self.n_averaged)
+        elif self.multi_avg_fn is not None:
+            for averages, params in _by_type(own, new):
+                self.multi_avg_fn(averages, params, self.n_averaged)
         else:
+            average = self.avg_fn or get_swa_avg_fn()
             for o, n in zip(own, new, strict=True):
-                o.copy_(self.avg_fn(o, n, self.n_averaged))
+                o.copy_(average(o, n, self.n_averaged))
         if not self.use_buffers:
             for o, n in zip(self.module.buffers(), model.buffers(), strict=True):
                 o.detach().copy_(n.detach().to(o.device))

@@ -51,9 +51,24 @@ def default_convert(data: Any) -> Any:
         return _like_mapping(data, {key: default_convert(value) for key, value in data.items()})
     if isinstance(data, tuple) and hasattr(data, "_fields"):
         return type(data)(*(default_convert(value) for value in data))
-    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+    if isinstance(data, tuple):
         return [default_convert(value) for value in data]
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return _like_sequence(data, [default_convert(value) for value in data])
     return data
+
+
+def _like_sequence(first: Sequence, values: list) -> Any:
+    """The values in a sequence of the first's type; a copy of it, where it can be written."""
+    try:
+        if isinstance(first, collections.abc.MutableSequence):
+            result = copy.copy(first)
+            for place, value in enumerate(values):
+                result[place] = value
+            return result
+        return type(first)(values)  # type: ignore[call-arg]
+    except TypeError:
+        return values
 
 
 def _like_mapping(first: Mapping, values: dict) -> Any:
@@ -71,8 +86,12 @@ def collate(batch: Any, *, collate_fn_map: dict[Any, Callable] | None = None) ->
     """Samples as one batch; ``collate_fn_map`` gives functions by element type."""
     first = batch[0]
     kind = type(first)
-    for key, function in (collate_fn_map or {}).items():
-        if isinstance(first, key):
+    if collate_fn_map is not None:
+        function = collate_fn_map.get(kind)
+        if function is None:
+            found = (f for key, f in collate_fn_map.items() if isinstance(first, key))
+            function = next(found, None)
+        if function is not None:
             return function(batch, collate_fn_map=collate_fn_map)
     if isinstance(first, Mapping):
         values = {
@@ -89,12 +108,7 @@ def collate(batch: Any, *, collate_fn_map: dict[Any, Callable] | None = None) ->
         if any(len(sample) != size for sample in batch):
             raise RuntimeError("each element in list of batch should be of equal size")
         parts = [collate(part, collate_fn_map=collate_fn_map) for part in zip(*batch, strict=True)]
-        if isinstance(first, tuple):
-            return parts
-        try:
-            return kind(parts)
-        except TypeError:
-            return parts
+        return parts if isinstance(first, tuple) else _like_sequence(first, parts)
     raise TypeError(_ERROR.format(kind))
 
 

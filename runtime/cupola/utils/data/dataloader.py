@@ -25,6 +25,11 @@ __all__ = ["DataLoader"]
 
 T_co = TypeVar("T_co", covariant=True)
 
+# What samplers and workers were made from.
+_FIXED = frozenset(
+    ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
+)
+
 
 class _InfiniteConstantSampler(Sampler):
     """Draws from an iterable data set have no index."""
@@ -117,7 +122,7 @@ class DataLoader(Generic[T_co]):
         self.pin_memory_device = pin_memory_device
         self.timeout = timeout
         self.worker_init_fn = worker_init_fn
-        self.multiprocessing_context = _context(multiprocessing_context, num_workers)
+        self.multiprocessing_context = multiprocessing_context
         self._iterator: Processes | None = None
         self.persistent_workers = persistent_workers
         self.in_order = in_order
@@ -172,6 +177,23 @@ class DataLoader(Generic[T_co]):
             collate_fn = _utils.default_collate if batching else _utils.default_convert
         self.collate_fn = collate_fn
         self.check_worker_number_rationality()
+        self._initialized = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIXED and self.__dict__.get("_initialized"):
+            raise ValueError(
+                f"{name} attribute should not be set after {type(self).__name__} is initialized"
+            )
+        super().__setattr__(name, value)
+
+    @property
+    def multiprocessing_context(self) -> Any:
+        """The ``multiprocessing`` context that starts workers; None for the default one."""
+        return self._multiprocessing_context
+
+    @multiprocessing_context.setter
+    def multiprocessing_context(self, given: Any) -> None:
+        self._multiprocessing_context = _context(given, self.num_workers)
 
     def check_worker_number_rationality(self) -> None:
         """Warns where there are more workers than processors."""

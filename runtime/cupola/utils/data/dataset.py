@@ -81,8 +81,28 @@ class StackDataset(Dataset):
             return {name: dataset[index] for name, dataset in self.datasets.items()}
         return tuple(dataset[index] for dataset in self.datasets)
 
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        if isinstance(self.datasets, dict):
+            names = list(self.datasets)
+            rows = zip(*(_several(d, indices) for d in self.datasets.values()), strict=True)
+            return [dict(zip(names, row, strict=True)) for row in rows]
+        return list(zip(*(_several(d, indices) for d in self.datasets), strict=True))
+
     def __len__(self) -> int:
         return self._length
+
+
+def _several(dataset: Any, indices: list[int]) -> list[Any]:
+    """Samples of a data set, at once where it can."""
+    fetch = getattr(dataset, "__getitems__", None)
+    if not callable(fetch):
+        return [dataset[i] for i in indices]
+    samples = fetch(indices)
+    if len(samples) != len(indices):
+        raise ValueError(
+            f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(samples)}"
+        )
+    return samples
 
 
 class ConcatDataset(Dataset[T_co]):

@@ -69,9 +69,9 @@ class RandomSampler(Sampler[int]):
         self.replacement = replacement
         self._num_samples = num_samples
         self.generator = generator
-        if not isinstance(self.num_samples, int) or self.num_samples < 0:
+        if not isinstance(self.num_samples, int) or self.num_samples <= 0:
             raise ValueError(
-                "num_samples should be a non-negative integer value, but got "
+                "num_samples should be a positive integer value, but got "
                 f"num_samples={self.num_samples}"
             )
 
@@ -95,9 +95,9 @@ class RandomSampler(Sampler[int]):
             final = randint(high=size, size=(rest,), dtype=dtypes.int64, generator=generator)
             yield from final.tolist()
             return
-        for _ in range(self.num_samples // size if size else 0):
+        for _ in range(self.num_samples // size):
             yield from randperm(size, generator=generator).tolist()
-        rest = self.num_samples % size if size else 0
+        rest = self.num_samples % size
         yield from randperm(size, generator=generator).tolist()[:rest]
 
     def __len__(self) -> int:
