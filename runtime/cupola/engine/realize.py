@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cupola.engine import devices
+from cupola.engine import devices, garbage
 from cupola.engine.compiled import Compiled
 from cupola.engine.devices import backend
 from cupola.engine.run import stats
@@ -227,6 +227,7 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
     engine = backend(device.type)
     if found is None:
         stats["plans"] += 1
+        garbage.relax()
         program = Program([Item(*d) for d in items], wanted, device.type)
         found = _plans[key] = Compiled(program, engine)
         if len(_plans) > _PLAN_LIMIT:
