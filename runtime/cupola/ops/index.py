@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -39,20 +40,37 @@ index_rows = Primitive(
 
 
 def _add_at(xp: Any, out: Any, where: Any, values: Any) -> None:
-    if xp is np:
-        if values.dtype.itemsize < 4 and values.dtype.kind not in "biu":
-            wide = out.astype(np.float32)
-            np.add.at(wide, where, values.astype(np.float32))
-            out[...] = wide.astype(out.dtype)
-            return
-        if out.dtype == np.bool_:
-            np.logical_or.at(out, where, values)
-            return
-        np.add.at(out, where, values)
-    else:
+    """``out[where] += values``, repeated places counted each time, in the order of the values."""
+    if xp is not np:
         import cupyx
 
         cupyx.scatter_add(out, where, values)
+    elif values.dtype.itemsize < 4 and values.dtype.kind not in "biu":
+        wide = out.astype(np.float32)
+        _add_at(np, wide, where, values.astype(np.float32))
+        out[...] = wide.astype(out.dtype)
+    elif out.dtype == np.bool_:
+        np.logical_or.at(out, where, values)
+    elif out.flags.c_contiguous and values.size:  # in one dimension NumPy is three times as fast
+        np.add.at(out.reshape(-1), _flat(out.shape, where, values.shape), values.reshape(-1))
+    else:
+        np.add.at(out, where, values)
+
+
+def _flat(shape: tuple[int, ...], where: Any, wanted: tuple[int, ...]) -> Any:
+    """Positions in one dimension: of one array an axis, or of whole rows."""
+    axes = where if isinstance(where, tuple) else (where,)
+    flat: Any = 0
+    for step, at in zip(_steps(shape), axes):
+        flat = flat + at * step
+    rest = shape[len(axes) :]
+    if rest:
+        flat = flat[(..., *[None] * len(rest))] + np.arange(prod(rest)).reshape(rest)
+    return np.broadcast_to(flat, wanted).reshape(-1)
+
+
+def _steps(shape: tuple[int, ...]) -> list[int]:
+    return [prod(shape[k + 1 :]) for k in range(len(shape))]
 
 
 def _scatter_rows_reference(xp: Any, x: Any, idx: Any, src: Any, accumulate: bool) -> Any:
