@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
+from cupola.backends.cpu import columns
 from cupola.backends.cpu.blas import set_blas_threads
 from cupola.backends.cpu.heavy import (
     Activation,
@@ -90,6 +91,11 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _integer_matmul(a, b) if a.dtype.kind in "iu" else np.matmul(a, b)
 
 
+def _first(x: np.ndarray) -> np.ndarray:
+    """(N, *S, C) as (N, C, *S)."""
+    return np.moveaxis(x, -1, 1)
+
+
 def _pad(x: np.ndarray, padding: Pads) -> np.ndarray:
     if not any(low or high for low, high in padding):
         return x
@@ -113,6 +119,8 @@ def _taps(
 def _store(
     result: np.ndarray, out: np.ndarray | None, dtype: np.dtype, channels_last: bool
 ) -> np.ndarray:
+    if out is None and channels_last and result.dtype == dtype and is_channels_last(result):
+        return result
     if out is None:
         out = new_activations(result.shape, dtype, channels_last)
     elif out.shape != result.shape:
@@ -145,6 +153,9 @@ class FallbackOps:
     ) -> np.ndarray:
         check_activation(activation)
         n, o, *size = check_convolution(x.shape, weight.shape, stride, padding, dilation, groups)
+        if columns.suits(x, groups) and weight.dtype == x.dtype:
+            y = _first(columns.forward(x, weight, size, stride, padding, dilation))
+            return self._finish(y, x, bias, activation, residual, out, channels_last)
         padded, w = _pad(_wide(x), padding), _wide(weight)
         result = np.zeros(
             (n, *size, o), padded.dtype
@@ -169,12 +180,25 @@ class FallbackOps:
                 split = windows.reshape(rows, groups, w.shape[1], *windows.shape[2:])
                 spatial = range(3, 3 + len(size))
                 order = (1, 0, *spatial, 2, *range(3 + len(size), split.ndim))
-                columns = split.transpose(order).reshape(groups, rows * area, depth)
-                product = _product(columns, matrix)  # (groups, rows * area, O/groups)
+                flat = split.transpose(order).reshape(groups, rows * area, depth)
+                product = _product(flat, matrix)  # (groups, rows * area, O/groups)
                 result[start : start + step] = product.swapaxes(0, 1).reshape(rows, *size, o)
+        y = _first(result)
+        return self._finish(y, x, bias, activation, residual, out, channels_last)
+
+    @staticmethod
+    def _finish(
+        y: np.ndarray,
+        x: np.ndarray,
+        bias: np.ndarray | None,
+        activation: Activation,
+        residual: np.ndarray | None,
+        out: np.ndarray | None,
+        channels_last: bool | None,
+    ) -> np.ndarray:
+        """What follows the product, which lies with the channels last."""
         if bias is not None:
-            result += _wide(bias)
-        y = np.moveaxis(result, -1, 1)
+            y += _wide(bias).reshape(-1, *[1] * (y.ndim - 2))
         if residual is not None:
             y += _wide(residual)
         last = is_channels_last(x) if channels_last is None else channels_last
@@ -198,8 +222,12 @@ class FallbackOps:
         check_convolution_grad(
             grad_out.shape, x_shape, weight.shape, stride, padding, dilation, groups
         )
-        g, w = _wide(grad_out), _wide(weight)
+        last = is_channels_last(grad_out) if channels_last is None else channels_last
         n, c, *spatial = x_shape
+        if columns.suits(grad_out, groups) and weight.dtype == grad_out.dtype and weight.size:
+            y = columns.input_grad(grad_out, weight, spatial, stride, padding, dilation)
+            return _store(_first(y), out, grad_out.dtype, last)
+        g, w = _wide(grad_out), _wide(weight)
         size, kernel = g.shape[2:], w.shape[2:]
         # Large enough for every window, which may end before or after the padded input does.
         room = [
@@ -216,7 +244,6 @@ class FallbackOps:
                 tap = matrix[(slice(None), slice(None), slice(None), *position)].swapaxes(1, 2)
                 padded[window] += _product(tap, split).reshape(n, c, *size)
         crop = tuple(slice(low, low + s) for s, (low, _) in zip(spatial, padding, strict=True))
-        last = is_channels_last(grad_out) if channels_last is None else channels_last
         return _store(padded[(slice(None), slice(None), *crop)], out, grad_out.dtype, last)
 
     def convolution_weight_grad(
@@ -234,6 +261,9 @@ class FallbackOps:
         check_convolution_grad(
             grad_out.shape, x.shape, weight_shape, stride, padding, dilation, groups
         )
+        if columns.suits(grad_out, groups) and x.dtype == grad_out.dtype and x.size:
+            y = columns.weight_grad(grad_out, x, weight_shape, stride, padding, dilation)
+            return _store(y, out, grad_out.dtype, False)
         g, padded = _wide(grad_out), _pad(_wide(x), padding)
         size, kernel, o = g.shape[2:], tuple(weight_shape[2:]), weight_shape[0]
         short = [
