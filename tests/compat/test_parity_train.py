@@ -119,6 +119,32 @@ def test_a_schedule_that_differs(pair, tmp_path, capsys):
     assert "first parameter: step 5, weight of" in out
 
 
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        ("lr=0.1, momentum=0.8", "first at step 1, momentum: relative error 1.1e-01"),
+        ("lr=0.1, momentum=0.9, weight_decay=1e-4", "weight_decay: .* 0 became 0.0001"),
+        ("lr=0.1, momentum=0.9, nesterov=True", "nesterov: .* 0 became 1"),
+    ],
+)
+def test_settings_of_an_optimizer(pair, tmp_path, capsys, new, said):
+    """Named at the first step, long before they can be seen in the weights."""
+    command = changed(pair, tmp_path, "lr=0.1, momentum=0.9", new)
+    assert main(["train", *command, "--steps", "3"]) == 1
+    assert re.search(said, capsys.readouterr().out)
+
+
+def test_another_optimizer(pair, tmp_path, capsys):
+    command = changed(
+        pair,
+        tmp_path,
+        "SGD(net.parameters(), lr=0.1, momentum=0.9)",
+        ("Adam(net.parameters(), lr=0.1)"),
+    )
+    assert main(["train", *command, "--steps", "2"]) == 1
+    assert "step 1, kind of optimizer: SGD became Adam" in capsys.readouterr().out
+
+
 def test_a_wrong_gradient_and_an_early_end(pair, tmp_path, capsys):
     new = "loss.backward()\n    net[2].bias.grad.mul_(1.5 if number == 6 else 1)"
     new += "\n    if number == 8:\n        break"
@@ -195,7 +221,7 @@ def test_relative_errors():
 
 def record(gradients, weights):
     return {
-        "optimizer": 0, "losses": [1.0], "rates": [0.1], "before": None,
+        "optimizer": 0, "losses": [1.0], "rates": [0.1], "settings": [], "before": None,
         "gradients": gradients, "weights": weights,
     }  # fmt: skip
 

@@ -33,8 +33,8 @@ class Divergence:
 
     Attributes:
         step: number of the optimizer step, from 1; 0 for the weights before training.
-        kind: `initial weight`, `loss`, `gradient`, `gradient norm`, `learning rate`, `weight` or
-            `number of steps`.
+        kind: `initial weight`, `loss`, `gradient`, `gradient norm`, `learning rate`, `weight`,
+            `number of steps`, or a setting of the optimizer such as `weight_decay`.
         name: the parameter, or empty.
         error: relative error; inf where the two cannot be compared.
         before: the same error one step earlier, None if there was none.
@@ -189,6 +189,7 @@ class Comparison:
             rate_error = math.inf
         note = f"{_list(rates[0])} became {_list(rates[1])}"
         self._check("learning rate", "", number, rate_error, RATE_TOLERANCE, note)
+        self._settings(want["settings"], got["settings"], number)
         weights = {}
         for mine, its in names.items():
             weights[mine] = apart(want["weights"][mine], got["weights"][its])
@@ -202,6 +203,25 @@ class Comparison:
                 norm_error, {n: gradients[n] for n in names}, weights,
             )
         )  # fmt: skip
+
+    def _settings(self, want: list[dict[str, Any]], got: list[dict[str, Any]], number: int) -> None:
+        """Compares what both sides' groups have: versions of a library differ in the rest."""
+        shared = {key: None for group in want for key in group if all(key in g for g in got)}
+        for key in shared if len(want) == len(got) else ():
+            groups = zip(want, got, strict=True)
+            pairs = [(mine[key], its[key]) for mine, its in groups if key in mine]
+            if all(mine == its for mine, its in pairs):
+                error = 0.0
+            elif key == "kind of optimizer" or any(len(mine) != len(its) for mine, its in pairs):
+                error = math.inf
+            else:
+                numbers = [ab for mine, its in pairs for ab in zip(mine, its, strict=True)]
+                error = max(relative(a, b) for a, b in numbers)
+            note = " became ".join(
+                "; ".join(v if isinstance(v, str) else _list(v) for v in side)
+                for side in zip(*pairs, strict=True)
+            )
+            self._check(key, "", number, error, RATE_TOLERANCE, note)
 
     def _losses(self, want: list[float], got: list[float], number: int) -> float:
         note = f"{_list(want)} became {_list(got)}"

@@ -90,6 +90,7 @@ class Observer:
                 optimizer=number,
                 losses=self.losses,
                 rates=[float(group["lr"]) for group in optimizer.param_groups if "lr" in group],
+                settings=[_settings(optimizer, group) for group in optimizer.param_groups],
                 before=self.before,
                 gradients={n: None if p.grad is None else _dense(p.grad) for n, p in named},
                 weights={name: to_numpy(p) for name, p in named},
@@ -98,6 +99,22 @@ class Observer:
             self.steps += 1
             if self.steps >= self.wanted:
                 raise Enough
+
+
+# How a step is carried out, not what it computes, and what is recorded apart.
+_APART = {"params", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable"}
+
+
+def _settings(optimizer: Any, group: dict[str, Any]) -> dict[str, Any]:
+    """The numbers that a group is stepped with, and the kind of optimizer."""
+    found: dict[str, Any] = {"kind of optimizer": type(optimizer).__name__}
+    for key, value in group.items():
+        parts = value if isinstance(value, (tuple, list)) else (value,)
+        if key in _APART or not all(isinstance(v, (int, float)) or is_tensor(v) for v in parts):
+            continue
+        if all(not is_tensor(v) or v.numel() == 1 for v in parts):
+            found[key] = [float(v) for v in parts]
+    return found
 
 
 def _dense(gradient: Any) -> np.ndarray:
