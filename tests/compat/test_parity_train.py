@@ -120,6 +120,27 @@ def test_a_schedule_that_differs(pair, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("nn.Tanh()", "nn.Sigmoid()", r"step 1, output of 1 \(Tanh became Sigmoid\): relative"),
+        ("(4, 8)", "(4, 8, bias=False)", None),
+        (".pow(2)", ".abs()", "outputs of all layers agree in step 1"),
+        (
+            "x = ",
+            "net[0].train().weight.data.mul_(1 + (number == 3)); x = ",
+            "step 4, output of 0 ",
+        ),
+    ],
+)
+def test_the_first_layer(pair, tmp_path, capsys, old, new, said):
+    """Gradients of all parameters differ then, those of the last layers first."""
+    code = main(["train", *changed(pair, tmp_path, old, new), "--steps", "5"])
+    out = capsys.readouterr()
+    assert code == (2 if said is None else 1)
+    assert re.search(said or "parameters do not match", out.out + out.err)
+
+
+@pytest.mark.parametrize(
     ("new", "said"),
     [
         ("lr=0.1, momentum=0.8", "first at step 1, momentum: relative error 1.1e-01"),

@@ -7,9 +7,10 @@ import contextlib
 import importlib.util
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cupola_compat.parity.training.curves import Comparison, Mismatch, Tolerances
+from cupola_compat.parity.training.layers import first_layer
 from cupola_compat.parity.training.page import page
 from cupola_compat.parity.training.process import Process, TrainingError, command
 
@@ -22,7 +23,7 @@ to its working directory, it writes there. Seen are backward() and the optimizer
 
 exit codes:
   0  every step agrees
-  1  something differs; the first step and the first parameter are named
+  1  something differs; the first step, parameter and layer are named
   2  wrong usage, or a side that fails, never trains or has other parameters
 """
 
@@ -61,22 +62,14 @@ def run(
     seed: int = 0,
     tolerances: Tolerances | None = None,
 ) -> Comparison:
-    """Runs both sides and compares them.
+    """Runs both sides and compares them; where losses or gradients part, the sides run once more up
+    to that step, and the first layer whose output differs is looked for.
 
     Raises:
         TrainingError: a side cannot be run, fails, never trains, or has other parameters.
     """
-    script = command(entry)
     comparison = Comparison(tolerances)
-    shim = converted is None
-    with contextlib.ExitStack() as stack:
-        sides = []
-        for side, framework, folder in (
-            ("original", "torch", original), ("converted", "cupola", converted or original),
-        ):  # fmt: skip
-            answered = shim and framework == "cupola"
-            process = Process(side, framework, folder.resolve(), script, steps, seed, answered)
-            sides.append(stack.enter_context(contextlib.closing(process)))
+    with _sides(original, converted, command(entry), steps, seed) as sides:
         for _ in range(steps):
             want, got = (side.next() for side in sides)
             if want is None or got is None:
@@ -87,7 +80,37 @@ def run(
                 comparison.add(want, got)
             except Mismatch as error:
                 raise TrainingError(str(error)) from None
+    first = comparison.first
+    if first is not None and first.step and first.kind in ("loss", "gradient", "gradient norm"):
+        with _sides(original, converted, command(entry), first.step, seed, first.step) as sides:
+            records = [[side.next() for side in sides] for _ in range(first.step)]
+        want, got = records[-1]
+        if want is not None and got is not None:
+            allowed = comparison.tolerances.loss / 10
+            calls = want["outputs"], got["outputs"]
+            comparison.layer = first_layer(first.step, *calls, allowed)
     return comparison
+
+
+@contextlib.contextmanager
+def _sides(
+    original: pathlib.Path,
+    converted: pathlib.Path | None,
+    script: list[str],
+    steps: int,
+    seed: int,
+    layers: int = 0,
+) -> Iterator[list[Process]]:
+    """Both sides, running."""
+    with contextlib.ExitStack() as stack:
+        sides = []
+        for side, framework, folder in (
+            ("original", "torch", original), ("converted", "cupola", converted or original),
+        ):  # fmt: skip
+            shim = converted is None and framework == "cupola"
+            process = Process(side, framework, folder.resolve(), script, steps, seed, shim, layers)
+            sides.append(stack.enter_context(contextlib.closing(process)))
+        yield sides
 
 
 def main(argv: Sequence[str] | None = None) -> int:

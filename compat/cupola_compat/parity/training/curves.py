@@ -110,6 +110,7 @@ class Comparison:
         self.tolerances = tolerances or Tolerances()
         self.points: list[Point] = []
         self.divergences: list[Divergence] = []  # the first of each kind and name
+        self.layer: Any = None  # the first layer whose output differs, once it was looked for
         self._seen: set[tuple[str, str, int]] = set()
         self._names: dict[int, dict[str, str]] = {}
         self._last: dict[tuple[str, str, int], float] = {}
@@ -252,7 +253,7 @@ class Comparison:
         }
 
     def verdict(self) -> list[str]:
-        """The result in one to three lines."""
+        """The result in one to four lines."""
         worst = ", ".join(f"{kind} {error:.1e}" for kind, error in self.worst().items())
         if self.passed:
             return [f"parity train: all {len(self.points)} steps agree; largest error: {worst}"]
@@ -260,6 +261,8 @@ class Comparison:
         parameter = self.first_parameter
         if parameter is not None and parameter is not self.first:
             lines.append(f"first parameter: {parameter}")
+        if self.layer is not None:
+            lines.append(str(self.layer))
         lines.append(f"{len(self.points)} steps compared; largest error: {worst}")
         return lines
 
@@ -273,6 +276,7 @@ class Comparison:
             "worst": self.worst(),
             "first_divergence": self.first and dataclasses.asdict(self.first),
             "first_parameter": parameter and dataclasses.asdict(parameter),
+            "first_layer": self.layer and dataclasses.asdict(self.layer),
             "divergences": [dataclasses.asdict(d) for d in self.divergences],
             "points": [dataclasses.asdict(p) for p in self.points],
         }

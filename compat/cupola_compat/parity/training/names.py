@@ -36,6 +36,20 @@ class Modules:
                 roots.append((kind if seen[kind] == 1 else f"{kind}#{seen[kind]}", module))
         return roots
 
+    def names(self) -> dict[int, str]:
+        """Names of all modules in those with parameters, by identity; the outermost has the name
+        of its class.
+        """
+        roots = self._roots()
+        found: dict[int, str] = {}
+        for kind, root in roots:
+            for name, module in root.named_modules():
+                for wrapper in WRAPPERS:
+                    name = name.removeprefix(wrapper)
+                full = f"{kind}.{name}" if name and len(roots) > 1 else name or kind
+                found.setdefault(id(module), full)
+        return found
+
     def of(self, optimizer: Any) -> list[tuple[str, Any]]:
         """The optimizer's parameters with their names, in its own order.
 

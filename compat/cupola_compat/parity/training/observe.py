@@ -1,6 +1,7 @@
 """Runs a training script in this process and reports its backward passes and optimizer steps.
 
-Started by `cupola parity train`, once a side: `observe FRAMEWORK PIPE STEPS SEED SHIM -- COMMAND`.
+Started by `cupola parity train`, once a side: `observe FRAMEWORK PIPE STEPS SEED SHIM LAYERS --
+COMMAND`; of step LAYERS the outputs of all layers are sent as well (0: of none).
 The script is not edited: `backward()` is wrapped, and an optimizer's step is seen by its hooks.
 Records are pickled into the pipe; a full pipe makes the script wait until they have been read.
 """
@@ -23,6 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from cupola_compat.parity.side import is_tensor, to_numpy
+from cupola_compat.parity.training.layers import Recorder
 from cupola_compat.parity.training.names import Modules
 
 
@@ -33,9 +35,10 @@ class Enough(BaseException):
 class Observer:
     """Watches one framework and writes a record a step."""
 
-    def __init__(self, framework: str, sink: BinaryIO, steps: int):
+    def __init__(self, framework: str, sink: BinaryIO, steps: int, layers: int = 0):
         self.framework, self.sink, self.wanted = importlib.import_module(framework), sink, steps
         self.modules = Modules(self.framework.nn.Module)
+        self.layers, self.recorder = layers, Recorder(self.modules)
         self.steps = self.backwards = 0
         self.losses: list[float] = []
         self.optimizers: dict[int, tuple[int, Any, list[tuple[str, Any]]]] = {}
@@ -49,6 +52,9 @@ class Observer:
         framework.autograd.backward = self._backward(framework.autograd.backward)
         framework.compile = _as_written
         framework.nn.Module.compile = lambda module, *args, **kwargs: None
+        if self.layers:
+            modules = importlib.import_module(f"{framework.__name__}.nn.modules.module")
+            modules.register_module_forward_hook(self._forward)
         hooks = importlib.import_module(f"{framework.__name__}.optim.optimizer")
         hooks.register_optimizer_step_pre_hook(self._pre)
         hooks.register_optimizer_step_post_hook(self._post)
@@ -75,6 +81,10 @@ class Observer:
 
         return backward
 
+    def _forward(self, module: Any, args: Any, output: Any) -> None:
+        if self.steps == self.layers - 1:
+            self.recorder(module, args, output)
+
     def _pre(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self.before = None
         if id(optimizer) not in self.optimizers:
@@ -94,6 +104,7 @@ class Observer:
                 before=self.before,
                 gradients={n: None if p.grad is None else _dense(p.grad) for n, p in named},
                 weights={name: to_numpy(p) for name, p in named},
+                outputs=self.recorder.calls,
             )
             self.losses = []
             self.steps += 1
@@ -151,13 +162,13 @@ def _own_lines(error: BaseException) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs one side; the exit code is 0 also if the script failed, which its last record says."""
-    framework, pipe, steps, seed, shim, _, *command = argv
+    framework, pipe, steps, seed, shim, layers, _, *command = argv
     os.set_inheritable(int(pipe), False)
     sys.path.pop(0)  # the folder in which `-m` was called
     if shim == "shim":
         importlib.import_module("cupola_compat.shim").install()
     with os.fdopen(int(pipe), "wb") as sink:
-        observer = Observer(framework, sink, int(steps))
+        observer = Observer(framework, sink, int(steps), int(layers))
         observer.install()
         random.seed(int(seed))
         np.random.seed(int(seed))

@@ -58,6 +58,7 @@ class Process:
         framework: `torch` or `cupola`.
         folder: the working directory of the script.
         shim: let cupola answer `import torch`.
+        layers: the step of which the outputs of all layers are wanted, 0 for none.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Process:
         steps: int,
         seed: int,
         shim: bool = False,
+        layers: int = 0,
     ):
         self.side, self.framework, self.folder, self.steps = side, framework, folder, 0
         if not folder.is_dir():
@@ -82,7 +84,7 @@ class Process:
         ]
         path = os.pathsep.join([*homes, *filter(None, [os.environ.get("PYTHONPATH")])])
         call = [sys.executable, "-m", "cupola_compat.parity.training.observe", framework, str(send)]
-        call += [str(steps), str(seed), "shim" if shim else "-", "--", *script]
+        call += [str(steps), str(seed), "shim" if shim else "-", str(layers), "--", *script]
         self.process = subprocess.Popen(
             call, cwd=folder, pass_fds=[send], stdin=subprocess.DEVNULL, stdout=self.printed,
             stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"},
