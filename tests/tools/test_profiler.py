@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
@@ -127,3 +128,36 @@ def test_captured_calls_are_seen():
     with P.profile() as prof:
         f(x).sum().item()
     assert f.reason == "" and any("matmul" in e.name for e in prof.events())
+
+
+def test_every_kernel_has_its_line():
+    """Also parts of layers and of gradients, which are recorded as one operator each."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten())
+    net.append(nn.Linear(8 * 36, 10))
+    x, y = cupola.rand(4, 3, 8, 8), cupola.arange(4)
+    optimizer = cupola.optim.AdamW(net.parameters())
+    for _ in range(3):  # the last two know the gradients' structure
+        with cupola.profiler.profile() as prof:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+            float(net[0].weight.sum())
+    work = [e for e in prof.events() if e.kind != "region"]
+    assert work and all(Path(e.place.rpartition(":")[0]).name == Path(__file__).name for e in work)
+    assert len({e.place for e in work}) > 2
+
+
+def test_memory_over_time(tmp_path):
+    with cupola.profiler.profile(profile_memory=True) as prof:
+        for _ in range(3):
+            float(cupola.rand(100, 100).exp().sum())
+    prof.export_memory_timeline(str(tmp_path / "memory.json"))
+    times, sizes = json.loads((tmp_path / "memory.json").read_text())
+    assert len(times) == len(sizes) > 2 and times == sorted(times)
+    prof.export_memory_timeline(str(tmp_path / "memory.html"))
+    text = (tmp_path / "memory.html").read_text()
+    ElementTree.fromstring(text[text.index("<svg") :])
+    with cupola.profiler.profile() as bare:
+        float(cupola.rand(3).sum())
+    with pytest.raises(RuntimeError, match="profile_memory=True"):
+        bare.export_memory_timeline(str(tmp_path / "no.json"))

@@ -10,6 +10,7 @@ from.
 from __future__ import annotations
 
 import enum
+import json
 import os
 import socket
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cupola.profiler.events import Average, Averages, Event, averages, chrome_trace
+from cupola.profiler.memory import memory_page
 from cupola.profiler.recorder import Recorder, user_line
 from cupola.tensor.modes import _Decorator
 
@@ -169,6 +171,31 @@ class profile(_Decorator):
             for e in self.events()
             if e.memory is not None
         ]
+
+    def export_memory_timeline(self, path: str, device: str | None = None) -> None:
+        """Writes the memory in use over time: a page with a chart where ``path`` ends in
+        ``.html``, else JSON ``[[microseconds, ...], [bytes, ...]]``. Needs ``profile_memory``.
+
+        ``device`` defaults to a GPU if one was used.
+
+        Raises:
+            RuntimeError: no memory was recorded on the device.
+        """
+        rows = self.memory_timeline()
+        if device is None:
+            device = max((where for _, where, _ in rows), default="cpu")  # "cuda" after "cpu"
+        found = sorted(
+            (t, n) for t, where, n in rows if where.split(":")[0] == device.split(":")[0]
+        )
+        if not found:
+            raise RuntimeError(
+                f"no memory was recorded on {device}: profile(profile_memory=True) notes it after "
+                "each kernel"
+            )
+        times, sizes = [t for t, _ in found], [n for _, n in found]
+        page = str(path).endswith(".html")
+        text = memory_page(times, sizes, device) if page else json.dumps([times, sizes])
+        Path(path).write_text(text, encoding="utf-8")
 
 
 def schedule(

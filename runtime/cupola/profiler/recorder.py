@@ -13,7 +13,9 @@ from cupola.code import call as _code  # noqa: F401  (loaded, so that it can be 
 from cupola.engine import compiled, repeat, weights
 from cupola.engine.capture import Capture
 from cupola.engine.compiled import Compiled
+from cupola.ir.formula import Formula
 from cupola.ir.op import Primitive
+from cupola.ir.source import ITEM
 from cupola.profiler.events import Event
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
@@ -159,6 +161,7 @@ class Recorder:
         self._replace(Capture, "__call__", self._replayed(Capture.__call__))
         if self.lines:
             self._replace(Primitive, "__call__", self._noting(Primitive.__call__))
+            self._replace(Formula, "record", self._noting(Formula.record))
         # Sources of cupola.code go through the engine too, rather than straight to the device.
         self._replace(sys.modules["cupola.code.call"], "deferred", lambda: True)
 
@@ -200,14 +203,30 @@ class Recorder:
             self._current = {}
             self._by_op = {}
             items = made.plan.program.items
-            for node, p in zip(order, made.place):
-                place = self._places.get(id(node))
-                if p >= 0 and place is not None and items[p].op.name not in _SILENT:
-                    self._current[p] = place
-                    self._by_op[items[p].op, items[p].shape] = place
+            for i, (node, p) in enumerate(zip(order, made.place)):
+                part = node.op is ITEM and node.srcs
+                place = self._places.get(id(node.srcs[0] if part else node))
+                if place is not None:
+                    for k in made.results.get(i, (k,)):
+                        if k >= 0 and items[k].op.name not in _SILENT:
+                            self._current[k] = place
+            self._pass_on(items)
             return real(made, order, *args, **kwargs)
 
         return call
+
+    def _pass_on(self, items: Any) -> None:
+        """Parts of operators that were recorded as one, and what passes put in between, are work
+        for the first result that uses them and has a line.
+        """
+        for p in range(len(items) - 1, -1, -1):
+            place = self._current.get(p)
+            if place is None:
+                continue
+            self._by_op[items[p].op, items[p].shape] = place
+            for source in items[p].srcs:
+                if source not in self._current and items[source].op.name not in _SILENT:
+                    self._current[source] = place
 
     def _replayed(self, real: Any) -> Any:
         def call(capture: Any, *args: Any, **kwargs: Any) -> Any:
