@@ -24,7 +24,7 @@ def suits(x: np.ndarray, groups: int) -> bool:
 
 
 def _last(x: np.ndarray) -> np.ndarray:
-    return np.moveaxis(x, 1, -1)
+    return x.transpose(0, *range(2, x.ndim), 1)
 
 
 def _padded(x: np.ndarray, padding: Pads) -> np.ndarray:
@@ -64,7 +64,7 @@ def _columns(
         rows = min(part, n - start)
         shape = (rows, *size, *kernel, c)
         out = Memory.empty(shape, x.dtype)
-        out[...] = np.lib.stride_tricks.as_strided(x[start:], shape, strides)
+        out[...] = np.ndarray(shape, x.dtype, x, start * x.strides[0], strides)
         yield slice(start, start + rows), out.reshape(-1, width)
 
 
@@ -145,4 +145,5 @@ def weight_grad(
         one = columns.T @ rows[part].reshape(-1, o)
         total = one if total is None else total + one
     assert total is not None
-    return np.moveaxis(total.reshape(*kernel, c, o), (-1, -2), (0, 1))
+    dims = len(kernel)
+    return total.reshape(*kernel, c, o).transpose(dims + 1, dims, *range(dims))

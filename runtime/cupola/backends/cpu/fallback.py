@@ -93,7 +93,7 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _first(x: np.ndarray) -> np.ndarray:
     """(N, *S, C) as (N, C, *S)."""
-    return np.moveaxis(x, -1, 1)
+    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
 
 
 def _pad(x: np.ndarray, padding: Pads) -> np.ndarray:
