@@ -207,7 +207,7 @@ class Recorder:
                 part = node.op is ITEM and node.srcs
                 place = self._places.get(id(node.srcs[0] if part else node))
                 if place is not None:
-                    for k in made.results.get(i, (k,)):
+                    for k in made.results.get(i, (p,)):
                         if k >= 0 and items[k].op.name not in _SILENT:
                             self._current[k] = place
             self._pass_on(items)
