@@ -9,6 +9,7 @@ from typing import Any
 
 from cupola.ir.node import Node
 from cupola.ir.source import ITEM
+from cupola.tensor.gradnames import gradient_name
 from cupola.tensor.history import past
 
 _ids = itertools.count()
@@ -92,22 +93,9 @@ def _class_name(node: Node) -> str:
         return str(node.meta["name"])
     if _of_formula(node):
         node = node.srcs[0]
-    overload = 0
-    source = node.srcs[0] if node.srcs else node
-    dims = source.attrs.get("dims", ())
-    # A reduction keeps its dimensions, and a reshape drops them: for a user that is one operator.
-    if node.op.name == "reshape" and source.op.kind == "reduce" and _without(source) == node.shape:
-        overload = int(source.op.name == "sum" and len(dims) < len(source.shape))
-        node = source
-    return "".join(part.capitalize() for part in node.op.name.split("_")) + f"Backward{overload}"
+    return gradient_name(node)
 
 
 def _of_formula(node: Node) -> bool:
     """Whether the node is a result of operators that were recorded as one."""
     return node.op is ITEM and node.srcs != () and node.srcs[0].op.kind == "formula"
-
-
-def _without(node: Node) -> tuple[int, ...]:
-    """The shape of a reduction without the dimensions that it reduces."""
-    gone = node.attrs.get("dims", ())
-    return tuple(n for d, n in enumerate(node.shape) if d not in gone)
