@@ -126,11 +126,16 @@ def _expm1_reduced(b: Builder, r: Val) -> Val:
 
 
 def exp(b: Builder, x: Val) -> Val:
-    """Inline: leaves arguments whose result is not a normal number to the library."""
-    outside = b.compare(
-        "fcmp uge", b.intrinsic("fabs", x), b.const(x.type, _FORMATS[x.type].exp_normal)
-    )
-    return b.rarely(outside, _exp_of_moderate(b, x), lambda: b.call_library("exp", x))
+    """Inline: leaves arguments whose result is neither a normal number nor 0 to the library.
+
+    Masked scores are -inf: a softmax meets them in every row.
+    """
+    f, t = _FORMATS[x.type], x.type
+    zero_below = b.const(t, f.exp_range[0])
+    large = b.compare("fcmp uge", b.intrinsic("fabs", x), b.const(t, f.exp_normal))
+    outside = b.binary("and", large, b.compare("fcmp ugt", x, zero_below))
+    usual = b.select(b.compare("fcmp ugt", x, zero_below), _exp_of_moderate(b, x), b.const(t, 0.0))
+    return b.rarely(outside, usual, lambda: b.call_library("exp", x))
 
 
 def _exp(b: Builder, x: Val) -> Val:
