@@ -51,6 +51,17 @@ class Generator(random.CPUGenerator):
         """Restores a state that ``get_state`` gave (here or in torch)."""
         super().set_state(state.numpy() if isinstance(state, Tensor) else state)
 
+    def __getstate__(self) -> Any:
+        return super().__getstate__(), str(self._device)
+
+    def __setstate__(self, state: Any) -> None:
+        state, device = state
+        super().__setstate__(state)
+        self._device = Device(device)
+
+    def __repr__(self) -> str:
+        return f"<torch._C.Generator object at {hex(id(self))}>"
+
     __slots__ = ("_device",)
 
 

@@ -169,12 +169,12 @@ class CPUGenerator:
         return f"CPUGenerator(seed={self._initial_seed})"
 
     def __getstate__(self) -> bytes:
-        return self.get_state().tobytes()
+        return CPUGenerator.get_state(self).tobytes()
 
     def __setstate__(self, state: bytes) -> None:
         self.lock = forks.hold(threading.RLock())
         self.stream = Stream(0)
-        self.set_state(np.frombuffer(state, np.uint8))
+        CPUGenerator.set_state(self, np.frombuffer(state, np.uint8))
 
 
 default_generator = CPUGenerator(int.from_bytes(os.urandom(8), "little"))
