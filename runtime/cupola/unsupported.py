@@ -4,13 +4,14 @@ and raise when called.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import functools
 import importlib
 import importlib.machinery
 import sys
 import types
-from typing import Any
+from typing import Any, TypeVar
 
 from cupola.errors import UnsupportedError
 
@@ -87,7 +88,9 @@ class _Unsupported(type):
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return placeholder(f"{cls.__name__}.{name}", cls.reason)
+        full = f"{cls.__name__}.{name}"
+        answer = ANSWERED.get(full.removeprefix("cupola."))
+        return placeholder(full, cls.reason) if answer is None else _answer(answer)
 
 
 _CO_OPTIMIZED = 1  # the code of a function; ``inspect`` has the name, and takes long to import
@@ -186,6 +189,7 @@ NOT_AT_WORK = {
 ANSWERED = {
     "_C._are_functorch_transforms_active": "cupola.func.derivatives:is_inside",
     "_C.Generator": "cupola:Generator",
+    "_C._nn._parse_to": "cupola.nn.modules._convert:parse_to_arguments",
     "_C.device": "cupola:device",
     "_C.dtype": "cupola:dtype",
 }
@@ -205,6 +209,11 @@ HINTS = {
     "fx": ("wrap",),
     "onnx": ("register_custom_op_symbolic", "unregister_custom_op_symbolic"),
 }  # fmt: skip
+
+
+def _answer(where: str) -> Any:
+    place, _, part = where.partition(":")
+    return getattr(importlib.import_module(place), part)
 
 
 def _hint(*args: Any, **kwargs: Any) -> Any:
@@ -271,8 +280,7 @@ class _Module(types.ModuleType):
         if name in HINTS.get(own, ()):
             return _hint
         if f"{own}.{name}" in ANSWERED:
-            place, _, part = ANSWERED[f"{own}.{name}"].partition(":")
-            return getattr(importlib.import_module(place), part)
+            return _answer(ANSWERED[f"{own}.{name}"])
         if absent and name in ANSWERS:
             return lambda *args, **kwargs: ANSWERS[name]
         if _open(self.__name__) is None:
@@ -297,11 +305,26 @@ def _listed(module: str, name: str) -> Any:
         raise AttributeError(f"module '{module}' has no attribute '{name}'")
     if home.startswith("!"):  # what torch's module imports from the standard library
         place, _, part = home[1:].partition(":")
+        if part == "TypeVar" and name != part:
+            return _type_variable(name)
         standard = importlib.import_module(place)
         return getattr(standard, part) if part else standard
+    if home.startswith("^"):
+        return _exception(module, name, home[1:])
     if home:
         return getattr(importlib.import_module("cupola" + home.removeprefix("torch")), name)
     return placeholder(f"{module}.{name}", _WHY.get(f"{theirs[6:]}.{name}", NOT_YET))
+
+
+@functools.cache
+def _exception(module: str, name: str, base: str) -> type:
+    """An exception or warning that nothing raises here: it can be caught, filtered and raised."""
+    return type(name, (getattr(builtins, base),), {"__module__": module})
+
+
+@functools.cache
+def _type_variable(name: str) -> TypeVar:
+    return TypeVar(name, covariant=name.endswith("_co"))  # type: ignore[misc]
 
 
 class _Loader:

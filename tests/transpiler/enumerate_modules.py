@@ -10,6 +10,7 @@ import pkgutil
 import sys
 import textwrap
 import types
+import typing
 import warnings
 from pathlib import Path
 
@@ -72,20 +73,39 @@ def own_names(root: str, name: str, public: dict[tuple[str, int], str]) -> list[
     """Names of a module.
 
     A name that a shorter public module shows as well is followed by that module; what a module
-    imports from the standard library, which programs import from it in turn, by `!` and its place.
+    imports from the standard library, which programs import from it in turn, by `!` and its place
+    (typing:Any for names of types); an exception by `^` and the builtin that it comes from.
     """
     home = vars(importlib.import_module(name))
     found = []
     for own_name in sorted(n for n in home if not n.startswith("__")):
         if not _is_own(root, home[own_name]):
-            place = _standard(home[own_name])
+            place = _standard(home[own_name]) or _alias(home[own_name])
             if place is not None:
                 found.append(f"{own_name}=!{place}")
             continue
         shown = public.get((own_name, id(home[own_name])), name)
         longer = shown.count(".") < name.count(".") or "._" in name
-        found.append(f"{own_name}={shown}" if shown != name and longer else own_name)
+        if shown != name and longer:
+            found.append(f"{own_name}={shown}")
+        else:
+            found.append(own_name + _exception(home[own_name]))
     return found
+
+
+def _exception(value: object) -> str:
+    """`=^` and the builtin that an exception comes from; nothing for anything else."""
+    if not isinstance(value, type) or not issubclass(value, BaseException):
+        return ""
+    return "=^" + next(c.__name__ for c in value.__mro__ if c.__module__ == "builtins")
+
+
+def _alias(value: object) -> str | None:
+    """What stands for a type that has only been given a name: annotations take anything."""
+    if isinstance(value, typing.TypeVar):
+        return "typing:TypeVar"
+    known = isinstance(value, types.UnionType) or typing.get_origin(value) is not None
+    return "typing:Any" if known else None
 
 
 def _is_own(root: str, value: object) -> bool:

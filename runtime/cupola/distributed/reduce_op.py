@@ -24,6 +24,9 @@ class ReduceOp(enum.Enum):
         return _NAMES[op] if isinstance(op, ReduceOp) else str(op)
 
 
+# PyTorch's ReduceOp is a shell around an enumeration of this name; here they are one.
+ReduceOp.RedOpType = ReduceOp  # type: ignore[attr-defined]
+
 _NAMES = {
     ReduceOp.SUM: "add",
     ReduceOp.AVG: "mean",

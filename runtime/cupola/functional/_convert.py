@@ -201,6 +201,20 @@ def to_float(x: Tensor) -> Node:
     return node if node.dtype.category >= 2 else cast_node(node, dtypes.get_default_dtype())
 
 
+def own(x: Tensor, given: Tensor) -> Tensor:
+    """``x`` as a result that shares no memory with ``given``, its dimensions in memory in order.
+
+    A function that is not a view may be made of movements; what it returns must not be written
+    through. Where those moved anything, this costs nothing: a value is taken, not a place.
+    """
+    node = x.node
+    if node is not given.node and node.order is None:
+        return wrap(node)
+    out = wrap(movement.copy(node))
+    out._n.order = None
+    return out
+
+
 def host(x: Tensor) -> Any:
     """The value as a NumPy array in host memory, wherever the tensor lives."""
     return engine.to_numpy(x.node)

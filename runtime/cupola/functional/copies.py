@@ -20,7 +20,9 @@ from cupola.tensor import Tensor, apply
 def _copied(result: Any) -> Any:
     if isinstance(result, tuple):
         return tuple(_copied(r) for r in result)
-    return apply(mv.copy, result)
+    out = apply(mv.copy, result)
+    out._n.order = None  # whatever it was a view of
+    return out
 
 
 def _copy_of(name: str, view: Callable[..., Any]) -> None:

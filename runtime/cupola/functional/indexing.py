@@ -218,6 +218,7 @@ def _take(view: Tensor, advanced: dict[int, Tensor]) -> Tensor:
     k = len(plan.index.shape)
     if plan.place and k:
         out = wrap(mv.permute(out.node, dims=_insertion(k, len(plan.rest), plan.place)))
+        out._n.order = None  # how the rows were found is not how the result lies in memory
     return out
 
 
@@ -253,6 +254,12 @@ def _put(view: Tensor, advanced: dict[int, Tensor], value: Tensor, accumulate: b
     out = ix.scatter_rows(flat, plan.index, src, accumulate=accumulate)
     out = mv.reshape(out, shape=moved.shape)
     return mv.permute(out, dims=mv.inverse_permutation(plan.order))
+
+
+def _written(input: Tensor, node: Node) -> Tensor:
+    """A copy of ``input`` with rows replaced: it lies in memory as the input does."""
+    node.order = input.node.order
+    return wrap(node)
 
 
 def _getitem(self: Tensor, key: Any) -> Tensor:
@@ -570,7 +577,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
         return index_add(input.int(), dim, index, value.int()).bool()
     if input.ndim == 0:
         return input.add(value.sum())
-    return wrap(_put(input, {d: index.reshape(-1)}, value, True))
+    return _written(input, _put(input, {d: index.reshape(-1)}, value, True))
 
 
 @operator(inplace=True, out=True)
@@ -578,7 +585,8 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     """Replaces rows at ``index`` along ``dim`` (torch.index_copy)."""
     if input.ndim == 0:
         return index_copy(input.reshape(1), dim, index, source.reshape(1)).reshape(())
-    return wrap(_put(input, {wrap_dim(dim, input.ndim): index.reshape(-1)}, source, False))
+    d = wrap_dim(dim, input.ndim)
+    return _written(input, _put(input, {d: index.reshape(-1)}, source, False))
 
 
 @operator(inplace=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from cupola.dtypes import bfloat16, float16
 from cupola.dtypes import dtype as DType
+from cupola.functional._convert import own
 from cupola.functional.adaptive_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -186,7 +187,7 @@ def _nearest(input: Tensor, dim: int, out: int, scale: float | None, exact: bool
         # A whole factor repeats each element: an index map, no gather.
         shape = list(input.shape)
         repeated = input.unsqueeze(dim + 1).expand((*shape[: dim + 1], times, *shape[dim + 1 :]))
-        return repeated.reshape((*shape[:dim], out, *shape[dim + 1 :]))
+        return own(repeated.reshape((*shape[:dim], out, *shape[dim + 1 :])), input)
     return _pick(input, dim, index)
 
 
@@ -265,7 +266,7 @@ def _antialias(
     table = tensor(matrix, dtype=input.dtype, device=input.device)
     if dim == input.dim() - 1:
         return input.matmul(table)
-    return input.transpose(dim, -1).matmul(table).transpose(dim, -1)
+    return own(input.transpose(dim, -1).matmul(table).transpose(dim, -1), input)
 
 
 def upsample(

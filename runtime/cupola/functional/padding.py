@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cupola.functional._convert import own
 from cupola.functional._register import operator
 from cupola.functional.joining import cat
 from cupola.ops import movement as ops
@@ -40,10 +41,11 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
         raise NotImplementedError(
             "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now"
         )
+    given = input
     for i, (lo, hi) in enumerate(pairs):
         if lo or hi:
             input = _extend(input, input.dim() - count + i, lo, hi, mode)
-    return input
+    return own(input, given)
 
 
 @operator(method=False)

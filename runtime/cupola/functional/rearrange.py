@@ -9,7 +9,7 @@ import numpy as np
 
 from cupola import dtypes
 from cupola.errors import UnsupportedError
-from cupola.functional._convert import expand_node, wrap_dim
+from cupola.functional._convert import expand_node, own, wrap_dim
 from cupola.functional._register import PUBLIC, operator
 from cupola.functional.joining import cat, min_of, select, sliced, stack
 from cupola.functional.shape import _ints, transpose
@@ -366,7 +366,8 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
         ew.where(expand_node(on, shape), rows, source.const(0, shape, input.dtype, input.device))
     )
     total = made.ndim
-    return made.movedim((-2, -1), (wrap_dim(dim1, total), wrap_dim(dim2, total)))
+    places = (wrap_dim(dim1, total), wrap_dim(dim2, total))
+    return made if places == (total - 2, total - 1) else own(made.movedim((-2, -1), places), made)
 
 
 @operator

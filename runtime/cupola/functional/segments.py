@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cupola.functional._convert import wrap_dim
+from cupola.functional._convert import own, wrap_dim
 from cupola.functional._register import operator
 from cupola.functional.creation import arange
 from cupola.functional.joining import cat
@@ -73,7 +73,8 @@ def segment_reduce(
     start = _STARTS[reduce] if initial is None else initial
     shape = (*data.shape[:axis], count + 1, *rest)
     base = data.new_full(shape, start)
-    out = base.scatter_reduce(axis, index, data, _KINDS[reduce]).narrow(axis, 0, count)
+    whole = base.scatter_reduce(axis, index, data, _KINDS[reduce])
+    out = own(whole.narrow(axis, 0, count), whole)
     if reduce != "mean":
         return out
     each = bounds.diff().to(data.dtype)

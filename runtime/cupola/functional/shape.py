@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cupola import dtypes
-from cupola.functional._convert import broadcast_shapes, host, wrap_dim
+from cupola.functional._convert import broadcast_shapes, host, own, wrap_dim
 from cupola.functional._register import PUBLIC, operator
 from cupola.functional.strides import viewable
 from cupola.ops import elementwise as ew
@@ -354,7 +354,7 @@ def repeat_interleave(
     if isinstance(repeats, int) or repeats.numel() == 1:
         k = int(repeats)
         wide = input.unsqueeze(d + 1).expand(*n[: d + 1], k, *n[d + 1 :])
-        return wide.reshape(*n[:d], n[d] * k, *n[d + 1 :])
+        return own(wide.reshape(*n[:d], n[d] * k, *n[d + 1 :]), input)
     from cupola.tensor.create import of_array
 
     where = of_array(np.repeat(np.arange(n[d]), host(repeats)), input.device)

@@ -8,7 +8,7 @@ import numpy as np
 
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
-from cupola.functional._convert import cast_node, host, to_float, wrap_dim
+from cupola.functional._convert import cast_node, host, own, to_float, wrap_dim
 from cupola.functional._register import operator, settled
 from cupola.functional.joining import sliced
 from cupola.functional.reduction import named
@@ -74,7 +74,8 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
     if input.ndim == 0:
         return named("kthvalue", values, at)
     v, i = sliced(values, d, k - 1, k), sliced(at, d, k - 1, k)
-    return named("kthvalue", *((v, i) if keepdim else (v.squeeze(d), i.squeeze(d))))
+    found = (v, i) if keepdim else (v.squeeze(d), i.squeeze(d))
+    return named("kthvalue", own(found[0], values), own(found[1], at))
 
 
 @operator

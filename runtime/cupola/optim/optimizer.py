@@ -121,11 +121,6 @@ class Optimizer:
     _number_names: tuple[str, ...] = ("step",)
     _fitted: frozenset[int] = frozenset()  # parameters whose state was loaded
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "step" in cls.__dict__ and not getattr(cls.step, "hooked", False):
-            cls.step = _with_hooks(cls.step)
-
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
         self._init_hooks()
@@ -155,6 +150,11 @@ class Optimizer:
         ):
             if name not in self.__dict__:
                 setattr(self, name, OrderedDict())
+        # The class of the object and no other: where a step calls its base's, hooks run once, and
+        # a wrapper that never gets here (it passes everything on to another optimizer) has none.
+        cls = type(self)
+        if not getattr(cls.step, "hooked", False):
+            cls.step = _with_hooks(cls.step)  # type: ignore[method-assign]
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -415,8 +415,6 @@ class Optimizer:
         """Start the recorded work: a step is where training loops pause."""
         if not mode.held:
             engine.realize(take())
-
-    step = _with_hooks(step)
 
 
 def rounded(value: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cupola.dtypes as dtypes
+from cupola.ir.device import device as Device
 from cupola.tensor import Tensor, no_grad
 
 
@@ -30,6 +31,17 @@ def _parse_to(args: tuple, kwargs: dict) -> tuple[Any, Any, bool, Any]:
     if other is not None:
         device, dtype = other.device, other.dtype
     return device, dtype, non_blocking, memory_format
+
+
+def parse_to_arguments(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:
+    """What a ``to`` is asked for: ``(device, dtype, non_blocking, memory_format)``.
+
+    Subclasses of Module that override ``to`` ask PyTorch's core by the name of _nn._parse_to.
+    """
+    where, dtype, non_blocking, memory_format = _parse_to(args, dict(kwargs))
+    if where is not None and not isinstance(where, Device):
+        where = Device(where)
+    return where, dtype, non_blocking, memory_format
 
 
 class ConvertMixin:
