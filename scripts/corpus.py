@@ -331,6 +331,8 @@ def page(results: dict[str, dict]) -> str:
     text += f"\n{passed} of {total} entry points of {len(results)} corpora pass.\n"
     stamps = Counter(c for r in results.values() for c in r.get("commits", {}).values())
     counts = ", ".join(f"{n} at {c}" for c, n in stamps.most_common())
+    if 0 < (rest := total - stamps.total()):
+        counts += f", {rest} before commits were noted"
     text += f"Entry points by commit: {counts}.\n" if counts else ""
     if failures:
         text += "\n## What does not pass\n\n" + "\n".join(failures) + "\n"
