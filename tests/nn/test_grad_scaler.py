@@ -198,3 +198,12 @@ def test_scale_is_single_precision():
         scaler.update()
         scales.append([scaler.get_scale(), optimizer.param_groups[0]["params"][0].tolist()])
     assert scales[1] == scales[0]
+
+
+def test_growth_tracker_and_out_in_a_region():
+    for lib in (torch, cupola):
+        assert lib.amp.GradScaler("cpu", enabled=False)._get_growth_tracker() == 0
+        a, out = lib.ones(2, 2), lib.zeros(2, 2)
+        with lib.autocast("cpu", dtype=lib.bfloat16):
+            assert lib.mm(a, a, out=out).dtype is lib.float32 and out[0, 0] == 2
+            assert lib.chain_matmul(a, a, a).dtype is lib.bfloat16
