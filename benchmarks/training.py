@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training steps captured whole, cupola and torch interleaved in one run.
+"""Training steps, captured whole or (--uncompiled) as written; cupola and torch in one run.
 
 usage: training.py [--device cpu|cuda] [--models NAME ...] [--modes MODE ...] [--batch N]
                    [--no-compiled] [--uncompiled] [--rounds N] [--threads N]
