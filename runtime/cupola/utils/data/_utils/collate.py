@@ -1,4 +1,4 @@
-"""Putting samples together into batches, and what a worker knows about itself."""
+"""Putting samples together into batches (``torch.utils.data._utils.collate``)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import collections.abc
 import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,24 +20,6 @@ _ERROR = (
 )
 
 
-@dataclass
-class WorkerInfo:
-    """What :func:`get_worker_info` tells a data set in a worker process."""
-
-    id: int
-    num_workers: int
-    seed: int
-    dataset: Any
-
-
-_worker_info: WorkerInfo | None = None
-
-
-def get_worker_info() -> WorkerInfo | None:
-    """The worker that calls; None in the main process."""
-    return _worker_info
-
-
 def default_convert(data: Any) -> Any:
     """NumPy arrays inside nested containers as tensors; everything else unchanged."""
     if isinstance(data, Tensor):
@@ -48,7 +29,7 @@ def default_convert(data: Any) -> Any:
             return data
         return as_tensor(data)
     if isinstance(data, Mapping):
-        return _like_mapping(data, {key: default_convert(value) for key, value in data.items()})
+        return like_mapping(data, {key: default_convert(value) for key, value in data.items()})
     if isinstance(data, tuple) and hasattr(data, "_fields"):
         return type(data)(*(default_convert(value) for value in data))
     if isinstance(data, tuple):
@@ -71,7 +52,7 @@ def _like_sequence(first: Sequence, values: list) -> Any:
         return values
 
 
-def _like_mapping(first: Mapping, values: dict) -> Any:
+def like_mapping(first: Mapping, values: dict) -> Any:
     try:
         if isinstance(first, collections.abc.MutableMapping):
             result = copy.copy(first)
@@ -98,7 +79,7 @@ def collate(batch: Any, *, collate_fn_map: dict[Any, Callable] | None = None) ->
             key: collate([sample[key] for sample in batch], collate_fn_map=collate_fn_map)
             for key in first
         }
-        return _like_mapping(first, values)
+        return like_mapping(first, values)
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         return kind(
             *(collate(part, collate_fn_map=collate_fn_map) for part in zip(*batch, strict=True))
@@ -153,27 +134,3 @@ default_collate_fn_map: dict[Any, Callable] = {
 def default_collate(batch: Any) -> Any:
     """Samples as one batch: tensors stacked, numbers as tensors, containers element by element."""
     return collate(batch, collate_fn_map=default_collate_fn_map)
-
-
-def pin(data: Any) -> Any:
-    """Tensors inside nested containers in page-locked memory."""
-    if isinstance(data, Tensor):
-        return data.pin_memory()
-    if isinstance(data, Mapping):
-        return _like_mapping(data, {key: pin(value) for key, value in data.items()})
-    if isinstance(data, tuple) and hasattr(data, "_fields"):
-        return type(data)(*(pin(value) for value in data))
-    if isinstance(data, tuple):
-        return [pin(value) for value in data]
-    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
-        return [pin(value) for value in data]
-    if hasattr(data, "pin_memory"):
-        return data.pin_memory()
-    return data
-
-
-def gpu_present() -> bool:
-    """Whether page-locked memory makes sense."""
-    from cupola.cuda import is_available
-
-    return is_available()
