@@ -75,6 +75,15 @@ def test_a_loop_gives_what_it_gives_unrecorded(loop, backend, monkeypatch):
     assert bool(runs) is not backend.refuses
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "alike"),
+    [(0.5, 0.5, True), (0.0, -0.0, False), (-0.0, -0.0, True), (1, 2, False),
+     (complex(0.0, 0.0), complex(0.0, -0.0), False), (1j, 1j, True)],
+)  # fmt: skip
+def test_numbers_that_launches_have_already(a, b, alike):
+    assert repeat._alike(a, b) is alike
+
+
 def test_what_is_released_is_not_recorded_again(backend):
     x = cupola.randn(4, 4).realize()
 

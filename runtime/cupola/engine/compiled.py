@@ -120,7 +120,7 @@ class Compiled:
         except MemoryError:
             if not repeat.release():
                 raise
-            return self(order, engine, device)
+        return self(order, engine, device)  # what the failed run held is gone by now
 
 
 def _interpreted(program: Program) -> Plan:

@@ -1,8 +1,8 @@
 """How often Python looks for cycles of objects.
 
-Recording makes some ten thousand objects for a step of training. Reference counts free them; but
-Python searches the youngest objects for cycles whenever 700 more have been made than freed, and all
-objects of the process every so often: with ResNet-50, 70 of 300 ms a step. At 10,000 it is 4.
+Recording makes some ten thousand objects for a step of a large model's training. Reference counts
+free them; but Python searches the youngest objects for cycles whenever 700 more have been made than
+freed, and all objects of the process every so often: at that rate, about once a step.
 """
 
 from __future__ import annotations

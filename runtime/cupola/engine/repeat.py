@@ -150,9 +150,9 @@ class Repeat:
             return False
         if not self.replay.at_home():
             return False
-        if here.numbers != self._numbers:
-            old = self._numbers
-            changed = {i for i, n in here.numbers.items() if not _alike(n, old[i])}
+        old = self._numbers
+        changed = {i for i, n in here.numbers.items() if not _alike(n, old[i])}
+        if changed:
             try:
                 self.replay.write(here.numbers, changed)
             except NotRecorded:
@@ -211,7 +211,7 @@ class Repeat:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    return a == b and str(a) == str(b)  # 0.0 and -0.0 differ
+    return a is b or (a == b and (a != 0 or str(a) == str(b)))  # zeros have signs
 
 
 __all__ = ["Repeat", "enabled", "release", "suited"]

@@ -150,8 +150,8 @@ class Optimizer:
         ):
             if name not in self.__dict__:
                 setattr(self, name, OrderedDict())
-        # The class of the object and no other: where a step calls its base's, hooks run once, and
-        # a wrapper that never gets here (it passes everything on to another optimizer) has none.
+        # The object's own class, as in PyTorch: a wrapper that never gets here (it passes
+        # everything on to another optimizer) has no hooks around its step.
         cls = type(self)
         if not getattr(cls.step, "hooked", False):
             cls.step = _with_hooks(cls.step)  # type: ignore[method-assign]

@@ -23,6 +23,37 @@ def suits(x: np.ndarray, groups: int) -> bool:
     return groups == 1 and x.dtype.kind in "fc" and x.dtype.itemsize >= 4 and x.size > 0
 
 
+def taps(
+    kernel: Sequence[int], size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Each kernel position with the slice of the padded input that it meets."""
+    for position in itertools.product(*map(range, kernel)):
+        yield (
+            position,
+            tuple(
+                slice(p * d, p * d + (o - 1) * s + 1, s)
+                for p, d, o, s in zip(position, dilation, size, stride, strict=True)
+            ),
+        )
+
+
+def room(
+    spatial: Sequence[int],
+    padding: Pads,
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+) -> list[int]:
+    """Sizes of the padded input, so large that every window ends in it."""
+    return [
+        max(n + low + high, (o - 1) * s + d * (k - 1) + 1)
+        for n, (low, high), o, k, s, d in zip(
+            spatial, padding, size, kernel, stride, dilation, strict=True
+        )
+    ]
+
+
 def _last(x: np.ndarray) -> np.ndarray:
     return x.transpose(0, *range(2, x.ndim), 1)
 
@@ -103,18 +134,11 @@ def input_grad(
         turned = np.flip(weight, tuple(range(2, weight.ndim))).swapaxes(0, 1)
         return forward(g, turned, spatial, stride, around, dilation)
     o, c = weight.shape[:2]
-    room = [
-        max(s + low + high, (p - 1) * step + r + 1)
-        for s, (low, high), p, step, r in zip(spatial, padding, size, stride, reach, strict=True)
-    ]
-    out = Memory.empty((g.shape[0], *room, c), g.dtype)
+    sizes = room(spatial, padding, size, kernel, stride, dilation)
+    out = Memory.empty((g.shape[0], *sizes, c), g.dtype)
     out[...] = 0
     rows = np.ascontiguousarray(_last(g)).reshape(-1, o)
-    for position in itertools.product(*map(range, kernel)):
-        window = tuple(
-            slice(k * d, k * d + (p - 1) * s + 1, s)
-            for k, d, p, s in zip(position, dilation, size, stride, strict=True)
-        )
+    for position, window in taps(kernel, size, stride, dilation):
         tap = rows @ weight[(slice(None), slice(None), *position)]
         out[(slice(None), *window)] += tap.reshape(g.shape[0], *size, c)
     crop = tuple(slice(low, low + s) for s, (low, _) in zip(spatial, padding, strict=True))
@@ -132,13 +156,8 @@ def weight_grad(
     """g (N, O, *P), x (N, C, *S) -> the weight's gradient (O, C, *K)."""
     o, c, *kernel = shape
     size = g.shape[2:]
-    needed = [
-        max(0, (p - 1) * s + d * (k - 1) + 1 - (n + low + high))
-        for p, s, d, k, n, (low, high) in zip(
-            size, stride, dilation, kernel, x.shape[2:], padding, strict=True
-        )
-    ]
-    around = [(low, high + more) for (low, high), more in zip(padding, needed, strict=True)]
+    sizes = room(x.shape[2:], padding, size, kernel, stride, dilation)
+    around = [(low, n - s - low) for n, s, (low, _) in zip(sizes, x.shape[2:], padding)]
     rows = np.ascontiguousarray(_last(g))
     total: np.ndarray | None = None
     for part, columns in _columns(_padded(x, around), kernel, size, stride, dilation):

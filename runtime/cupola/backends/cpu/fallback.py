@@ -5,7 +5,6 @@ The speed is BLAS's.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Hashable, Sequence
 
@@ -100,20 +99,6 @@ def _pad(x: np.ndarray, padding: Pads) -> np.ndarray:
     if not any(low or high for low, high in padding):
         return x
     return np.pad(x, ((0, 0), (0, 0), *padding))
-
-
-def _taps(
-    kernel: Sequence[int], size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> list[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Each kernel position with the slice of the padded input that it meets."""
-    taps = []
-    for position in itertools.product(*map(range, kernel)):
-        window = tuple(
-            slice(p * d, p * d + (o - 1) * s + 1, s)
-            for p, d, o, s in zip(position, dilation, size, stride, strict=True)
-        )
-        taps.append((position, (slice(None), slice(None), *window)))
-    return taps
 
 
 def _store(
@@ -229,18 +214,13 @@ class FallbackOps:
             return _store(_first(y), out, grad_out.dtype, last)
         g, w = _wide(grad_out), _wide(weight)
         size, kernel = g.shape[2:], w.shape[2:]
-        # Large enough for every window, which may end before or after the padded input does.
-        room = [
-            max(s + low + high, (o - 1) * step + d * (k - 1) + 1)
-            for s, (low, high), o, step, d, k in zip(
-                spatial, padding, size, stride, dilation, kernel, strict=True
-            )
-        ]
+        room = columns.room(spatial, padding, size, kernel, stride, dilation)
         padded = np.zeros((n, c, *room), g.dtype)
         if g.size and w.size and padded.size:
             split = np.ascontiguousarray(g).reshape(n, groups, -1, math.prod(size))
             matrix = w.reshape(groups, w.shape[0] // groups, w.shape[1], *kernel)
-            for position, window in _taps(kernel, size, stride, dilation):
+            for position, window in columns.taps(kernel, size, stride, dilation):
+                window = (slice(None), slice(None), *window)
                 tap = matrix[(slice(None), slice(None), slice(None), *position)].swapaxes(1, 2)
                 padded[window] += _product(tap, split).reshape(n, c, *size)
         crop = tuple(slice(low, low + s) for s, (low, _) in zip(spatial, padding, strict=True))
@@ -266,19 +246,15 @@ class FallbackOps:
             return _store(y, out, grad_out.dtype, False)
         g, padded = _wide(grad_out), _pad(_wide(x), padding)
         size, kernel, o = g.shape[2:], tuple(weight_shape[2:]), weight_shape[0]
-        short = [
-            max(0, (n - 1) * s + d * (k - 1) + 1 - have)
-            for n, s, d, k, have in zip(
-                size, stride, dilation, kernel, padded.shape[2:], strict=True
-            )
-        ]
-        padded = _pad(padded, [(0, high) for high in short])
+        room = columns.room(x.shape[2:], padding, size, kernel, stride, dilation)
+        padded = _pad(padded, [(0, r - n) for r, n in zip(room, padded.shape[2:], strict=True)])
         grad = np.zeros(weight_shape, g.dtype)
         if g.size and grad.size:
             # (groups, O/groups, N * positions) @ (groups, N * positions, C/groups), a kernel
             # position at a time
             left = np.moveaxis(g, 0, 1).reshape(groups, o // groups, -1)
-            for position, window in _taps(kernel, size, stride, dilation):
+            for position, window in columns.taps(kernel, size, stride, dilation):
+                window = (slice(None), slice(None), *window)
                 right = (
                     np.moveaxis(padded[window], 0, 1)
                     .reshape(groups, weight_shape[1], -1)

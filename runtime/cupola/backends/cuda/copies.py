@@ -58,6 +58,8 @@ class Copies:
         for k in range(0, len(sizes), _ROOM):
             here = sizes[k : k + _ROOM]
             *starts, blocks = (0, *accumulate(-(-n // _CHUNK) for n in here))
+            if not blocks:  # empty arrays alone
+                continue
             block = ctypes.create_string_buffer(_FORMAT.size + 4)
             grid, threads = (blocks, 1, 1), (_THREADS, 1, 1)
             call = Call(_function(current()), grid, threads, 0, block)

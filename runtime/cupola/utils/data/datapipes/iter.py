@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 from cupola.utils.data._utils import default_collate
 from cupola.utils.data.datapipes import _columns
-from cupola.utils.data.datapipes.pipe import DataChunk, IterDataPipe, functional_datapipe
-from cupola.utils.data.sampler import SequentialSampler, draw_seed
+from cupola.utils.data.datapipes.pipe import (
+    DataChunk,
+    InRandomOrder,
+    IterDataPipe,
+    functional_datapipe,
+)
+from cupola.utils.data.sampler import SequentialSampler
 
 __all__ = [
     "Batcher",
@@ -262,7 +266,7 @@ class Grouper(IterDataPipe):
 
 
 @functional_datapipe("shuffle")
-class Shuffler(IterDataPipe):
+class Shuffler(InRandomOrder):
     """Samples in random order, drawn from a buffer that is filled first."""
 
     def __init__(self, datapipe: Any, *, buffer_size: int = 10000, unbatch_level: int = 0) -> None:
@@ -270,25 +274,12 @@ class Shuffler(IterDataPipe):
             raise ValueError("buffer_size should be larger than 0")
         self.datapipe = datapipe.unbatch(unbatch_level=unbatch_level) if unbatch_level else datapipe
         self.buffer_size = buffer_size
-        self._enabled, self._seed = True, None
-
-    def set_shuffle(self, shuffle: bool = True) -> Shuffler:
-        """Switches the shuffling on or off."""
-        self._enabled = shuffle
-        return self
-
-    def set_seed(self, seed: int) -> Shuffler:
-        """Fixes the order of the next pass."""
-        self._seed = seed
-        return self
 
     def __iter__(self) -> Iterator[Any]:
         if not self._enabled:
             yield from self.datapipe
             return
-        seed = draw_seed(None) if self._seed is None else self._seed
-        self._seed = None
-        draw, held = random.Random(seed), []
+        draw, held = self._generator(), []
         for sample in self.datapipe:
             if len(held) < self.buffer_size:
                 held.append(sample)

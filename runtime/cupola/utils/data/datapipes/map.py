@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from cupola.utils.data.datapipes.iter import IterableWrapper
 from cupola.utils.data.datapipes.pipe import (
     DataChunk,
+    InRandomOrder,
     IterDataPipe,
     MapDataPipe,
     functional_datapipe,
 )
-from cupola.utils.data.sampler import draw_seed
 
 __all__ = ["Batcher", "Concater", "Mapper", "SequenceWrapper", "Shuffler", "Zipper"]
 
@@ -118,30 +117,17 @@ class Zipper(MapDataPipe):
         return min(map(len, self.datapipes))
 
 
-class Shuffler(IterDataPipe):
+class Shuffler(InRandomOrder):
     """The samples in random order; it is iterated over."""
 
     def __init__(self, datapipe: Any, *, indices: list[Any] | None = None) -> None:
         self.datapipe = datapipe
         self.indices = list(range(len(datapipe))) if indices is None else indices
-        self._enabled, self._seed = True, None
-
-    def set_shuffle(self, shuffle: bool = True) -> Shuffler:
-        """Switches the shuffling on or off."""
-        self._enabled = shuffle
-        return self
-
-    def set_seed(self, seed: int) -> Shuffler:
-        """Fixes the order of the next pass."""
-        self._seed = seed
-        return self
 
     def __iter__(self) -> Iterator[Any]:
         order = self.indices
         if self._enabled:
-            seed = draw_seed(None) if self._seed is None else self._seed
-            self._seed = None
-            order = random.Random(seed).sample(order, len(order))
+            order = self._generator().sample(order, len(order))
         for index in order:
             yield self.datapipe[index]
 

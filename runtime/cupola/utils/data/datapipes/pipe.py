@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from cupola.utils.data.dataset import Dataset, IterableDataset
+from cupola.utils.data.sampler import draw_seed
 
 __all__ = ["DataChunk", "IterDataPipe", "MapDataPipe", "functional_datapipe"]
 
@@ -17,7 +19,7 @@ class _Steps:
     functions: ClassVar[dict[str, Callable[..., Any]]]
 
     def __getattr__(self, name: str) -> Any:
-        step = self.functions.get(name) if name != "functions" else None
+        step = self.functions.get(name)
         if step is None:
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         return partial(step, self)
@@ -48,12 +50,6 @@ class IterDataPipe(_Steps, IterableDataset[Any]):
 
     functions: ClassVar[dict[str, Callable[..., Any]]] = {}
 
-    def __getstate__(self) -> Any:
-        return self.__dict__
-
-    def __setstate__(self, state: Any) -> None:
-        self.__dict__.update(state)
-
     def reset(self) -> None:
         """Called by users of a pipe before it is read again; nothing here."""
 
@@ -63,11 +59,28 @@ class MapDataPipe(_Steps, Dataset[Any]):
 
     functions: ClassVar[dict[str, Callable[..., Any]]] = {}
 
-    def __getstate__(self) -> Any:
-        return self.__dict__
 
-    def __setstate__(self, state: Any) -> None:
-        self.__dict__.update(state)
+class InRandomOrder(IterDataPipe):
+    """A pipe that shuffles: the switch, and the seed of the next pass."""
+
+    _enabled = True
+    _seed: int | None = None
+
+    def set_shuffle(self, shuffle: bool = True) -> Self:
+        """Switches the shuffling on or off."""
+        self._enabled = shuffle
+        return self
+
+    def set_seed(self, seed: int) -> Self:
+        """Fixes the order of the next pass."""
+        self._seed = seed
+        return self
+
+    def _generator(self) -> random.Random:
+        """A generator for one pass, seeded from cupola's unless a seed was set."""
+        seed = draw_seed() if self._seed is None else self._seed
+        self._seed = None
+        return random.Random(seed)
 
 
 class functional_datapipe:
@@ -95,9 +108,6 @@ class DataChunk(list[Any]):
     def as_str(self, indent: str = "") -> str:
         """The samples as one line of text."""
         return f"{indent}[{', '.join(map(str, self))}]"
-
-    def __iter__(self) -> Iterator[Any]:
-        yield from super().__iter__()
 
     def raw_iterator(self) -> Iterator[Any]:
         """The samples as they are."""
