@@ -57,6 +57,13 @@ WRONG = {
     ),
 }
 
+# Error inputs that are not asked for on a GPU, by the message that torch gives on the CPU.
+UNCHECKED = {
+    r"out of bounds for dimension": (
+        "PyTorch's database leaves them out on GPUs, where no index is checked"
+    ),
+}
+
 # Samples that hold such a tensor are skipped wherever they occur.
 LAYOUTS = {
     "sparse": "sparse tensors are not implemented",
@@ -101,6 +108,11 @@ def miswritten(name: str) -> bool:
 def unwritten(name: str) -> bool:
     """Whether torch does not write an entry's ``out=``."""
     return _reason(UNWRITTEN, name) is not None
+
+
+def unchecked(message: str) -> bool:
+    """Whether an error input is not asked for on a GPU."""
+    return any(re.search(pattern, message) for pattern in UNCHECKED)
 
 
 def fragile(name: str) -> bool:

@@ -10,6 +10,7 @@ from scoreboard.exclusions import (
     LAYOUTS,
     MISWRITTEN,
     PHASES,
+    UNCHECKED,
     UNDEFINED,
     UNWRITTEN,
     WRONG,
@@ -200,6 +201,9 @@ def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
     ):
         lines += [f"- {text.format(key)}: {why}." for key, why in table.items()]
     if options["device"] != "CPU":
+        lines += [
+            f"- error inputs that say `{key}` are skipped: {why}." for key, why in UNCHECKED.items()
+        ]
         lines.append(
             "- values of entries that draw random numbers are not compared on this device: "
             "torch's generator there has another stream."

@@ -199,7 +199,7 @@ def _stored(t: torch.Tensor) -> int:
 
 
 def _placed(x: Any) -> Any:
-    return x if target() == "cpu" else x.to(target())
+    return x if target() == "cpu" or x.is_meta else x.to(target())
 
 
 def _values(t: torch.Tensor) -> Any:

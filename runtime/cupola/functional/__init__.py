@@ -30,6 +30,7 @@ from cupola.functional import (
     linalg,
     loss,
     low_rank,
+    masks,
     native_norm,
     normalization,
     numbers,

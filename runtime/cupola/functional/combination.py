@@ -10,8 +10,9 @@ import numpy as np
 from cupola import dtypes
 from cupola.functional._convert import wrap_dim
 from cupola.functional._register import operator
-from cupola.functional.indexing import index_put, nonzero, scatter_reduce
+from cupola.functional.indexing import index_put, scatter_reduce
 from cupola.functional.joining import cat, stack
+from cupola.functional.masks import nonzero
 from cupola.functional.rearrange import diag_embed, meshgrid
 from cupola.functional.selection import where
 from cupola.ops import movement as mv

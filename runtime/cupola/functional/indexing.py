@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cupola import dtypes, engine
+from cupola import dtypes
 from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, wrap_dim
-from cupola.functional._register import PUBLIC, deliver, operator
+from cupola.functional._register import operator
 from cupola.functional.checks import same_rows
+from cupola.functional.masks import nonzero
 from cupola.ir import source
 from cupola.ir.node import Node
 from cupola.ops import elementwise as ew
@@ -320,88 +321,7 @@ Tensor.__getitem__ = _getitem
 Tensor.__setitem__ = _setitem
 
 
-# --- positions
-
-
-def nonzero(input: Tensor, *, out: Any = None, as_tuple: bool = False) -> Any:
-    """Positions of elements that are not 0, as rows or as one tensor a dimension (torch.nonzero).
-
-    The number of positions decides the result's shape, so pending work runs here.
-    """
-    node = input.node
-    count = int(engine.to_numpy(ix.count_nonzero(node)))
-    found = wrap(ix.nonzero(node, count=count))
-    if not isinstance(out, Tensor | None):
-        raise TypeError(f"nonzero(): argument 'out' must be Tensor, not {type(out).__name__}")
-    if as_tuple and out is not None:
-        raise RuntimeError("nonzero does not support the out kwarg when as_tuple is True")
-    if as_tuple:
-        if input.ndim == 0:
-            return (wrap(source.const(0, (count,), dtypes.int64, input.device)),)
-        return tuple(wrap(mv.reshape(c.node, shape=(count,))) for c in found.unbind(1))
-    return found if out is None else deliver(found, out, exact=True)
-
-
-PUBLIC["nonzero"] = Tensor.nonzero = nonzero
-
-
-@operator
-def argwhere(input: Tensor) -> Tensor:
-    """Positions of elements that are not 0, as rows (torch.argwhere)."""
-    return nonzero(input)
-
-
-@operator(out=True, apart=True)
-def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where the mask holds (torch.masked_select)."""
-    if mask.dtype is not dtypes.bool:
-        raise RuntimeError("masked_select: expected BoolTensor for mask")
-    shape = broadcast_shapes(input._n.shape, mask._n.shape) or (1,)
-    return input.expand(shape)[mask.expand(shape)]
-
-
-def _check_scalar(is_complex: bool, dtype: Any) -> None:
-    """Raises RuntimeError for a complex number that has to become a real one."""
-    if is_complex and not dtype.is_complex:
-        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
-
-
-@operator(inplace=True)
-def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """``value`` where the mask holds (torch.masked_fill)."""
-    if mask.dtype is not dtypes.bool:
-        raise RuntimeError(
-            f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype.name}"
-        )
-    if isinstance(value, Tensor):
-        if value.ndim:
-            raise RuntimeError(
-                "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
-                f"{value.ndim} dimension(s)."
-            )
-        _check_scalar(value.dtype.is_complex, input.dtype)
-        v = cast_node(value.node, input.dtype)
-    else:
-        _check_scalar(isinstance(value, complex), input.dtype)
-        v = source.const(source.rounded(value, input.dtype), (), input.dtype, input.device)
-    shape = broadcast_shapes(input._n.shape, mask._n.shape)
-    return wrap(
-        ew.where(
-            expand_node(mask.node, shape), expand_node(v, shape), expand_node(input.node, shape)
-        )
-    )
-
-
-@operator(inplace=True)
-def masked_scatter(input: Tensor, mask: Tensor, source_: Tensor) -> Tensor:
-    """Elements of ``source`` in order where the mask holds (torch.masked_scatter)."""
-    shape = broadcast_shapes(input._n.shape, mask._n.shape)
-    wide = mask.expand(shape)
-    if source_.numel() < wide.numel() and int(wide.sum()) > source_.numel():
-        raise RuntimeError("masked_scatter: source has fewer elements than the mask has ones")
-    taken = wide.reshape(-1).to(dtypes.int64).cumsum(0).sub(1).clamp(min=0).reshape(shape)
-    picked = wrap(ix.index_rows(mv.reshape(source_.node, shape=(source_.numel(),)), taken.node))
-    return wrap(ew.where(wide.node, picked.node, expand_node(input.node, shape)))
+# --- rows and positions
 
 
 @operator(out=True, apart=True)
@@ -596,4 +516,4 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
     return wrap(_put(parsed.view, parsed.advanced, values, accumulate))
 
 
-__all__ = ["apply", "gather", "index_select", "masked_fill", "nonzero", "scatter"]
+__all__ = ["apply", "gather", "index_select", "scatter"]

@@ -369,7 +369,9 @@ transfer = Primitive(
 
 
 def to_device(x: Node, device: Device) -> Node:
-    """``x`` as a value of another device."""
+    """``x`` as a value of a device: itself if it is there already."""
+    if x.device is device:
+        return x
     out = transfer(x, device=device)
     out.device = device
     return out
