@@ -75,6 +75,38 @@ REGRESSIONS = [
     ((6,), [("unfold", 2, 8, 6), ("index_fill_", 7, 9, 0)]),
     ((4,), [("retain_grad", 7, 9, 3), ("as_strided", 8, 3, 2), ("hook", 5, 4, 6)]),
     ((6,), [("newaxis", 3, 1, 2), ("detach_", 4, 9, 3), ("addcmul_", 3, 9, 2)]),
+    ((), [("sin", 0, 3, 1), ("detach_", 8, 2, 5), ("set_ellipsis", 0, 0, 1)]),
+    ((2, 2, 2), [("stride", 7, 6, 1), ("hook", 3, 3, 3), ("add_2", 3, 4, 0)]),
+    (
+        (2, 2, 2),
+        [
+            ("flatten", 4, 0, 4),
+            ("unflatten", 3, 5, 4),
+            ("mul_at_mask", 9, 8, 2),
+            ("detach_", 8, 7, 4),
+            ("detach_", 1, 4, 1),
+        ],
+    ),
+    (
+        (4,),
+        [
+            ("unbind", 1, 0, 7),
+            ("squeeze_dim", 2, 3, 4),
+            ("mul_2", 6, 1, 7),
+            ("expand_ones", 3, 8, 2),
+        ],
+    ),
+    ((1, 4), [("expand_last", 1, 8, 0), ("slice_end", 7, 6, 4), ("add_self", 4, 3, 7)]),
+    (
+        (4, 4),
+        [
+            ("quiet_view", 4, 8, 7),
+            ("maximum", 2, 6, 2),
+            ("mul", 4, 8, 1),
+            ("requires_grad_", 9, 6, 4),
+        ],
+    ),
+    ((6,), [("squeeze", 7, 8, 1), ("retain_grad", 7, 9, 5), ("set_perm_2", 3, 8, 6)]),
 ]
 
 

@@ -268,7 +268,9 @@ def in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
         since = None if any(a is self for a in args) else pending.count
         if self._storage is not None or apart:
             check_write(self, *args, *kwargs.values(), apart=apart, repeats=repeats)
-            self.unhooked()
+        if self._base is not None:
+            with self.unhooked():
+                return write_into(self, f(self, *args, **kwargs), since, repeats)
         return write_into(self, f(self, *args, **kwargs), since, repeats)
 
     method.__name__ = name

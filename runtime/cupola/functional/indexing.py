@@ -264,6 +264,7 @@ def _written(input: Tensor, node: Node) -> Tensor:
 
 
 def _getitem(self: Tensor, key: Any) -> Tensor:
+    _ = self.node  # a view that must not be used any more says so before the key is looked at
     parsed = _parse(self, _unlist(key))
     return _take(parsed.view, parsed.advanced) if parsed.advanced else parsed.view
 
@@ -287,10 +288,12 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
             else _scalar(value, self)
         )
     parsed = _parse(self, _unlist(key))
+    with parsed.view.unhooked():
+        _replace(parsed, value.to(self.device))
+
+
+def _replace(parsed: _Parsed, value: Tensor) -> None:
     view = parsed.view
-    view.unhooked()
-    if value.device is not self.device:
-        value = value.to(self.device)
     if parsed.advanced:
         check_write(view, value, apart=value.numel() != 1 or not view.ndim, repeats=True)
         view.assign(_put(view, parsed.advanced, value, False))

@@ -19,7 +19,7 @@ from cupola.ir.op import Primitive
 from cupola.ir.program import strides_of
 from cupola.ops import elementwise, index, movement, reduce
 from cupola.tensor.geometry import distinct, geometry
-from cupola.tensor.history import repeated
+from cupola.tensor.history import repeated, tied
 
 Step = tuple[Primitive, dict[str, Any]]
 Chain = tuple[Step, ...]
@@ -92,6 +92,8 @@ def write(base: Node, chain: Chain, value: Node) -> Node:
     """
     if not chain:
         return value
+    if 0 in value.shape:
+        return tied(base, value)
     if any(op is movement.expand or op is movement.window for op, _ in chain):
         shape, strides, offset = geometry(base.shape, chain)
         if distinct(shape, strides):  # what repeats elements on the way was cut off again

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from cupola import dtypes, engine
@@ -12,11 +14,12 @@ from cupola.ir import source
 from cupola.ir.mode import mode
 from cupola.ir.node import DETACHED, Node
 from cupola.ir.op import Primitive, pending
-from cupola.ops import elementwise, movement
+from cupola.ops import movement
 from cupola.tensor.alias import Chain, Storage, inverse, replay, replay_numpy, write
-from cupola.tensor.described import Described, _wrap
-from cupola.tensor.gradfn import GradFn, hook_node
+from cupola.tensor.described import _wrap
+from cupola.tensor.gradfn import GradFn
 from cupola.tensor.history import carried, lost, overwritten
+from cupola.tensor.hooked import Hooked
 from cupola.tensor.size import Size
 from cupola.tensor.written import holding, note
 
@@ -27,7 +30,7 @@ _ORIGINS = {
 }
 
 
-class Tensor(Described):
+class Tensor(Hooked):
     """A multi-dimensional array of one dtype on one device, with optional gradient history
     (torch.Tensor).
 
@@ -46,12 +49,9 @@ class Tensor(Described):
     _seen = 0
     _ver = 0
     _counter: list[int] | None = None  # writes, counted together with the aliases
+    _former: tuple[Node, ...] = ()  # values of this tensor while it required a gradient
     _counted = 0  # how many there were when a view was made
-    _grad: Tensor | None = None
-    _retains = False
-    _retaining: Any = None
     _name: str | None = None
-    _backward_hooks: Any = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         from cupola.tensor.create import legacy_constructor
@@ -238,12 +238,6 @@ class Tensor(Described):
         self._count()
         return self
 
-    def _moved_on(self) -> None:
-        """Lets ``retain_grad`` follow the tensor to its new value."""
-        if self._retains and self._n.requires_grad and self._n.op is not source.LEAF:
-            self._retaining.remove()
-            self._retaining = hook_node(self._n, self._keeper())
-
     def _count(self) -> None:
         if self._counter is None:
             self._ver += 1
@@ -268,6 +262,9 @@ class Tensor(Described):
                 self._check_leaf(node)
         since = pending.count if since is None else since
         node.stale = since
+        for former in self._former:
+            former.stale = since
+        self._former = ()
         if self._storage is not None:
             self._mark_stale(self._storage, since)
         base = self._base
@@ -283,15 +280,20 @@ class Tensor(Described):
         self._assign_root(value)
         return self
 
-    def unhooked(self) -> None:
-        """Gives a view that is about to be written a value of its own: what hooks on the old one
-        see is not the gradient of the new one.
+    @contextlib.contextmanager
+    def unhooked(self) -> Iterator[None]:
+        """While a view is being written it has a value of its own: what hooks on the old one see is
+        not the gradient of the new one. A write that fails leaves the old one.
         """
-        meta, base = self._n.meta, self._base
-        if base is None or meta is None or "hooks" not in meta or not mode.grad:
-            return
-        if not base.is_leaf and not self._origin:  # else the write will be refused
-            self._n = replay(self._base._upright(), self._base_chain)
+        old, base = self._n, self._base
+        hooked = base is not None and old.meta is not None and "hooks" in old.meta and mode.grad
+        if hooked and not base.is_leaf and not self._origin:  # else the write will be refused
+            self._n = replay(base._upright(), self._base_chain)
+        try:
+            yield
+        except BaseException:
+            self._n = old
+            raise
 
     def _mark_stale(self, storage: Storage, since: int) -> None:
         """Says of what the other holders of the storage have recorded that it was overwritten;
@@ -307,7 +309,8 @@ class Tensor(Described):
         for reference in storage.sharers:
             other = reference()
             if other is not None and other._counter is self._counter:
-                other._n.stale = max(other._n.stale, since)
+                for node in (other._n, *other._former):
+                    node.stale = max(node.stale, since)
 
     def _check_leaf(self, node: Node) -> None:
         if self._base is not None:
@@ -372,7 +375,11 @@ class Tensor(Described):
                     "in a subgraph that doesn't require differentiation use var_no_grad = "
                     "var.detach()."
                 )
+            if node.requires_grad:
+                self._former += (node,)
             self._n = source.detach(node)
+            if self._origin == "quiet" and self._base.requires_grad:
+                self._n = source.leaf(self._n, source.nobody)
         elif not node.requires_grad or source.is_nobodys(node):
             if node.dtype.category < 2:
                 raise RuntimeError("only Tensors of floating point dtype can require gradients")
@@ -388,9 +395,9 @@ class Tensor(Described):
 
     @property
     def is_leaf(self) -> bool:
-        if self._broken and mode.grad:
-            self._refuse("its base or another view of its base has been")
-        return not self._n.requires_grad or self._n.op is source.LEAF
+        storage = self._storage
+        node = self._n if storage is None or storage.external is not None else self.node
+        return not node.requires_grad or node.op is source.LEAF
 
     @property
     def grad_fn(self) -> GradFn | None:
@@ -457,7 +464,9 @@ class Tensor(Described):
         """Cuts this tensor from the graph that made it."""
         if self._base is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
-        if not self.is_leaf:
+        if self.is_leaf:
+            self._former += (self._n,)
+        else:
             self.node.stale = DETACHED
         self._n = source.detach(self.node)
         return self
@@ -483,74 +492,6 @@ class Tensor(Described):
             self._counter = [self._ver]
         self._n = old
         self._take(fresh._n)
-
-    def register_hook(self, hook: Any) -> Any:
-        """Calls ``hook(grad)`` when the gradient of this tensor has been computed; a result
-        replaces it.
-        """
-        node = self.node
-        if not node.requires_grad:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-
-        def on_node(g: Node) -> Node | None:
-            result = hook(wrap(g))
-            return None if result is None else result.node
-
-        handle = hook_node(node, on_node)
-        self._moved_on()  # what is kept is what the hooks leave
-        return handle
-
-    def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
-        """Calls ``hook(self)`` after a gradient was added to ``self.grad``."""
-        from cupola.tensor.gradfn import RemovableHandle
-
-        if not (self.requires_grad and self.is_leaf):
-            raise RuntimeError(
-                "post accumulate grad hooks cannot be registered on non-leaf tensors"
-            )
-        hooks = self.__dict__.setdefault("_post_hooks", {})
-        return RemovableHandle(hooks, hook)
-
-    def retain_grad(self) -> None:
-        """Keeps the gradient of a tensor that is not a leaf in ``grad``."""
-        node = self.node
-        if not node.requires_grad:
-            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self.is_leaf or self._retains:
-            return
-        self._retains = True
-        self._retaining = hook_node(node, self._keeper())
-
-    def _keeper(self) -> Any:
-        owner = weakref.ref(self)
-
-        def keep(g: Node) -> None:
-            tensor = owner()
-            if tensor is not None:
-                old = tensor._grad
-                tensor._grad = wrap(g if old is None else elementwise.add(old.node, g))
-
-        return keep
-
-    @property
-    def retains_grad(self) -> bool:
-        return self._retains
-
-    def accumulate_grad(self, g: Node) -> None:
-        """Adds a gradient to ``grad`` and runs the hooks that wait for it."""
-        if not self._n.requires_grad:  # it was switched off after the recording
-            return
-        if self._grad is None:
-            if g.order != self._n.order and not mode.grad:
-                g = movement.copy(g)  # gradients lie in memory as their tensor does
-                g.order = self._n.order
-            self._grad = wrap(g)
-        elif mode.grad:
-            self._grad = wrap(elementwise.add(self._grad.node, g))
-        else:
-            self._grad.assign(elementwise.add(self._grad.node, g))
-        for hook in tuple(self.__dict__.get("_post_hooks", {}).values()):
-            hook(self)
 
     # --- observing
 
