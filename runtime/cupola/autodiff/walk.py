@@ -210,7 +210,7 @@ class Walk:
             used.clear()
             mode.serial = node.serial
             if node.op.kind == "formula":
-                parts = self.within(node, g, used)
+                parts = self.within(node, g if node.op.multi else [g], used)
             else:
                 parts = _gradients_of(node, g, self.reach, self.nowhere)
             for s, part in zip(srcs, parts, strict=False):

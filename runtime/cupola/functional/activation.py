@@ -30,9 +30,13 @@ def _finish(input: Tensor, make: Callable[[], Tensor], inplace: bool) -> Tensor:
 @operator(inplace=True)
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``max(x, 0)``; NaN stays NaN (torch.relu)."""
-    return _finish(input, lambda: _relu(input), inplace)
+    if not inplace:
+        return _relu(input)
+    since = pending.count
+    return write_into(input, _relu(input), since)
 
 
+@as_one("relu")
 def _relu(input: Tensor) -> Tensor:
     node = input.node
     if node.dtype.category != 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -82,6 +83,9 @@ def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
     return start, stop, step
 
 
+_Box = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+
 def _parse(x: Tensor, key: Any) -> _Parsed:
     """Applies integers, slices, None and Ellipsis as one slice and one reshape; collects index
     tensors.
@@ -89,9 +93,49 @@ def _parse(x: Tensor, key: Any) -> _Parsed:
     Raises:
         IndexError: too many indices, an index out of range, a mask of the wrong shape.
     """
-    items = _items(key)
-    used = sum(_consumed(i) for i in items)
     shape = x._n.shape
+    plain = _plain(key)
+    advanced: dict[int, Tensor] = {}
+    box = _places(x, _items(key), advanced) if plain is None else _known_places(shape, plain)
+    starts, stops, steps, final = box
+    view = x
+    if stops != shape or any(starts) or any(s != 1 for s in steps):
+        view = view.view_by(mv.slice, starts=starts, stops=stops, steps=steps)
+    if final != view._n.shape or view is x and not advanced:
+        view = view.view_by(mv.reshape, shape=final)
+    return _Parsed(view, advanced)
+
+
+def _plain(key: Any) -> tuple[Any, ...] | None:
+    """A subscript of integers, slices, None and Ellipsis in a form that can be looked up, slices
+    as tuples; None for others.
+    """
+    found: list[Any] = []
+    for k in key if type(key) is tuple else (key,):
+        if type(k) is slice:
+            part = k.start, k.stop, k.step
+            if any(n is not None and type(n) is not int for n in part):
+                return None
+            found.append(part)
+        elif type(k) is int or k is None or k is Ellipsis:
+            found.append(k)
+        else:
+            return None
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _known_places(shape: tuple[int, ...], plain: tuple[Any, ...]) -> _Box:
+    """``_places`` of a plain subscript, remembered: loops meet the same at every step."""
+    return _places(shape, [slice(*k) if type(k) is tuple else k for k in plain], {})
+
+
+def _places(of: Any, items: list[Any], advanced: dict[int, Tensor]) -> _Box:
+    """(starts, stops, steps) of a slice and the shape that its result takes; ``of`` is a tensor, or
+    a shape where no item needs one. Index tensors are put into ``advanced``.
+    """
+    used = sum(_consumed(i) for i in items)
+    shape = of._n.shape if isinstance(of, Tensor) else of
     if used > len(shape):
         raise IndexError(f"too many indices for tensor of dimension {len(shape)}")
     dots = [k for k, i in enumerate(items) if i is Ellipsis]
@@ -100,7 +144,6 @@ def _parse(x: Tensor, key: Any) -> _Parsed:
     fill = [slice(None)] * (len(shape) - used)
     items = items[: dots[0]] + fill + items[dots[0] + 1 :] if dots else items + fill
     starts, stops, steps, final = [], [], [], []
-    advanced: dict[int, Tensor] = {}
     d = 0
     for item in items:
         if item is None:
@@ -108,7 +151,7 @@ def _parse(x: Tensor, key: Any) -> _Parsed:
         elif isinstance(item, (bool, np.bool_)):
             from cupola.tensor import tensor
 
-            advanced[len(final)] = tensor([0] if item else [], dtype=dtypes.int64, device=x.device)
+            advanced[len(final)] = tensor([0] if item else [], dtype=dtypes.int64, device=of.device)
             final.append(1)
         elif isinstance(item, slice):
             a, b, s = _slice_bounds(item, shape[d])
@@ -123,7 +166,7 @@ def _parse(x: Tensor, key: Any) -> _Parsed:
             starts.append(k), stops.append(k + 1), steps.append(1)
             d += 1
         else:
-            index = _as_index(item, x)
+            index = _as_index(item, of)
             if index.ndim == 0 and index.dtype is dtypes.bool:
                 advanced[len(final)] = nonzero(index.reshape(1)).reshape(-1)
                 final.append(1)
@@ -133,18 +176,7 @@ def _parse(x: Tensor, key: Any) -> _Parsed:
                 starts.append(0), stops.append(shape[d]), steps.append(1)
                 final.append(shape[d])
                 d += 1
-    view = x
-    if (
-        tuple(starts) != (0,) * len(shape)
-        or tuple(stops) != tuple(shape)
-        or any(s != 1 for s in steps)
-    ):
-        view = view.view_by(mv.slice, starts=tuple(starts), stops=tuple(stops), steps=tuple(steps))
-    if tuple(final) != view._n.shape:
-        view = view.view_by(mv.reshape, shape=tuple(final))
-    elif view is x and not advanced:
-        view = view.view_by(mv.reshape, shape=tuple(final))
-    return _Parsed(view, advanced)
+    return tuple(starts), tuple(stops), tuple(steps), tuple(final)
 
 
 def _plain_integer(item: Any) -> bool:

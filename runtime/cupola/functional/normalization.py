@@ -22,8 +22,9 @@ def _verify_batch_size(size: Sequence[int]) -> None:
         )
 
 
-def _check_channels(input: Tensor, count: int, **values: Tensor | None) -> None:
-    for name, value in values.items():
+def _check_channels(input: Tensor, *values: Tensor | None) -> None:
+    count, names = input.shape[1], ("running_mean", "running_var", "weight", "bias")
+    for name, value in zip(names, values, strict=True):
         if value is not None and value.numel() != count:
             raise RuntimeError(f"{name} should contain {count} elements not {value.numel()}")
 
@@ -53,22 +54,14 @@ def batch_norm(
 
     In training with the input's statistics, updating the running ones; else with the running ones.
     """
+    if not training:
+        return _by_running(input, running_mean, running_var, weight, bias, eps)
     if input.dim() < 2:
         return input.clone()  # only empty tensors come here: there is no channel to normalise
-    if training:
-        _verify_batch_size(input.size())
-    elif running_mean is None or running_var is None:
-        raise RuntimeError("running_mean and running_var must be defined in evaluation mode")
+    _verify_batch_size(input.size())
     channels = input.shape[1]
-    _check_channels(
-        input,
-        channels,
-        running_mean=running_mean,
-        running_var=running_var,
-        weight=weight,
-        bias=bias,
-    )
-    if training and not input.numel():  # nothing has no mean: its gradients would be NaN
+    _check_channels(input, running_mean, running_var, weight, bias)
+    if not input.numel():  # nothing has no mean: its gradients would be NaN
         shape = (1, channels) + (1,) * (input.dim() - 2)
         result = input.clone()
         result = result if weight is None else result * weight.reshape(shape)
@@ -76,8 +69,6 @@ def batch_norm(
     operands = (weight, bias, running_mean, running_var)
     given = tuple([x is not None for x in operands])
     tensors = (input, *[x for x in operands if x is not None])
-    if not training:
-        return _BY_RUNNING(tensors, eps=eps, given=given)[0]
     kind = None if running_mean is None else running_mean.dtype
     shares = (1 - momentum, momentum)
     result, *moved = _BY_BATCH(tensors, shares, kind, eps=eps, given=given)
@@ -94,20 +85,29 @@ def _restored(given: tuple[bool, ...], values: Sequence[Tensor]) -> list[Tensor 
     return [next(rest) if known else None for known in given]
 
 
+@as_one("native_batch_norm", casts=False)
 def _by_running(
-    input: Tensor, *values: Tensor, eps: float, given: tuple[bool, ...]
-) -> tuple[Tensor, ...]:
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+) -> Tensor:
     """``batch_norm`` in evaluation mode."""
-    weight, bias, mean, var = _restored(given, values)
-    assert mean is not None and var is not None
+    if input.dim() < 2:
+        return input.clone()  # only empty tensors come here: there is no channel to normalise
+    if running_mean is None or running_var is None:
+        raise RuntimeError("running_mean and running_var must be defined in evaluation mode")
+    _check_channels(input, running_mean, running_var, weight, bias)
     shape = (1, input.shape[1]) + (1,) * (input.dim() - 2)
-    scale = (var + eps).rsqrt()
+    scale = (running_var + eps).rsqrt()
     if weight is not None:
         scale = scale * weight
-    shift = mean * scale
+    shift = running_mean * scale
     shift = -shift if bias is None else bias - shift
     result = input * scale.reshape(shape) + shift.reshape(shape)
-    return (result if result.dtype == input.dtype else result.to(input.dtype),)
+    return result if result.dtype == input.dtype else result.to(input.dtype)
 
 
 def _by_batch(
@@ -153,7 +153,6 @@ def _by_batch(
 
 
 _BY_BATCH = Composite("native_batch_norm", _by_batch, 1, casts=False, rereads=True)
-_BY_RUNNING = Composite("native_batch_norm", _by_running, casts=False)
 
 
 def _all_narrow(input: Tensor, *parameters: Tensor | None) -> bool:
@@ -360,7 +359,7 @@ def group_norm(
             f"shape {list(input.shape)} and num_groups={num_groups}"
         )
     _verify_batch_size([batch * channels // num_groups, num_groups, *input.shape[2:]])
-    _check_channels(input, channels, weight=weight, bias=bias)
+    _check_channels(input, None, None, weight, bias)
     # As (N, groups, channels of a group, space) to the end: a group is two loops, however many
     # dimensions space has.
     members, space = channels // num_groups, math.prod(input.shape[2:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -17,12 +18,15 @@ from cupola.tensor import Tensor, apply, no_grad, wrap
 
 
 def _ints(args: tuple[Any, ...]) -> tuple[int, ...]:
+    if all(type(a) is int for a in args):
+        return args
     if len(args) == 1 and not isinstance(args[0], int):
         given = args[0]
         args = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     return tuple(int(a) for a in args)
 
 
+@functools.lru_cache(maxsize=4096)
 def _infer_size(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
     """Replaces a -1 by what is left.
 
@@ -188,12 +192,18 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Swaps two dimensions (torch.transpose)."""
     n = input.ndim
-    a, b = wrap_dim(dim0, n), wrap_dim(dim1, n)
     if n == 0:
+        wrap_dim(dim0, n), wrap_dim(dim1, n)
         return input.view_by(mv.reshape, shape=())
+    return input.view_by(mv.permute, dims=_swapped(n, dim0, dim1))
+
+
+@functools.lru_cache(maxsize=256)
+def _swapped(n: int, dim0: int, dim1: int) -> tuple[int, ...]:
+    a, b = wrap_dim(dim0, n), wrap_dim(dim1, n)
     order = list(range(n))
     order[a], order[b] = order[b], order[a]
-    return input.view_by(mv.permute, dims=tuple(order))
+    return tuple(order)
 
 
 for _name in ("transpose_", "swapaxes_", "swapdims_"):

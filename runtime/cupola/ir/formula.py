@@ -22,7 +22,7 @@ def _never(*srcs: Node, **attrs: Any) -> Any:
 
 
 class Formula(Primitive):
-    """A primitive with several results that other primitives compute.
+    """A primitive that other primitives compute, with several results unless it is ``single``.
 
     Gradients pass through it as through its primitives.
 
@@ -39,15 +39,17 @@ class Formula(Primitive):
         body: Callable[..., tuple[Node, ...]],
         heavy: bool = False,
         rereads: bool = False,
+        single: bool = False,
     ) -> None:
-        super().__init__(name, "formula", _never, vjp=(), multi=True, heavy=heavy)
+        super().__init__(name, "formula", _never, vjp=(), multi=not single, heavy=heavy)
         self.body = body
         self.rereads = rereads
 
     def record(
         self, srcs: tuple[Node, ...], attrs: dict[str, Any], shapes: Any, dtypes: Any
     ) -> Node:
-        """Records the formula on nodes; ``shapes`` and ``dtypes`` are those of its results.
+        """Records the formula on nodes; ``shapes`` and ``dtypes`` are those of its results (the
+        shape and the dtype of a single one).
 
         Raises:
             RuntimeError: the operands are on several devices.
@@ -60,7 +62,9 @@ class Formula(Primitive):
             if src.requires_grad:
                 grad = True
         pending.count += 1
-        out = Node(self, srcs, attrs, shapes, dtypes, place, None, grad and mode.grad)
+        if grad:
+            grad = mode.grad and (self.multi or dtypes.category >= 2)
+        out = Node(self, srcs, attrs, shapes, dtypes, place, None, grad)
         out.serial = pending.count
         return out
 

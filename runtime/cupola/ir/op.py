@@ -10,6 +10,7 @@ from cupola.ir.node import DETACHED, Node
 from cupola.ir.strides import viewed
 
 PRIMITIVES: dict[str, Primitive] = {}
+_MOVES = 4096  # index maps that each movement remembers
 
 
 class Pending:
@@ -55,6 +56,7 @@ class Primitive:
         "infer",
         "kind",
         "lower",
+        "moves",
         "multi",
         "name",
         "reference",
@@ -84,6 +86,7 @@ class Primitive:
         self.cost = cost
         self.heavy = heavy
         self.reorders = name == "permute"
+        self.moves: dict[Any, tuple[tuple[int, ...], tuple[int, ...] | None]] = {}
 
     def __call__(self, *srcs: Node, **attrs: Any) -> Node:
         """Records this primitive on nodes.
@@ -93,6 +96,8 @@ class Primitive:
                 needs a value that
                 was overwritten in place.
         """
+        if self.kind == "movement" and len(srcs) == 1:
+            return self._move(srcs[0], attrs)
         shape, dtype = self.infer(*srcs, **attrs)
         place = srcs[0].device
         grad = False
@@ -110,6 +115,27 @@ class Primitive:
         order = srcs[0].order
         if order is not None or self.reorders:
             out.order = self.reordered(srcs[0], order, attrs)
+        out.serial = pending.count
+        return out
+
+    def _move(self, src: Node, attrs: dict[str, Any]) -> Node:
+        """Records an index map of one operand: its shape and order are remembered."""
+        key = (src.shape, src.order, *attrs.items())
+        found = self.moves.get(key)
+        if found is None:
+            shape, _ = self.infer(src, **attrs)
+            order = src.order
+            if order is not None or self.reorders:
+                order = self.reordered(src, order, attrs)
+            if len(self.moves) >= _MOVES:
+                self.moves.clear()
+            found = self.moves[key] = shape, order
+        if mode.walking is not None:
+            _note_use((src,))
+        pending.count += 1
+        grad = src.requires_grad and mode.grad and self.vjp is not None
+        out = Node(self, (src,), attrs, found[0], src.dtype, src.device, None, grad)
+        out.order = found[1]
         out.serial = pending.count
         return out
 

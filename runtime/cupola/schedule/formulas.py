@@ -47,8 +47,8 @@ def _write_out(roots: tuple[Node, ...], items: list[Item], index: dict[int, int]
 
 
 def expand(program: Program) -> tuple[Program, list[int], Results]:
-    """The program without formulas, the new position of each item (-1: a formula), and for each
-    formula those of its results.
+    """The program without formulas, the new position of each item (-1: a formula with several
+    results), and for each such formula those of its results.
     """
     if not any(type(item.op) is Formula for item in program.items):
         return program, list(range(len(program.items))), {}
@@ -60,8 +60,12 @@ def expand(program: Program) -> tuple[Program, list[int], Results]:
             symbols = _symbols(program, item)
             index = {id(n): place[s] for n, s in zip(symbols, item.srcs, strict=True)}
             outputs = item.op.body(*symbols, **dict(item.attrs))
-            results[i] = _write_out(outputs, items, index)
-            place.append(-1)
+            found = _write_out(outputs, items, index)
+            if item.op.multi:
+                results[i] = found
+                place.append(-1)
+            else:
+                place.append(found[0])
         elif item.op.name == "item" and item.srcs[0] in results:
             place.append(results[item.srcs[0]][item.attr("index")])
         else:

@@ -44,7 +44,7 @@ class Composite:
             them where a new structure is met or planned.
         smooth: how many of the results, the first ones, gradients flow through (None: all).
         casts: whether autocast may change the precision of the operators inside.
-        heavy, rereads: as in ``Formula``.
+        heavy, rereads, single: as in ``Formula``.
     """
 
     def __init__(
@@ -55,11 +55,12 @@ class Composite:
         casts: bool = True,
         heavy: bool = False,
         rereads: bool = False,
+        single: bool = False,
     ) -> None:
         self.function = function
         self.smooth = smooth
         self.casts = casts
-        self.formula = Formula(name, self._body, heavy, rereads)
+        self.formula = Formula(name, self._body, heavy, rereads, single)
         self._kinds: dict[Any, _Kinds | None] = {}
         self._consts: dict[Any, list[Node]] = {}
 
@@ -83,14 +84,12 @@ class Composite:
         """The results for these tensors and numbers, the latter in ``dtype`` (by default that of
         the first tensor); attributes can be hashed and do not change from step to step.
         """
-        if mode.held or _EAGER or mode.walking is not None or holding.level:
+        if not self.recorded():
             return self.function(*tensors, *numbers, **attrs)
-        if self.casts and mode.casts is not None:
-            return self.function(*tensors, *numbers, **attrs)
-        nodes = [t.node for t in tensors]
+        nodes = [t._n if t._storage is None else t.node for t in tensors]
         if numbers:
             nodes += self._constants(nodes[0], dtype or nodes[0].dtype, numbers)
-        found = self._known(nodes, attrs)
+        found = self.kinds(nodes, attrs)
         if found is None:
             return self.function(*tensors, *numbers, **attrs)
         shapes, dtypes, orders = found
@@ -104,7 +103,13 @@ class Composite:
             results.append(wrap(node))
         return results
 
-    def _known(self, nodes: list[Node], attrs: dict[str, Any]) -> _Kinds | None:
+    def recorded(self) -> bool:
+        """Whether calls are recorded as one node now."""
+        if mode.held or _EAGER or mode.walking is not None or holding.level:
+            return False
+        return mode.casts is None or not self.casts
+
+    def kinds(self, nodes: list[Node], attrs: dict[str, Any]) -> _Kinds | None:
         """What the results are; None if the function has to be called itself."""
         place = nodes[0].device
         key = (
@@ -157,39 +162,101 @@ def _symbol(node: Node) -> Node:
 _TENSOR = object()  # a tensor's place among arguments
 
 
-def as_one(name: str, heavy: bool = False, rereads: bool = False) -> Callable[[F], F]:
+class _Form:
+    """How a function is called: its arguments, with a mark for each tensor; the last ones by name.
+    Forms are equal if they are the same object.
+    """
+
+    __slots__ = ("names", "pattern")
+
+    def __init__(self, pattern: tuple[Any, ...], names: tuple[str, ...]) -> None:
+        self.pattern = pattern
+        self.names = names
+
+
+class _Whole:
+    """A function of tensors and other arguments whose operators are recorded as one.
+
+    Attributes:
+        calls: by the arguments, each tensor's kind in its place: the attributes, shape, dtype and
+            order of what to record; None: the function has to be called.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], composite: dict[str, Any]) -> None:
+        self.function = function
+        self.composite = Composite(function=self._called, single=True, **composite)
+        self._forms: dict[Any, _Form] = {}
+        self.calls: dict[Any, tuple[dict[str, Any], Any, Any, Any] | None] = {}
+
+    def _called(self, *tensors: Tensor, form: _Form) -> tuple[Tensor]:
+        rest = iter(tensors)
+        values = [next(rest) if p is _TENSOR else p for p in form.pattern]
+        k = len(values) - len(form.names)
+        named = dict(zip(form.names, values[k:], strict=True))
+        return (self.function(*values[:k], **named),)
+
+    def met(self, call: Any, args: Any, kwargs: dict[str, Any], nodes: list[Node]) -> Any:
+        """What to record for arguments that have not been met before."""
+        known = None
+        if nodes:
+            values = (*args, *kwargs.values())
+            pattern = [
+                _TENSOR if isinstance(x, Tensor) else tuple(x) if type(x) is list else x
+                for x in values
+            ]
+            form = _Form(tuple(pattern), tuple(kwargs))
+            form = self._forms.setdefault((form.pattern, form.names), form)
+            attrs = {"form": form}
+            kinds = self.composite.kinds(nodes, attrs)
+            if kinds is not None:
+                known = attrs, kinds.shapes[0], kinds.dtypes[0], kinds.orders[0]
+        if len(self.calls) >= _LIMIT:
+            self.calls.clear()
+        self.calls[call] = known
+        return known
+
+
+def as_one(
+    name: str, heavy: bool = False, rereads: bool = False, casts: bool = True
+) -> Callable[[F], F]:
     """Records a function as one node: of tensors, and of arguments that can be hashed and do not
     change from step to step. It gives one tensor and looks at no values; the arguments here are
     those of ``Composite``.
     """
 
     def decorate(f: F) -> F:
-        def whole(*tensors: Tensor, pattern: tuple[Any, ...], names: tuple[str, ...]) -> Any:
-            rest = iter(tensors)
-            values = [next(rest) if p is _TENSOR else p for p in pattern]
-            k = len(values) - len(names)
-            return (f(*values[:k], **dict(zip(names, values[k:], strict=True))),)
-
-        composite = Composite(name, whole, heavy=heavy, rereads=rereads)
+        whole = _Whole(f, {"name": name, "heavy": heavy, "rereads": rereads, "casts": casts})
+        recorded, calls = whole.composite.recorded, whole.calls
+        formula = whole.composite.formula
 
         @functools.wraps(f)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            tensors: list[Tensor] = []
-            pattern: list[Any] = []
-            for x in (*args, *kwargs.values()):
+            if not recorded():
+                return f(*args, **kwargs)
+            nodes: list[Node] = []
+            key: list[Any] = []
+            for x in (*args, *kwargs.values()) if kwargs else args:
                 if isinstance(x, Tensor):
-                    tensors.append(x)
-                    pattern.append(_TENSOR)
+                    node = x._n if x._storage is None else x.node
+                    nodes.append(node)
+                    key.append((node.shape, node.dtype, node.order, node.device))
                 else:
-                    pattern.append(tuple(x) if type(x) is list else x)
-            form = tuple(pattern)
+                    key.append(tuple(x) if type(x) is list else x)
+            if kwargs:
+                key.append(tuple(kwargs))
+            call = tuple(key)
             try:
-                hash(form)
-            except TypeError:
+                known = calls.get(call, _TENSOR)
+            except TypeError:  # an argument that cannot be hashed
                 return f(*args, **kwargs)
-            if not tensors:
+            if known is _TENSOR:
+                known = whole.met(call, args, kwargs, nodes)
+            if known is None:
                 return f(*args, **kwargs)
-            return composite(tuple(tensors), pattern=form, names=tuple(kwargs))[0]
+            attrs, shape, dtype, order = known
+            out = formula.record(tuple(nodes), attrs, shape, dtype)
+            out.order = order
+            return wrap(out)
 
         return wrapper  # type: ignore[return-value]
 

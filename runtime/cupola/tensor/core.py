@@ -336,7 +336,8 @@ class Tensor(Hooked):
             self._n = value
         else:
             self._n = overwritten(self._n, value)
-        self._moved_on()
+        if self._retains:
+            self._moved_on()
         self._count()
         storage = self._storage
         if storage is None:

@@ -134,18 +134,16 @@ class HookMixin:
         self._is_full_backward_hook = False
         return _register(self._backward_hooks, hook)
 
-    def _wrapped_call_impl(self, *args: Any, **kwargs: Any) -> Any:
-        if self._compiled_call_impl is not None:
-            return self._compiled_call_impl(*args, **kwargs)
-        return self._call_impl(*args, **kwargs)
-
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
         if not (
             self._forward_hooks
             or self._forward_pre_hooks
             or self._backward_hooks
             or self._backward_pre_hooks
-            or _has_global_hooks()
+            or _global_forward_pre_hooks
+            or _global_forward_hooks
+            or _global_backward_pre_hooks
+            or _global_backward_hooks
         ):
             return self.forward(*args, **kwargs)
         called: set[int] = set()

@@ -150,24 +150,23 @@ class _BatchNorm(_NormBase):
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
+        mean, var = self.running_mean, self.running_var
+        if not (self.training or mean is None and var is None):
+            return F.batch_norm(input, mean, var, self.weight, self.bias, eps=self.eps)
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:  # cumulative average
                 momentum = 1.0 / float(self.num_batches_tracked)
-        use_batch = self.training or (self.running_mean is None and self.running_var is None)
-        keep = not self.training or self.track_running_stats
-        running = (self.running_mean, self.running_var) if keep else (None, None)
-        if use_batch and self.sync and processes(self.process_group) > 1:
+        running = (mean, var) if self.track_running_stats else (None, None)
+        if self.sync and processes(self.process_group) > 1:
             # Loaded on demand: most programs have one process.
             from cupola.distributed import normalization
 
             return normalization.batch_norm(
                 input, *running, self.weight, self.bias, momentum, self.eps, self.process_group
             )
-        return F.batch_norm(
-            input, *running, self.weight, self.bias, use_batch, momentum, self.eps
-        )  # fmt: skip
+        return F.batch_norm(input, *running, self.weight, self.bias, True, momentum, self.eps)
 
 
 def _expect_dims(input: Tensor, *dims: int) -> None:
@@ -187,7 +186,8 @@ class BatchNorm2d(_BatchNorm):
     """Batch normalization of (N, C, H, W)."""
 
     def _check_input_dim(self, input: Tensor) -> None:
-        _expect_dims(input, 4)
+        if input.dim() != 4:
+            _expect_dims(input, 4)
 
 
 class BatchNorm3d(_BatchNorm):

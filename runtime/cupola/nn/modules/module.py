@@ -118,7 +118,9 @@ class Module(ConvertMixin, HookMixin, StateMixin, TraverseMixin):
     forward = _forward_unimplemented
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._wrapped_call_impl(*args, **kwargs)
+        if self._compiled_call_impl is not None:
+            return self._compiled_call_impl(*args, **kwargs)
+        return self._call_impl(*args, **kwargs)
 
     # -- registration --------------------------------------------------------------------------
 
@@ -196,10 +198,13 @@ class Module(ConvertMixin, HookMixin, StateMixin, TraverseMixin):
 
     def __getattr__(self, name: str) -> Any:
         state = self.__dict__
-        for kind in ("_parameters", "_buffers", "_modules"):
-            members = state.get(kind)
-            if members is not None and name in members:
-                return members[name]
+        # Most of what is asked for here is a parameter or a module.
+        if "_parameters" in state and name in (members := state["_parameters"]):
+            return members[name]
+        if "_modules" in state and name in (members := state["_modules"]):
+            return members[name]
+        if "_buffers" in state and name in (members := state["_buffers"]):
+            return members[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def _forget(self, name: str, *kinds: str) -> None:
