@@ -214,26 +214,30 @@ _known = _Known()
 
 
 def gradients(
-    roots: list[Node], seeds: list[Node], inputs: list[Node] | None, retain_graph: bool
+    roots: list[Node],
+    seeds: list[Node],
+    inputs: list[Node] | None,
+    retain_graph: bool,
+    order: list[Node] | None = None,
 ) -> dict[int, Node]:
     """``Walk.run`` without ``create_graph``, remembering what it recorded."""
-    order = tape(roots)
+    order = tape(roots) if order is None else order
     known = Tape(order, roots, seeds)
     if known.key is None or any(id(n) not in known.place for n in inputs or ()):
-        return Walk(roots, seeds, inputs, False, retain_graph).run()
+        return Walk(roots, seeds, inputs, False, retain_graph, order).run()
     wanted = None if inputs is None else tuple([known.place[id(n)] for n in inputs])
     key = (wanted, known.key)
     templates = _known.templates
     try:
         template = templates.get(key, _known)
     except TypeError:  # an attribute that cannot be compared
-        return Walk(roots, seeds, inputs, False, retain_graph).run()
+        return Walk(roots, seeds, inputs, False, retain_graph, order).run()
     if template is not _known:
         templates.move_to_end(key)
         if template is not None:
             return template.apply(known, retain_graph)
-        return Walk(roots, seeds, inputs, False, retain_graph).run()
-    walk = Walk(roots, seeds, inputs, False, retain_graph)
+        return Walk(roots, seeds, inputs, False, retain_graph, order).run()
+    walk = Walk(roots, seeds, inputs, False, retain_graph, order)
     walk.reads = []
     found = walk.run()
     template = Template(known, walk, found)

@@ -119,6 +119,7 @@ class Walk:
         inputs: where gradients are wanted; None means every leaf.
         create_graph: gradients are differentiable themselves.
         retain_graph: the graph may be walked again.
+        order: ``tape(roots)`` if it is known.
 
     Attributes:
         reads: if it is a list, each node whose rule ran comes there, with the ids of what the rule
@@ -132,8 +133,9 @@ class Walk:
         inputs: list[Node] | None,
         create_graph: bool,
         retain_graph: bool,
+        order: list[Node] | None = None,
     ) -> None:
-        self.order = tape(roots)
+        self.order = tape(roots) if order is None else order
         self.reach = None if inputs is None else _reaching(self.order, inputs)
         self.wanted = None if inputs is None else {id(n) for n in inputs}
         self.nowhere = _leading_nowhere(self.order, self.wanted)

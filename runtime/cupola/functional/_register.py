@@ -219,15 +219,18 @@ def write_into(
     Raises:
         RuntimeError: shape or dtype do not fit; a leaf that requires a gradient is written.
     """
-    if result._n.shape != target._n.shape:
+    node, old = result._n if result._storage is None else result.node, target._n
+    if node.shape != old.shape:
         raise RuntimeError(
             f"output with shape {list(target.shape)} doesn't match the broadcast shape "
             f"{list(result.shape)}"
         )
-    check_cast(result, target)
+    if node.dtype is not old.dtype:
+        check_cast(result, target)
+        node = elementwise.cast(node, dtype=old.dtype)
     if target._chain and not repeats:
         check_write(target)
-    return target.assign(fit_dtype(result, target), since)
+    return target.assign(node, since)
 
 
 def first_tensor(name: str, x: Any) -> None:

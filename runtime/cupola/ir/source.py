@@ -76,12 +76,16 @@ ITEM = Primitive(
 ).register()
 
 
+_FEW = 1024
+_INDEX: list[dict[str, Any]] = [{"index": i} for i in range(_FEW)]  # shared by many nodes
+
+
 def item(node: Node, index: int) -> Node:
     """One result of a primitive that has several."""
     dtype = node.dtype[index]
-    out = Node(ITEM, (node,), {"index": index}, node.shape[index], dtype, node.device)
-    out.requires_grad = node.requires_grad and dtype.category >= 2
-    return out
+    attrs = _INDEX[index] if index < _FEW else {"index": index}
+    grad = node.requires_grad and dtype.category >= 2
+    return Node(ITEM, (node,), attrs, node.shape[index], dtype, node.device, None, grad)
 
 
 def detach(node: Node) -> Node:

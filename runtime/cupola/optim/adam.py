@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from cupola.functional._register import write_into
 from cupola.functional.pointwise import maximum
 from cupola.optim._formula import Update
 from cupola.optim.optimizer import Optimizer, check_betas, check_range, number
@@ -88,9 +87,9 @@ class Adam(Optimizer):
             update, more = _UPDATES["decoupled"], (1 - lr * decay,)
         else:
             update, more = _UPDATES["coupled"], (decay,)
-        results = update[len(tensors) > 4](tensors, (*numbers, group["eps"], *more))
-        for target, result in zip((*tensors[2:], param), results, strict=True):
-            write_into(target, result)
+        chosen = update[len(tensors) > 4]
+        numbers = (*numbers, group["eps"], *more)
+        self._updates.add(chosen, (*tensors[2:], param), tensors, numbers)
 
 
 def _moments(

@@ -138,9 +138,7 @@ class RMSprop(Optimizer):
         if decay != 0:
             numbers.append(decay)
         update = _rmsprop_update(group["centered"], momentum > 0, decay != 0)
-        results = update(tuple(tensors), tuple(numbers))
-        for target, result in zip((*tensors[2:], param), results, strict=True):
-            write_into(target, result)
+        self._updates.add(update, (*tensors[2:], param), tuple(tensors), tuple(numbers))
 
 
 def _rmsprop(

@@ -14,6 +14,7 @@ import numpy as np
 import cupola.dtypes as dtypes
 from cupola import engine
 from cupola.ir.mode import mode
+from cupola.optim._formula import Updates
 from cupola.tensor import Tensor, enable_grad, no_grad, tensor
 from cupola.tensor.written import take
 from cupola.utils.hooks import RemovableHandle
@@ -111,6 +112,7 @@ class Optimizer:
 
     Subclasses define ``_init_state(param, group) -> dict`` and
     ``_update(param, grad, state, group)``; ``step`` calls them for every parameter with a gradient.
+    ``_update`` writes the parameter, or leaves that to ``self._updates``, at the step's end.
     Step counts and other numbers in the state are Python numbers, saved as 0-dim tensors.
 
     Args:
@@ -119,6 +121,7 @@ class Optimizer:
     """
 
     _number_names: tuple[str, ...] = ("step",)
+    _updates: Updates  # of the step that runs
     _fitted: frozenset[int] = frozenset()  # parameters whose state was loaded
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
@@ -396,6 +399,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        self._updates = Updates()
         with no_grad():
             for group in self.param_groups:
                 for param in group["params"]:
@@ -408,6 +412,7 @@ class Optimizer:
                     self._update(param, -grad if group.get("maximize") else grad, state, group)
                     if state:
                         self.state[param] = state
+            self._updates.write()
             self._run()
         return loss
 

@@ -57,17 +57,19 @@ class SGD(Optimizer):
         if decay != 0:
             numbers = (*numbers, decay)
         if momentum == 0:
-            (moved,) = _update("none", decay != 0)((param, grad), numbers)
+            update = _update("none", decay != 0)
+            self._updates.add(update, (param,), (param, grad), numbers)
         elif buffer is None:
             kind = "first nesterov" if group["nesterov"] else "first"
-            numbers = (*numbers, momentum)
-            state["momentum_buffer"], moved = _update(kind, decay != 0)((param, grad), numbers)
+            update = _update(kind, decay != 0)
+            buffer, moved = update.one((param, grad), (*numbers, momentum))
+            state["momentum_buffer"] = buffer
+            write_into(param, moved)
         else:
             kind = "nesterov" if group["nesterov"] else "momentum"
+            update = _update(kind, decay != 0)
             numbers = (*numbers, momentum, 1 - group["dampening"])
-            after, moved = _update(kind, decay != 0)((param, grad, buffer), numbers)
-            write_into(buffer, after)
-        write_into(param, moved)
+            self._updates.add(update, (buffer, param), (param, grad, buffer), numbers)
 
 
 def _moved(param: Tensor, grad: Tensor, *rest: Any, kind: str, decayed: bool) -> tuple[Tensor, ...]:

@@ -98,18 +98,19 @@ def backward(
     if targets is not None and not targets:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     wanted = None if targets is None else [past(t.node) for t in targets]
-    order = {}
+    order, known = {}, None
     if targets is None:
-        for node in autodiff.leaves(nodes):
-            assert node.meta is not None
-            order[id(node)] = node.meta["leaf"]()
+        known = autodiff.tape(nodes)
+        for node in known:
+            if node.meta is not None and "leaf" in node.meta:
+                order[id(node)] = node.meta["leaf"]()
     else:
         for t in targets:
             if t.is_leaf:
                 order[id(t.node)] = t
             else:
                 t.retain_grad()
-    found = autodiff.backward(nodes, seeds, wanted, create_graph, retain, _unseen())
+    found = autodiff.backward(nodes, seeds, wanted, create_graph, retain, _unseen(), known)
     saved, mode.grad = mode.grad, create_graph
     try:
         for key, owner in order.items():

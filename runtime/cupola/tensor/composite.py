@@ -95,10 +95,12 @@ class Composite:
         shapes, dtypes, orders = found
         joint = self.formula.record(tuple(nodes), attrs, shapes, dtypes)
         results = []
+        smooth = len(orders) if self.smooth is None else self.smooth
         for i, order in enumerate(orders):
             node = source.item(joint, i)
-            node.order = order
-            if self.smooth is not None and i >= self.smooth:
+            if order is not None:
+                node.order = order
+            if i >= smooth:
                 node.requires_grad = False
             results.append(wrap(node))
         return results

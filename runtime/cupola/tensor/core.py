@@ -94,8 +94,10 @@ class Tensor(Hooked):
         assert storage is not None
         if storage.external is not None:
             return self._snapshot(storage)
-        if source.is_nobodys(self._n) and (self._base is None or not self._base.requires_grad):
-            self._n = source.detach(self._n)  # such a view says of itself what its base says
+        if self._n.meta is not None and source.is_nobodys(self._n):
+            if self._base is None or not self._base.requires_grad:
+                # Such a view says of itself what its base says.
+                self._n = source.detach(self._n)
         if self._seen != storage.version:
             base, counter = self._base, self._counter
             first = base
@@ -153,10 +155,8 @@ class Tensor(Hooked):
         if not old.requires_grad:
             self._n = source.detach(value)
         elif old.op is source.LEAF:
-            assert old.meta is not None
-            self._n = source.leaf(source.detach(value), old.meta["leaf"])
-            assert self._n.meta is not None
-            self._n.meta["hooks"] = old.meta.setdefault("hooks", {})
+            self._n = source.leaf(source.detach(value), None)
+            self._n.meta = old.meta  # the owner and the hooks, also those to come
         else:
             self._n = carried(old, value)
 
@@ -262,17 +262,19 @@ class Tensor(Hooked):
                 self._check_leaf(node)
         since = pending.count if since is None else since
         node.stale = since
-        for former in self._former:
-            former.stale = since
-        self._former = ()
-        if self._storage is not None:
-            self._mark_stale(self._storage, since)
+        if self._former:
+            for former in self._former:
+                former.stale = since
+            self._former = ()
+        if self._storage is None:
+            self._assign_root(value)
+            return self
+        self._mark_stale(self._storage, since)
         base = self._base
         if base is not None and base._storage is self._storage and self._origin != "beyond":
             whole = write(base._upright(), self._base_chain, value)
             base._n.stale = since
             base._assign_root(replay(whole, base._turned))
-            assert self._storage is not None
             self._storage.written = (value, self._counter)
             self._seen = -1
             self._sync()
@@ -338,7 +340,10 @@ class Tensor(Hooked):
             self._n = overwritten(self._n, value)
         if self._retains:
             self._moved_on()
-        self._count()
+        if self._counter is None:
+            self._ver += 1
+        else:
+            self._counter[0] += 1
         storage = self._storage
         if storage is None:
             return
