@@ -10,8 +10,9 @@ Euclidean norm, 1e-4, float32; where only a gradient differs, once more in float
 rounding at a kink disappears and a wrong conversion does not; where it differs there as well, the
 slope of torch's own outputs, measured along a random direction, tells whose gradient is right).
 With --scripts, also the packages of a folder of scripts p_NAME.py that print JSON, beside what
-torch printed (p_NAME.expected.json; 1e-3). Results are kept in the work folder; --write makes
-docs/corpus.md from all that are there.
+torch printed (p_NAME.expected.json; 1e-3). Results are kept in the work folder; --write puts them
+into docs/corpus.json, beside those of packages that were not run this time, and makes
+docs/corpus.md from it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "fixtures" / "corpus"
 TOLERANCE = 1e-4
+KEPT = ROOT / "docs" / "corpus.json"
 ENDED = "(ended)"  # among the arrays: why there are none
+NAMES = "(names)"  # among the arrays: the entry points that were to be computed
 SLOPE = 1e-5  # relative, of a slope measured in float64
 # torch must not be there for converted code: what it computes would prove nothing.
 WITHOUT_TORCH = """
@@ -143,12 +146,24 @@ def compute(home: pathlib.Path, script: str, kind: str, log: pathlib.Path, *more
         out = home / f"original-{key}.npz"
         if out.exists():
             return dict(np.load(out))
-    out.unlink(missing_ok=True)
     launcher = WITHOUT_TORCH if converted else WITH_TORCH
     file = (code if converted else HOME) / script
-    command = [sys.executable, "-c", launcher, file, out, *chosen]
-    why = call(command, log, env=env, cwd=home, timeout=3000)
-    return dict(np.load(out)) if out.exists() else {ENDED: np.array(why or "nothing was written")}
+    part, found = home / f"{kind}-part.npz", {}
+    while True:  # an entry point that ends its process is one that fails, not the last one
+        part.unlink(missing_ok=True)
+        command = [sys.executable, "-c", launcher, file, part, *chosen]
+        why = call(command, log, env=env, cwd=home, timeout=3000) or "nothing was written"
+        if not part.exists():
+            return {ENDED: np.array(why)}
+        found.update(np.load(part))
+        done = {key.partition("/")[0] for key in found}
+        left = [name for name in found.pop(NAMES).tolist() if name not in done]
+        if left:
+            found[f"{left[0]}/error"] = np.array(why)
+        chosen = left[1:]
+        if not chosen:
+            np.savez(out, **found)
+            return found
 
 
 def _vision(home: pathlib.Path) -> pathlib.Path | str:
@@ -215,7 +230,9 @@ def check_package(name: str, spec: dict, work: pathlib.Path, again: bool = False
     home = work / name
     log = work / f"{name}.log"
     kept_file = work / "results" / f"{name}.json"
-    kept = json.loads(kept_file.read_text()) if again and kept_file.exists() else {}
+    kept = json.loads(KEPT.read_text()).get(name, {}) if again and KEPT.exists() else {}
+    if again and kept_file.exists():
+        kept = json.loads(kept_file.read_text())
     chosen = [n for n, why in kept.get("entries", {}).items() if why]
     if kept and not chosen:
         return kept
@@ -229,12 +246,15 @@ def check_package(name: str, spec: dict, work: pathlib.Path, again: bool = False
     verdicts = judge(theirs, ours)
     exactly = [n for n, why in verdicts.items() if "gradient differs" in why]
     settled = []
+    sides = [compute(home, script, side, log, "float64", *exactly)
+             for side in ("original", "converted") if exactly]  # fmt: skip
     if exactly:
-        sides = [compute(home, script, side, log, "float64", *exactly)
-                 for side in ("original", "converted")]  # fmt: skip
-        exact = judge(*sides)
+        ended = sides[0].get(ENDED)
+        exact = judge(*sides) if ended is None else dict.fromkeys(exactly, f"under torch: {ended}")
         settled = [n for n, why in exact.items() if why and is_torch_wrong(n, *sides)]
-        verdicts.update({n: "" for n, why in exact.items() if not why or n in settled})
+        for n, why in exact.items():
+            good = not why or n in settled
+            verdicts[n] = "" if good else f"{verdicts[n]}; in float64, {why}"
     before = [n for n in kept.get("float64", []) if n not in verdicts]
     settled += [n for n in kept.get("slope", []) if n not in verdicts]
     commits = kept.get("commits", {}) | dict.fromkeys(verdicts, commit())
@@ -302,15 +322,15 @@ def _close(want: object, got: object) -> bool:
 PAGE = """\
 # The corpus: real packages, converted whole
 
-Written by `scripts/corpus.py --write`. Each package is downloaded, every file of it converted, and
-its entry points run where torch cannot be imported; outputs and gradients are compared with those
-of torch (relative error 1e-4 in the Euclidean norm, float32). *Lines* counts the lines of all files
-that were looked at, *edits* the pieces of text that were rewritten, *unsupported* the places that
-name something cupola does not have: an entry point that passes reaches none of them. An entry point
-marked with a star was compared once more in float64, because in float32 a gradient at a kink fell
-to the other side. With two stars, torch's gradient differs from ours in float64 as well, ours has
-the slope of torch's own outputs along a random direction (measured in float64, 1e-5), and torch's
-has not.
+Written by `scripts/corpus.py --write` from `docs/corpus.json`, which keeps the last run of each
+package. Each is downloaded, every file of it converted, and its entry points run where torch cannot
+be imported; outputs and gradients are compared with those of torch (relative error 1e-4 in the
+Euclidean norm, float32). *Lines* counts the lines of all files that were looked at, *edits* the
+pieces of text that were rewritten, *unsupported* the places that name something cupola does not
+have: an entry point that passes reaches none of them. An entry point marked with a star was
+compared once more in float64, because in float32 a gradient at a kink fell to the other side. With
+two stars, torch's gradient differs from ours in float64 as well, ours has the slope of torch's own
+outputs along a random direction (measured in float64, 1e-5), and torch's has not.
 
 | package | files | lines | seconds | edits | unsupported | entry points passed |
 |---|--:|--:|--:|--:|--:|--:|
@@ -330,10 +350,10 @@ def page(results: dict[str, dict]) -> str:
         failures += [f"* {name}, `{e}`: {why}" for e, why in r["entries"].items() if why]
     text += f"\n{passed} of {total} entry points of {len(results)} corpora pass.\n"
     stamps = Counter(c for r in results.values() for c in r.get("commits", {}).values())
-    counts = ", ".join(f"{n} at {c}" for c, n in stamps.most_common())
+    counts = [f"{n} at {c}" for c, n in stamps.most_common()]
     if 0 < (rest := total - stamps.total()):
-        counts += f", {rest} before commits were noted"
-    text += f"Entry points by commit: {counts}.\n" if counts else ""
+        counts.append(f"{rest} at commits that were not kept")
+    text += f"Entry points by commit: {', '.join(counts)}.\n"
     if failures:
         text += "\n## What does not pass\n\n" + "\n".join(failures) + "\n"
     text += "\n## Entry points\n\n"
@@ -380,9 +400,11 @@ def main() -> int:
         for entry, why in bad.items():
             print(f"  {entry}: {why}", flush=True)
     if args.write:
-        found = sorted((work / "results").glob("*.json"))
-        results = {path.stem: json.loads(path.read_text()) for path in found}
-        (ROOT / "docs" / "corpus.md").write_text(page(results))
+        results = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+        for path in (work / "results").glob("*.json"):
+            results[path.stem] = json.loads(path.read_text())
+        KEPT.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n")
+        KEPT.with_suffix(".md").write_text(page(results))
     print(f"corpus: {failed} entry points failed" if failed else "corpus: every entry point passed")
     return 1 if failed else 0
 

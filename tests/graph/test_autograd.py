@@ -188,6 +188,43 @@ def function_of_two(m):
     return x.grad, y.grad
 
 
+def function_that_writes(m):
+    """Rows of a new tensor are written while a hand-written gradient is computed."""
+
+    class Rows(m.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            rows = m.empty(2, 3)
+            rows[0] = 2 * x
+            rows[1] = g
+            rows[0] *= rows[1]
+            return rows.reshape(-1)[:3]
+
+    x = start(m, 3)
+    Rows.apply(x * 3).pow(2).sum().backward()
+    return x.grad
+
+
+def hooks_that_write(m):
+    def halve_the_first(g):
+        rows = m.zeros(2, 3)
+        rows[0] = g
+        rows[0, :1] *= 0.5
+        return rows.sum(0)
+
+    x = start(m, 3)
+    y = x.exp()
+    y.register_hook(halve_the_first)
+    y.sin().sum().backward()
+    return x.grad
+
+
 def straight_through(m):
     x = start(m, 5)
     y = x + (x.round() - x).detach()
@@ -237,6 +274,8 @@ PROGRAMS = [
     vector_seed,
     function,
     function_of_two,
+    function_that_writes,
+    hooks_that_write,
     straight_through,
     copies,
     data_writes,

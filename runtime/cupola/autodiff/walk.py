@@ -82,6 +82,7 @@ def _gradients_of(
     """
     meta = node.meta
     if meta is not None and "backward" in meta:
+        mode.serial = -1  # it may write, and what it saved has versions
         return list(meta["backward"](g))
     rules: Any = node.op.vjp
     srcs = node.srcs
@@ -191,6 +192,7 @@ class Walk:
         """Runs the hooks that tensors registered on this node."""
         if node.meta is None or node.op.multi:
             return g
+        mode.serial = -1  # hooks may write
         for hook in tuple(node.meta.get("hooks", {}).values()):
             result = hook(g)
             if result is not None:
