@@ -56,16 +56,8 @@ def batch_norm(
     """
     if not training:
         return _by_running(input, running_mean, running_var, weight, bias, eps)
-    if input.dim() < 2:
-        return input.clone()  # only empty tensors come here: there is no channel to normalise
-    _verify_batch_size(input.size())
-    channels = input.shape[1]
-    _check_channels(input, running_mean, running_var, weight, bias)
-    if not input.numel():  # nothing has no mean: its gradients would be NaN
-        shape = (1, channels) + (1,) * (input.dim() - 2)
-        result = input.clone()
-        result = result if weight is None else result * weight.reshape(shape)
-        return (result if bias is None else result + bias.reshape(shape)).to(input.dtype)
+    if 0 in input._n.shape:
+        return _of_nothing(input, running_mean, running_var, weight, bias)
     operands = (weight, bias, running_mean, running_var)
     given = tuple([x is not None for x in operands])
     tensors = (input, *[x for x in operands if x is not None])
@@ -73,10 +65,22 @@ def batch_norm(
     shares = (1 - momentum, momentum)
     result, *moved = _BY_BATCH(tensors, shares, kind, eps=eps, given=given)
     running = [x for x in (running_mean, running_var) if x is not None]
-    with no_grad():
-        for old, new in zip(running, moved, strict=True):
-            write_into(old, new)
+    for old, new in zip(running, moved, strict=True):
+        write_into(old, new)
     return result
+
+
+def _of_nothing(input: Tensor, *operands: Tensor | None) -> Tensor:
+    """``batch_norm`` in training of an empty input, which has no mean: no NaN comes of it."""
+    if input.dim() < 2:
+        return input.clone()  # there is no channel to normalise
+    _verify_batch_size(input.size())
+    _check_channels(input, *operands)
+    _, _, weight, bias = operands
+    shape = (1, -1) + (1,) * (input.dim() - 2)
+    result = input.clone()
+    result = result if weight is None else result * weight.reshape(shape)
+    return (result if bias is None else result + bias.reshape(shape)).to(input.dtype)
 
 
 def _restored(given: tuple[bool, ...], values: Sequence[Tensor]) -> list[Tensor | None]:
@@ -116,6 +120,8 @@ def _by_batch(
     """``batch_norm`` in training: the result, and the new running statistics that are given."""
     *tensors, staying, coming = values
     weight, bias, running_mean, running_var = _restored(given, tensors)
+    _verify_batch_size(input.size())
+    _check_channels(input, running_mean, running_var, weight, bias)
     channels = input.shape[1]
     shape = (1, channels) + (1,) * (input.dim() - 2)
     dims = (0, *range(2, input.dim()))

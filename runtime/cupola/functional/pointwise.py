@@ -164,7 +164,7 @@ def both(primitive: Primitive, a: Any, b: Any, dtype: DType | None = None) -> Te
                     shape = common_shape(x.shape, y.shape)
                     x, y = expand_node(x, shape), expand_node(y, shape)
                 return wrap(primitive(x, y))
-        elif x.dtype.category == 2 and type(b) in _PLAIN and (dtype is None or dtype is x.dtype):
+        elif type(b) in _PLAIN[x.dtype.category] and (dtype is None or dtype is x.dtype):
             value = b if primitive in _EXACT else rounded(b, x.dtype)
             return wrap(primitive(x, const(value, x.shape, x.dtype, x.device)))
     elif not isinstance(b, Tensor):
@@ -173,8 +173,8 @@ def both(primitive: Primitive, a: Any, b: Any, dtype: DType | None = None) -> Te
     return wrap(primitive(x, y))
 
 
-# Numbers that take over the dtype of a floating-point tensor.
-_PLAIN = (float, int, Dynamic)
+# Numbers that take over a tensor's dtype, by its category: bool, integer, floating point, complex.
+_PLAIN = ((), (int,), (float, int, Dynamic), ())
 # Beside half types PyTorch computes these with the number in float32, the rest with it rounded.
 _EXACT = frozenset((ew.mul, ew.div, ew.floor_divide))
 

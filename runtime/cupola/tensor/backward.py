@@ -12,7 +12,7 @@ from cupola.ir.node import Node
 from cupola.ops import elementwise
 from cupola.tensor.core import Tensor, wrap
 from cupola.tensor.history import past
-from cupola.tensor.written import holding
+from cupola.tensor.written import holding, note
 
 Tensors = Tensor | Sequence[Tensor]
 
@@ -118,6 +118,8 @@ def backward(
                 owner.accumulate_grad(found[key])
     finally:
         mode.grad = saved
+    for t in roots:
+        note(t)  # most loops look at their loss after the step
     for hook in finished:
         hook([owner for key, owner in order.items() if owner is not None and key in found])
 

@@ -1,4 +1,4 @@
-"""Tensors that were written in place and that nothing observed may depend on.
+"""Tensors that nothing observed may depend on: those written in place, and losses.
 
 Running statistics and moving averages are read at the end of training, if at all: their
 expressions would grow with every step. Whoever starts recorded work computes them too.
@@ -28,7 +28,7 @@ holding = _Holding()
 
 
 def note(tensor: Any) -> None:
-    """Remembers what was written, and starts the work when there is much of it.
+    """Remembers a tensor, and starts the work when there is much of it.
 
     That is the storage where there is one: the handle may be a passing one, such as ``x.data``.
     """
