@@ -78,6 +78,7 @@ globals().update(functional.PUBLIC)
 globals().update(_legacy.CPU)
 for _name, _type in _legacy.CUDA.items():
     setattr(cuda, _name, _type)
+    cuda.__all__.append(_name)
 
 from cupola import (  # noqa: E402
     amp,

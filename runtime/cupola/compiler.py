@@ -43,4 +43,16 @@ def list_backends(exclude_tags: Any = ()) -> list[str]:
     return ["cupola"]
 
 
-__all__ = ["allow_in_graph", "compile", "disable", "is_compiling", "reset"]
+__all__ = [
+    "allow_in_graph",
+    "assume_constant_result",
+    "compile",
+    "cudagraph_mark_step_begin",
+    "disable",
+    "is_compiling",
+    "is_dynamo_compiling",
+    "is_exporting",
+    "list_backends",
+    "reset",
+    "substitute_in_graph",
+]

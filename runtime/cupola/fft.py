@@ -133,6 +133,7 @@ def _shift(x: Tensor, dim: Any, by: Any) -> Tensor:
 
 
 __all__ = [
+    "Tensor",
     "fft",
     "fft2",
     "fftfreq",

@@ -9,6 +9,8 @@ from typing import Any
 
 from cupola.errors import UnsupportedError
 
+__all__ = ["download_url_to_file", "get_dir", "load", "load_state_dict_from_url", "set_dir"]
+
 HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")
 _folder: str | None = None
 

@@ -9,6 +9,13 @@ import os
 from multiprocessing import *  # noqa: F403
 from typing import Any
 
+__all__ = [
+    *_standard.__all__,
+    "get_all_sharing_strategies",
+    "get_sharing_strategy",
+    "set_sharing_strategy",
+]
+
 
 def set_sharing_strategy(new_strategy: str) -> None:
     """How PyTorch shares memory; tensors are copied here."""

@@ -8,6 +8,14 @@ from typing import Any
 from cupola.errors import UnsupportedError
 from cupola.tensor import Tensor
 
+__all__ = [
+    "handle_torch_function",
+    "has_torch_function",
+    "is_tensor_like",
+    "is_tensor_method_or_property",
+    "wrap_torch_function",
+]
+
 
 def has_torch_function(relevant_args: Any) -> bool:
     """Whether an argument takes over operators: never."""

@@ -1,9 +1,11 @@
 """Names that are not supported import and pass isinstance as False; calling them is the error."""
 
 import importlib
+import sys
 import types
 
 import pytest
+import torch
 
 import cupola
 
@@ -95,3 +97,22 @@ def test_hints_to_what_is_not_there():
     cupola.onnx.register_custom_op_symbolic("a::b", f, 11)
     assert not cupola.onnx.is_in_onnx_export() and not cupola._dynamo.is_compiling()
     assert BroadcastingList2[int] is not None
+
+
+def _torch_modules_with_a_list():
+    """Public modules that come with torch itself."""
+    names = sorted(n for n in sys.modules if n.startswith(f"{torch.__name__}.") and "._" not in n)
+    return [n for n in names if isinstance(getattr(sys.modules[n], "__all__", None), list)]
+
+
+@pytest.mark.parametrize("name", _torch_modules_with_a_list())
+def test_modules_say_what_a_star_imports(name):
+    """A star imports the names that torch lists, as far as they are there, not our own imports."""
+    try:
+        ours = importlib.import_module(name.replace("torch", "cupola", 1))
+    except ImportError:
+        pytest.skip("cupola has no such module")
+    if getattr(ours, "__file__", None) is None:
+        return  # it answers for the names of a module that is not there
+    listed = set(sys.modules[name].__all__)
+    assert listed & vars(ours).keys() <= set(ours.__all__)

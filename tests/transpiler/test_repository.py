@@ -205,3 +205,36 @@ def test_many_files_are_spread_over_processes(tmp_path):
     made = plan(discover(tree), processes=2)
     assert len(made.with_status("changed")) == 40
     assert made.files["m7.py"].after == b"import cupola\nx = cupola.ones(7)\n"
+
+
+HELPER = "import importlib\n\ndef has(name): return importlib.util.find_spec(name) is not None\n"
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        "from .probe import has\nok = has('torch')\n",
+        "from . import probe\nok = probe.has('torch.nn')\n",
+        "from . import *\nok = has('torch')\n",
+        "import pkg.probe as p\n@p.has('torch.cuda.amp')\ndef f(): ...\n",
+        "import pkg\nok = pkg.has(name='torch')\n",
+    ],
+)
+def test_a_helper_in_another_file_that_does_not_name_torch(tmp_path, user):
+    """The names arrive from its callers: it asks for cupola where they are torch's."""
+    made, texts = converted(tmp_path, {
+        "pkg/__init__.py": "from .probe import has\n",
+        "pkg/probe.py": HELPER,
+        "pkg/other.py": HELPER,
+        "pkg/user.py": user,
+    })  # fmt: skip
+    assert "cupola_compat.names.find_spec(name)" in texts["pkg/probe.py"]
+    assert texts["pkg/other.py"] == HELPER, "nobody hands it such a name"
+    assert made.complete
+    again, same = converted(tmp_path / "again", texts)
+    assert same == texts
+
+
+def test_a_helper_that_gets_other_names(tmp_path):
+    files = {"probe.py": HELPER, "user.py": "from probe import has\nhas('numpy')\nx = 'torch'\n"}
+    assert converted(tmp_path, files)[1] == files

@@ -30,12 +30,14 @@ class Facts:
     renamed: names that conversion renames provided that they stand for the package itself.
     public: the names in `__all__`, where they can be read from the source.
     stars: modules of the tree whose public names it takes in.
+    hands: functions of other modules that are given the name of a converted module in a string.
     """
 
     names: dict[str, Target] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
     public: frozenset[str] | None = None
     stars: tuple[str, ...] = ()
+    hands: frozenset[Local] = frozenset()
 
     def shows(self, name: str) -> bool:
         """Whether `from this import *` takes `name` along."""
@@ -54,11 +56,13 @@ class Link:
     """Names bound to converted packages, by module path: what a file sees of the others.
 
     modules: names that a module binds to other modules of the tree, with their paths.
+    handed: modules with a function that other files give the name of a converted module.
     """
 
     layout: Layout
     exports: dict[str, dict[str, Export]] = field(default_factory=dict)
     modules: dict[str, dict[str, str]] = field(default_factory=dict)
+    handed: frozenset[str] = frozenset()
 
     def follow(self, local: Local) -> Followed:
         """Follows attributes from a module of the tree; target None where that leads nowhere."""
@@ -132,6 +136,24 @@ class Linker:
                 return None
             here = found
         return here
+
+    def home(self, local: Local, steps: int = 20) -> str:
+        """The module that a function of the tree is written in, imports followed."""
+        path = local.path
+        for index, name in enumerate(local.attributes):
+            facts, rest = self.facts(path), local.attributes[index + 1 :]
+            target = facts.names.get(name)
+            if target is None and name not in facts.names:
+                shown = (s for s in reversed(facts.stars) if self.facts(s).shows(name))
+                star = next((s for s in shown if name in self.facts(s).names), None)
+                target = Local(star, (name,)) if star is not None else None
+            if isinstance(target, Local) and steps:
+                return self.home(Local(target.path, (*target.attributes, *rest)), steps - 1)
+            inside = self.layout.submodule(path, name)
+            if inside is None:
+                break
+            path = inside
+        return path
 
     def link(self, paths: Iterable[str]) -> Link:
         """The names of these modules that stand for converted packages, star imports included."""

@@ -355,7 +355,19 @@ class Module:
         if "__all__" in self.walk.root.variables:
             known = (string_value(node) for node in self.public_strings)
             public = frozenset(name for name in known if name is not None) or None
-        return Facts(names, renamed, public, self.stars)
+        return Facts(names, renamed, public, self.stars, frozenset(self._hands()))
+
+    def _hands(self) -> Iterator[Local]:
+        """Functions of other files that get the name of a converted module in a string."""
+        for _, call in self.walk.calls:
+            names = (string_value(arg.value) or "" for arg in call.args)
+            use = self.by_node.get(id(call.func))
+            if use is None or not any(map(self.table.root, names)):
+                continue
+            if use.variable is None:
+                yield from (Local(star, use.chain) for star in self.stars)
+            elif isinstance(target := self.target(use.variable), Local):
+                yield Local(target.path, (*target.attributes, *use.chain[1:]))
 
 
 def _places_of(variable: Variable) -> Iterator[tuple[Anchor, str]]:

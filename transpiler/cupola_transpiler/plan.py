@@ -6,7 +6,7 @@ written here.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cupola_transpiler.convert import Change, Note
@@ -111,8 +111,9 @@ def plan(
             results.update((r.path, r) for r in batch)
             step(len(batch))
         linked = _link(tree, layout, results)
+        handed = linked.handed
         for _ in range(PASSES):
-            again = [r.path for r in results.values() if _reaches(linked, r)]
+            again = [r.path for r in results.values() if _reaches(linked, r) or r.path in handed]
             if not again:
                 break
             for batch in workers.convert(again, linked):
@@ -120,7 +121,7 @@ def plan(
             relinked = _link(tree, layout, results)
             if relinked.exports == linked.exports:
                 break
-            linked = relinked
+            linked = replace(relinked, handed=handed)
     _check(tree, layout, results)
     return _plan(tree, results)
 
@@ -146,7 +147,9 @@ def _facts(
 
 def _link(tree: Tree, layout: Layout, results: dict[str, FileResult], after: bool = False) -> Link:
     linker = Linker(layout, load(), _facts(tree, layout, results, after))
-    return linker.link(_sources(layout, results))
+    linked = linker.link(_sources(layout, results))
+    hands = {local for r in results.values() for local in r.facts.hands}
+    return replace(linked, handed=frozenset(map(linker.home, hands)))
 
 
 def _sources(layout: Layout, results: dict[str, FileResult]) -> set[str]:

@@ -71,7 +71,8 @@ def _convert_file(root: Path, path: str, link: Link) -> FileResult:
         return result
     try:
         vendored = link.layout.vendored
-        if not result.mentions and not any(name.encode() in data for name in vendored):
+        named = result.mentions or path in link.handed
+        if not named and not any(name.encode() in data for name in vendored):
             if not data.isascii():
                 decode(data)
             return result
@@ -176,7 +177,7 @@ class Workers:
         count = max(1, -(-len(ordered) // BATCH))
         batches = [ordered[i::count] for i in range(count)]
         pending: set[Future[list[FileResult]]] = {
-            pool.submit(_work, batch, link.exports, link.modules) for batch in batches
+            pool.submit(_work, batch, link.exports, link.modules, link.handed) for batch in batches
         }
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -222,10 +223,12 @@ def _leave_with(parent: int) -> None:
     os._exit(1)
 
 
-def _work(paths: Iterable[str], exports: dict, modules: dict) -> list[FileResult]:
+def _work(
+    paths: Iterable[str], exports: dict, modules: dict, handed: frozenset[str]
+) -> list[FileResult]:
     layout, root = _state["layout"], _state["root"]
     assert isinstance(layout, Layout) and isinstance(root, Path)
-    link = Link(layout, exports, modules)
+    link = Link(layout, exports, modules, handed)
     found = deep(lambda: [convert_file(root, path, link) for path in paths])
     gc.collect()
     return found

@@ -7,6 +7,19 @@ from typing import Any
 from cupola import cuda
 from cupola.ir.device import device
 
+__all__ = [
+    "current_accelerator",
+    "current_device_idx",
+    "current_device_index",
+    "current_stream",
+    "device_count",
+    "empty_cache",
+    "is_available",
+    "set_device_idx",
+    "set_device_index",
+    "synchronize",
+]
+
 
 def is_available() -> bool:
     """Whether there is a GPU."""

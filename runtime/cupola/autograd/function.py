@@ -7,7 +7,14 @@ from typing import Any
 from cupola.tensor import Function, once_differentiable
 from cupola.tensor.function import FunctionCtx
 
-__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]
+__all__ = [
+    "BackwardCFunction",
+    "Function",
+    "FunctionCtx",
+    "FunctionMeta",
+    "InplaceFunction",
+    "once_differentiable",
+]
 
 BackwardCFunction = FunctionCtx
 FunctionMeta = type(Function)

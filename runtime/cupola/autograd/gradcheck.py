@@ -12,6 +12,8 @@ import numpy as np
 from cupola.tensor import Tensor, enable_grad, no_grad
 from cupola.tensor.backward import grad
 
+__all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
+
 
 class GradcheckError(RuntimeError):
     """Gradients and finite differences do not agree."""

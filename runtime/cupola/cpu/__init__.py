@@ -5,6 +5,19 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+__all__ = [
+    "Stream",
+    "StreamContext",
+    "current_device",
+    "current_stream",
+    "device_count",
+    "is_available",
+    "is_initialized",
+    "set_device",
+    "stream",
+    "synchronize",
+]
+
 
 def is_available() -> bool:
     """Whether tensors can be on the CPU: they can."""

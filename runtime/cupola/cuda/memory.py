@@ -7,6 +7,22 @@ from typing import Any
 
 from cupola import engine
 
+__all__ = [
+    "max_memory_allocated",
+    "max_memory_cached",
+    "max_memory_reserved",
+    "mem_get_info",
+    "memory_allocated",
+    "memory_cached",
+    "memory_reserved",
+    "memory_stats",
+    "memory_summary",
+    "reset_max_memory_allocated",
+    "reset_max_memory_cached",
+    "reset_peak_memory_stats",
+    "set_per_process_memory_fraction",
+]
+
 
 def _pool() -> Any:
     return engine.backend("cuda").xp.get_default_memory_pool()

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+__all__ = ["mark", "range", "range_pop", "range_push"]
+
 
 def range_push(msg: str) -> int:
     """Opens a range."""

@@ -75,6 +75,7 @@ for _name in (
 ):
     globals()[_name] = getattr(transforms_joined, _name)
     setattr(transforms, _name, globals()[_name])
+    transforms.__all__.append(_name)
 
 # PyTorch has a module for each distribution; here one holds a family.
 _MODULES = {
@@ -147,3 +148,4 @@ __all__ = [
     "transforms",
     "utils",
 ]
+__all__ += transforms.__all__

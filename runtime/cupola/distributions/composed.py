@@ -88,6 +88,11 @@ class Independent(Distribution):
         return f"Independent({self.base_dist}, {self.reinterpreted_batch_ndims})"
 
 
+def _of_base(name: str) -> Any:
+    """A parameter that the distribution has of what it transforms."""
+    return property(lambda self: getattr(self.base_dist, name))
+
+
 class TransformedDistribution(Distribution):
     """The distribution of a transform's value."""
 
@@ -182,8 +187,9 @@ class LogNormal(TransformedDistribution):
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         base = Normal(loc, scale, validate_args=validate_args)
-        self.loc, self.scale = base.loc, base.scale
         super().__init__(base, ExpTransform(), validate_args=validate_args)
+
+    loc, scale = _of_base("loc"), _of_base("scale")
 
     @property
     def mean(self) -> Tensor:
@@ -210,9 +216,10 @@ class _Half(TransformedDistribution):
     _base: Any = None
 
     def __init__(self, scale: Any, validate_args: bool | None = None) -> None:
-        (self.scale,) = broadcast_all(scale)
-        base = self._base(0, self.scale, validate_args=False)
+        base = self._base(0, scale, validate_args=False)
         super().__init__(base, AbsTransform(), validate_args=validate_args)
+
+    scale = _of_base("scale")
 
     @property
     def mode(self) -> Tensor:
@@ -334,8 +341,9 @@ class RelaxedBernoulli(TransformedDistribution):
         self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: Any = None
     ) -> None:
         base = _LogitRelaxedBernoulli(temperature, probs, logits, validate_args)
-        self.temperature, self.probs, self.logits = temperature, base.probs, base.logits
         super().__init__(base, SigmoidTransform(), validate_args=validate_args)
+
+    temperature, probs, logits = map(_of_base, ("temperature", "probs", "logits"))
 
 
 class _ExpRelaxedCategorical(Distribution):
@@ -376,8 +384,9 @@ class RelaxedOneHotCategorical(TransformedDistribution):
         self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: Any = None
     ) -> None:
         base = _ExpRelaxedCategorical(temperature, probs, logits, validate_args)
-        self.temperature, self.probs, self.logits = temperature, base.probs, base.logits
         super().__init__(base, ExpTransform(), validate_args=validate_args)
+
+    temperature, probs, logits = map(_of_base, ("temperature", "probs", "logits"))
 
 
 class MixtureSameFamily(Distribution):
@@ -446,4 +455,16 @@ class MixtureSameFamily(Distribution):
             return draws.gather(dim, chosen).squeeze(dim)
 
 
-__all__ = ["Uniform"]
+__all__ = [
+    "HalfCauchy",
+    "HalfNormal",
+    "Independent",
+    "LogNormal",
+    "MixtureSameFamily",
+    "Pareto",
+    "RelaxedBernoulli",
+    "RelaxedOneHotCategorical",
+    "TransformedDistribution",
+    "Uniform",
+    "Weibull",
+]

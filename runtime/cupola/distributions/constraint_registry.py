@@ -15,6 +15,8 @@ from cupola.distributions.transforms_joined import (
 )
 from cupola.tensor import Tensor
 
+__all__ = ["ConstraintRegistry", "biject_to", "transform_to"]
+
 
 class ConstraintRegistry:
     """Makes a transform from real numbers onto a constraint's set, by the constraint's class."""

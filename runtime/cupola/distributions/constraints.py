@@ -6,6 +6,40 @@ from typing import Any
 
 import cupola
 
+__all__ = [
+    "Constraint",
+    "boolean",
+    "cat",
+    "corr_cholesky",
+    "dependent",
+    "dependent_property",
+    "greater_than",
+    "greater_than_eq",
+    "half_open_interval",
+    "independent",
+    "integer_interval",
+    "interval",
+    "is_dependent",
+    "less_than",
+    "lower_cholesky",
+    "lower_triangular",
+    "multinomial",
+    "nonnegative",
+    "nonnegative_integer",
+    "one_hot",
+    "positive",
+    "positive_definite",
+    "positive_integer",
+    "positive_semidefinite",
+    "real",
+    "real_vector",
+    "simplex",
+    "square",
+    "stack",
+    "symmetric",
+    "unit_interval",
+]
+
 
 class Constraint:
     """A set; ``event_dim`` trailing dimensions are one element of it."""
@@ -18,27 +52,7 @@ class Constraint:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return type(self).__name__.lstrip("_") + "()"
-
-
-class _Test(Constraint):
-    """A set given by a condition."""
-
-    def __init__(self, name: str, test: Any, event_dim: int = 0, discrete: bool = False) -> None:
-        self.name, self.test = name, test
-        self.event_dim, self.is_discrete = event_dim, discrete
-
-    def check(self, value: Any) -> Any:
-        return self.test(value)
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-def _kind(name: str, test: Any, event_dim: int = 0, discrete: bool = False) -> Any:
-    """The one member of a class of its own: registries tell sets by their class."""
-    cls = type("_" + name.partition("(")[0], (_Test,), {"__module__": __name__})
-    return cls(name, test, event_dim, discrete)
+        return type(self).__name__.removeprefix("_") + "()"
 
 
 class _Dependent(Constraint):
@@ -51,18 +65,18 @@ class _Dependent(Constraint):
         raise ValueError("Cannot determine validity of dependent constraint")
 
 
-class dependent_property(property, _Dependent):
+class _DependentProperty(property, _Dependent):
     """A property that gives a set for an instance, and a dependent set for the class."""
 
     def __init__(self, fn: Any = None, *, is_discrete: bool = False, event_dim: int = 0) -> None:
         super().__init__(fn)
         self.is_discrete, self.event_dim = is_discrete, event_dim
 
-    def __call__(self, fn: Any) -> dependent_property:
-        return dependent_property(fn, is_discrete=self.is_discrete, event_dim=self.event_dim)
+    def __call__(self, fn: Any) -> _DependentProperty:
+        return _DependentProperty(fn, is_discrete=self.is_discrete, event_dim=self.event_dim)
 
 
-class independent(Constraint):
+class _IndependentConstraint(Constraint):
     """A set of arrays whose elements all lie in another set."""
 
     def __init__(self, base_constraint: Constraint, reinterpreted_batch_ndims: int) -> None:
@@ -76,32 +90,48 @@ class independent(Constraint):
         n = self.reinterpreted_batch_ndims
         return ok.reshape(*ok.shape[: ok.ndim - n], -1).all(-1) if n else ok
 
+    def __repr__(self) -> str:
+        return f"IndependentConstraint({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
 
-class _Bounded(Constraint):
-    def __init__(self, lower: Any, upper: Any) -> None:
-        self.lower_bound, self.upper_bound = lower, upper
+
+class _Limited(Constraint):
+    """A set between bounds, each an attribute; their names are arguments of the class."""
 
     def __repr__(self) -> str:
-        bounds = (("lower_bound", self.lower_bound), ("upper_bound", self.upper_bound))
-        given = ", ".join(f"{k}={v}" for k, v in bounds if v is not None)
-        return f"{type(self).__name__.title().replace('_', '')}({given})"
+        bounds = ", ".join(f"{k}={v}" for k, v in vars(self).items())
+        return f"{type(self).__name__.removeprefix('_')}({bounds})"
 
 
-class interval(_Bounded):
+class _Above(_Limited):
+    def __init__(self, lower_bound: Any) -> None:
+        self.lower_bound = lower_bound
+
+
+class _Below(_Limited):
+    def __init__(self, upper_bound: Any) -> None:
+        self.upper_bound = upper_bound
+
+
+class _Between(_Limited):
+    def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
+        self.lower_bound, self.upper_bound = lower_bound, upper_bound
+
+
+class _Interval(_Between):
     """Numbers in [lower, upper]."""
 
     def check(self, value: Any) -> Any:
         return (self.lower_bound <= value) & (value <= self.upper_bound)
 
 
-class half_open_interval(_Bounded):
+class _HalfOpenInterval(_Between):
     """Numbers in [lower, upper)."""
 
     def check(self, value: Any) -> Any:
         return (self.lower_bound <= value) & (value < self.upper_bound)
 
 
-class integer_interval(_Bounded):
+class _IntegerInterval(_Between):
     """Integers in [lower, upper]."""
 
     is_discrete = True
@@ -110,34 +140,81 @@ class integer_interval(_Bounded):
         return (value % 1 == 0) & (self.lower_bound <= value) & (value <= self.upper_bound)
 
 
-class greater_than(_Bounded):
-    """Numbers above a bound."""
+class _IntegerGreaterThan(_Above):
+    """Integers at least as large as a bound."""
 
-    def __init__(self, lower_bound: Any) -> None:
-        super().__init__(lower_bound, None)
+    is_discrete = True
+
+    def check(self, value: Any) -> Any:
+        return (value % 1 == 0) & (value >= self.lower_bound)
+
+
+class _IntegerLessThan(_Below):
+    """Integers at most as large as a bound."""
+
+    is_discrete = True
+
+    def check(self, value: Any) -> Any:
+        return (value % 1 == 0) & (value <= self.upper_bound)
+
+
+class _GreaterThan(_Above):
+    """Numbers above a bound."""
 
     def check(self, value: Any) -> Any:
         return self.lower_bound < value
 
 
-class greater_than_eq(greater_than):
+class _GreaterThanEq(_Above):
     """Numbers at least as large as a bound."""
 
     def check(self, value: Any) -> Any:
         return self.lower_bound <= value
 
 
-class less_than(_Bounded):
+class _LessThan(_Below):
     """Numbers below a bound."""
-
-    def __init__(self, upper_bound: Any) -> None:
-        super().__init__(None, upper_bound)
 
     def check(self, value: Any) -> Any:
         return value < self.upper_bound
 
 
-class multinomial(Constraint):
+class _Real(Constraint):
+    """Numbers; NaN is none."""
+
+    def check(self, value: Any) -> Any:
+        return value == value
+
+
+class _Boolean(Constraint):
+    """0 or 1."""
+
+    is_discrete = True
+
+    def check(self, value: Any) -> Any:
+        return (value == 0) | (value == 1)
+
+
+class _OneHot(Constraint):
+    """Rows of zeros with a single 1."""
+
+    is_discrete = True
+    event_dim = 1
+
+    def check(self, value: Any) -> Any:
+        return ((value == 0) | (value == 1)).all(-1) & (value.sum(-1) == 1)
+
+
+class _Simplex(Constraint):
+    """Rows that are not negative and add up to 1."""
+
+    event_dim = 1
+
+    def check(self, value: Any) -> Any:
+        return (value >= 0).all(-1) & ((value.sum(-1) - 1).abs() < 1e-6)
+
+
+class _Multinomial(Constraint):
     """Counts that are not negative and add up to at most ``upper_bound``."""
 
     is_discrete = True
@@ -163,7 +240,7 @@ class _Joined(Constraint):
         return any(c.is_discrete for c in self.cseq)
 
 
-class cat(_Joined):
+class _Cat(_Joined):
     """Arrays that are put behind one another: part i has ``lengths[i]`` entries along ``dim``."""
 
     def __init__(self, cseq: Any, dim: int = 0, lengths: Any = None) -> None:
@@ -181,7 +258,7 @@ class cat(_Joined):
         return cupola.cat([c.check(v) for c, v in zip(self.cseq, parts, strict=True)], self.dim)
 
 
-class stack(_Joined):
+class _Stack(_Joined):
     """Arrays that are stacked: entry i along ``dim`` lies in set i."""
 
     @property
@@ -194,51 +271,66 @@ class stack(_Joined):
         return cupola.stack([c.check(v) for c, v in zip(self.cseq, parts, strict=True)], self.dim)
 
 
-def _symmetric(x: Any) -> Any:
-    if x.shape[-1] != x.shape[-2]:
-        return cupola.zeros(x.shape[:-2], dtype=cupola.bool)
-    return cupola.isclose(x, x.mT, atol=1e-6).flatten(-2).all(-1)
+class _LowerTriangular(Constraint):
+    """Matrices with zeros above the diagonal."""
+
+    event_dim = 2
+
+    def check(self, value: Any) -> Any:
+        return (value.tril() == value).flatten(-2).all(-1)
 
 
-def _positive_definite(x: Any) -> Any:
-    return _symmetric(x) & (cupola.linalg.cholesky_ex(x).info == 0)
+class _LowerCholesky(Constraint):
+    """Lower triangular matrices with a positive diagonal."""
+
+    event_dim = 2
+
+    def check(self, value: Any) -> Any:
+        triangular = (value.tril() == value).flatten(-2).all(-1)
+        return triangular & (value.diagonal(0, -2, -1) > 0).all(-1)
 
 
-def _positive_semidefinite(x: Any) -> Any:
-    return _symmetric(x) & (cupola.linalg.eigvalsh(x) >= 0).all(-1)
+class _CorrCholesky(Constraint):
+    """Such matrices whose rows have length 1."""
+
+    event_dim = 2
+
+    def check(self, value: Any) -> Any:
+        step = cupola.finfo(value.dtype).eps * value.shape[-1] * 10  # of a sum over a row
+        unit = (((value * value).sum(-1) - 1).abs() < step).all(-1)
+        return _LowerCholesky().check(value) & unit
 
 
-def _corr_cholesky(x: Any) -> Any:
-    step = cupola.finfo(x.dtype).eps * x.shape[-1] * 10  # of a sum over a row
-    return _lower_cholesky(x) & (((x * x).sum(-1) - 1).abs() < step).all(-1)
+class _Square(Constraint):
+    """Square matrices."""
+
+    event_dim = 2
+
+    def check(self, value: Any) -> Any:
+        return cupola.full(value.shape[:-2], value.shape[-2] == value.shape[-1])
 
 
-def _lower_cholesky(x: Any) -> Any:
-    return (x.tril() == x).flatten(-2).all(-1) & (x.diagonal(0, -2, -1) > 0).all(-1)
+class _Symmetric(_Square):
+    """Symmetric matrices."""
+
+    def check(self, value: Any) -> Any:
+        if value.shape[-1] != value.shape[-2]:
+            return super().check(value)
+        return cupola.isclose(value, value.mT, atol=1e-6).flatten(-2).all(-1)
 
 
-dependent = _Dependent()
-boolean = _kind("Boolean()", lambda x: (x == 0) | (x == 1), 0, True)
-real = _kind("Real()", lambda x: x == x)
-real_vector = independent(real, 1)
-positive = greater_than(0.0)
-nonnegative = greater_than_eq(0.0)
-unit_interval = interval(0.0, 1.0)
-positive_integer = _kind(
-    "IntegerGreaterThan(lower_bound=1)", lambda x: (x % 1 == 0) & (x >= 1), 0, True
-)
-nonnegative_integer = _kind(
-    "IntegerGreaterThan(lower_bound=0)", lambda x: (x % 1 == 0) & (x >= 0), 0, True
-)
-simplex = _kind("Simplex()", lambda x: (x >= 0).all(-1) & ((x.sum(-1) - 1).abs() < 1e-6), 1)
-one_hot = _kind("OneHot()", lambda x: ((x == 0) | (x == 1)).all(-1) & (x.sum(-1) == 1), 1, True)
-lower_triangular = _kind("LowerTriangular()", lambda x: (x.tril() == x).flatten(-2).all(-1), 2)
-lower_cholesky = _kind("LowerCholesky()", _lower_cholesky, 2)
-positive_definite = _kind("PositiveDefinite()", _positive_definite, 2)
-positive_semidefinite = _kind("PositiveSemidefinite()", _positive_semidefinite, 2)
-symmetric = _kind("Symmetric()", _symmetric, 2)
-corr_cholesky = _kind("CorrCholesky()", _corr_cholesky, 2)
-square = _kind("Square()", lambda x: cupola.full(x.shape[:-2], x.shape[-2] == x.shape[-1]), 2)
+class _PositiveSemidefinite(_Symmetric):
+    """Symmetric matrices without negative eigenvalues."""
+
+    def check(self, value: Any) -> Any:
+        return super().check(value) & (cupola.linalg.eigvalsh(value) >= 0).all(-1)
+
+
+class _PositiveDefinite(_Symmetric):
+    """Symmetric matrices with positive eigenvalues."""
+
+    def check(self, value: Any) -> Any:
+        return super().check(value) & (cupola.linalg.cholesky_ex(value).info == 0)
 
 
 def is_dependent(constraint: Any) -> bool:
@@ -246,11 +338,20 @@ def is_dependent(constraint: Any) -> bool:
     return isinstance(constraint, _Dependent)
 
 
-_Real, _Simplex, _LowerCholesky = type(real), type(simplex), type(lower_cholesky)
-_LowerTriangular, _PositiveDefinite = type(lower_triangular), type(positive_definite)
-_Boolean, _OneHot, _Square = type(boolean), type(one_hot), type(square)
-_PositiveSemidefinite, _CorrCholesky = type(positive_semidefinite), type(corr_cholesky)
-_Symmetric = type(symmetric)
-_GreaterThan, _GreaterThanEq, _LessThan = greater_than, greater_than_eq, less_than
-_Interval, _HalfOpenInterval, _IndependentConstraint = interval, half_open_interval, independent
-_IntegerInterval, _Multinomial, _Cat, _Stack = integer_interval, multinomial, cat, stack
+dependent, dependent_property = _Dependent(), _DependentProperty
+independent, cat, stack = _IndependentConstraint, _Cat, _Stack
+boolean, one_hot = _Boolean(), _OneHot()
+integer_interval, multinomial = _IntegerInterval, _Multinomial
+nonnegative_integer, positive_integer = _IntegerGreaterThan(0), _IntegerGreaterThan(1)
+greater_than, greater_than_eq, less_than = _GreaterThan, _GreaterThanEq, _LessThan
+interval, half_open_interval = _Interval, _HalfOpenInterval
+real, positive, nonnegative = _Real(), _GreaterThan(0.0), _GreaterThanEq(0.0)
+unit_interval, simplex = _Interval(0.0, 1.0), _Simplex()
+real_vector = _IndependentConstraint(real, 1)
+lower_triangular, lower_cholesky, corr_cholesky = (
+    _LowerTriangular(),
+    _LowerCholesky(),
+    _CorrCholesky(),
+)
+square, symmetric = _Square(), _Symmetric()
+positive_semidefinite, positive_definite = _PositiveSemidefinite(), _PositiveDefinite()

@@ -11,6 +11,8 @@ from cupola.distributions.distribution import Distribution, ExponentialFamily
 from cupola.distributions.utils import broadcast_all, euler_constant
 from cupola.tensor import Tensor
 
+__all__ = ["Cauchy", "Exponential", "Gumbel", "Laplace", "Uniform"]
+
 
 class Uniform(Distribution):
     """Uniform in [low, high)."""

@@ -309,6 +309,11 @@ class OneHotCategorical(Distribution):
         super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
 
     @property
+    def param_shape(self) -> Size:
+        """Shape of the parameters: ``(*batch_shape, number of classes)``."""
+        return self._categorical.param_shape
+
+    @property
     def probs(self) -> Tensor:
         """Probabilities of the classes."""
         return self._categorical.probs
@@ -371,6 +376,11 @@ class Multinomial(Distribution):
         super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
 
     @property
+    def param_shape(self) -> Size:
+        """Shape of the parameters: ``(*batch_shape, number of classes)``."""
+        return self._categorical.param_shape
+
+    @property
     def probs(self) -> Tensor:
         """Probabilities of the classes."""
         return self._categorical.probs
@@ -405,4 +415,14 @@ class Multinomial(Distribution):
         return ways + (logits * value).sum(-1)
 
 
-__all__ = ["clamp_probs"]
+__all__ = [
+    "Bernoulli",
+    "Binomial",
+    "Categorical",
+    "Geometric",
+    "Multinomial",
+    "OneHotCategorical",
+    "OneHotCategoricalStraightThrough",
+    "Poisson",
+    "clamp_probs",
+]

@@ -9,6 +9,8 @@ from cupola.distributions import constraints
 from cupola.distributions.utils import lazy_property
 from cupola.tensor import Size, Tensor
 
+__all__ = ["Distribution", "ExponentialFamily"]
+
 
 class Distribution:
     """Random values: independent over ``batch_shape``, one draw is ``event_shape``.
@@ -135,6 +137,20 @@ class Distribution:
             new.__dict__[name] = value
         new._batch_shape = shape
         return new
+
+    def _get_checked_instance(self, cls: Any, _instance: Any = None) -> Any:
+        """An empty one of this class, for ``expand`` of ``cls`` to fill.
+
+        Raises:
+            NotImplementedError: a class derived from ``cls`` takes other arguments.
+        """
+        if _instance is not None:
+            return _instance
+        if type(self).__init__ is not cls.__init__:
+            raise NotImplementedError(
+                f"{type(self).__name__} has an __init__ of its own and needs an .expand(), too"
+            )
+        return self.__new__(type(self))
 
     def _extended_shape(self, sample_shape: Any = ()) -> Size:
         return Size((*sample_shape, *self._batch_shape, *self._event_shape))

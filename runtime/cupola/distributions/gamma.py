@@ -15,6 +15,8 @@ from cupola.distributions.utils import _standard_normal, broadcast_all
 from cupola.tensor import Function, Tensor
 from cupola.tensor.create import of_array
 
+__all__ = ["Beta", "Chi2", "Dirichlet", "Gamma", "StudentT"]
+
 
 class _StandardGamma(Function):
     """Draws with implicit gradients (Figurnov et al. 2018): dx/da = -(dP(a, x)/da) / p(x; a)."""

@@ -22,6 +22,8 @@ from cupola.distributions.normal import MultivariateNormal, Normal
 from cupola.distributions.utils import _sum_rightmost
 from cupola.tensor import Tensor
 
+__all__ = ["kl_divergence", "register_kl"]
+
 _RULES: dict[tuple[type, type], Callable[..., Tensor]] = {}
 
 

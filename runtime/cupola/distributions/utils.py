@@ -8,6 +8,16 @@ from typing import Any
 import cupola
 from cupola.tensor import Tensor
 
+__all__ = [
+    "broadcast_all",
+    "clamp_probs",
+    "lazy_property",
+    "logits_to_probs",
+    "probs_to_logits",
+    "tril_matrix_to_vec",
+    "vec_to_tril_matrix",
+]
+
 euler_constant = 0.57721566490153286060
 
 

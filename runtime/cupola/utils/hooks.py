@@ -7,6 +7,8 @@ from collections import OrderedDict
 from typing import Any
 from weakref import ref
 
+__all__ = ["RemovableHandle"]
+
 _ids = itertools.count()
 
 

@@ -23,8 +23,9 @@ class ModuleVariable(Rule):
     """`importlib.util.find_spec(name)` asks for cupola where the name turns out to be torch's.
 
     Libraries probe for optional packages with a helper, `is_available("torch")`, that hands the
-    name on. The helper's call is replaced by one that knows which names are converted and passes
-    every other name through. Names that visibly begin with something else are left alone.
+    name on; it may lie in another file than its callers. The helper's call is replaced by one that
+    knows which names are converted and passes every other name through. Names that visibly begin
+    with something else are left alone.
     """
 
     code = "module-variable"
@@ -61,7 +62,8 @@ class ModuleVariable(Rule):
     ]
 
     def check(self, module: Module) -> Iterator[Result]:
-        named = any(WORD in node.value for _, node in module.walk.strings)
+        named = module.path in module.link.handed
+        named = named or any(WORD in node.value for _, node in module.walk.strings)
         for _, call in module.walk.calls:
             function = _FUNCTIONS.get(module.qualname(call.func) or "")
             arg = argument(call, 0, "name") or argument(call, 0, "distribution_name")
@@ -82,7 +84,8 @@ class ModuleVariable(Rule):
 def _may_be_ours(node: cst.BaseExpression, named: bool) -> bool:
     """Whether a name that is put together at run time can begin with torch.
 
-    named: the file has a string with torch in it, which might be what arrives here.
+    named: the file has a string with torch in it, or is given one by another file, which might be
+    what arrives here.
     """
     first: cst.CSTNode = node
     while isinstance(first, (cst.BinaryOperation, cst.ConcatenatedString)):

@@ -41,6 +41,7 @@ __all__ = [
     "flags",
     "flash_sdp_enabled",
     "math_sdp_enabled",
+    "matmul",
     "mem_efficient_sdp_enabled",
     "sdp_kernel",
 ]
