@@ -23,5 +23,9 @@ class BackendError(RuntimeError):
     """Raised when a device was asked for that this machine or installation cannot provide."""
 
 
+class OutOfMemoryError(RuntimeError, MemoryError):
+    """There is not enough memory (torch.OutOfMemoryError); the text names what holds it."""
+
+
 class LinAlgError(RuntimeError):
     """Raised when a factorization cannot be completed (torch.linalg.LinAlgError)."""

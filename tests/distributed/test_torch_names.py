@@ -23,8 +23,9 @@ def original(size, out):
     running = []
     for rank in range(size):
         env = ranks.environment(
-            RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=size, MASTER_ADDR="127.0.0.1", MASTER_PORT=port
-        )
+            RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=size, MASTER_ADDR="127.0.0.1", MASTER_PORT=port,
+            CUDA_VISIBLE_DEVICES="",
+        )  # fmt: skip
         command = [sys.executable, str(SCRIPTS / "train_ddp.py"), "--out", str(out)]
         running.append(
             subprocess.Popen(
@@ -41,7 +42,9 @@ def test_a_converted_script_prints_what_the_original_prints(tmp_path):
     folder = harness.convert(SCRIPTS, tmp_path / "converted")
     text = (folder / "train_ddp.py").read_text()
     assert "import torch" not in text
-    done = ranks.run(2, folder / "train_ddp.py", "--out", tmp_path / "ours.pt")
+    # Both on the CPU: torch's processes would each ask for a GPU of their own.
+    program, out = folder / "train_ddp.py", tmp_path / "ours.pt"
+    done = ranks.run(2, program, "--out", out, CUDA_VISIBLE_DEVICES="")
     want = original(2, tmp_path / "theirs.pt")
     number = re.compile(r"loss ([0-9.]+)")
     ours, theirs = number.findall(done.stdout), number.findall(want)

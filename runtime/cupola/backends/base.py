@@ -110,6 +110,10 @@ class Backend(ABC):
         """Waits until all work on the device has ended."""
         return None
 
+    def memory(self, index: int = 0) -> tuple[int, int]:
+        """Bytes that arrays take of a device, and how many they may; (0, 0) if it is not known."""
+        return 0, 0
+
     def forget(self, keys: Sequence[Any]) -> None:
         """Drops what library calls have kept for weights under these keys."""
         return None

@@ -32,7 +32,7 @@ from cupola.cuda.streams import (
     set_stream,
     stream,
 )
-from cupola.errors import BackendError
+from cupola.errors import BackendError, OutOfMemoryError
 from cupola.ir.device import device as Device
 from cupola.ir.device import resolve
 
@@ -187,10 +187,6 @@ def is_initialized() -> bool:
 def is_bf16_supported(including_emulation: bool = True) -> bool:
     """Whether bfloat16 runs on the GPU."""
     return is_available()
-
-
-class OutOfMemoryError(RuntimeError):
-    """There is not enough GPU memory (torch.cuda.OutOfMemoryError)."""
 
 
 class device:

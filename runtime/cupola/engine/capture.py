@@ -15,6 +15,7 @@ from cupola import dtypes
 from cupola.engine.compiled import Compiled
 from cupola.engine.devices import backend
 from cupola.engine.inplace import in_place
+from cupola.engine.memory import explained
 from cupola.engine.realize import array_of, described, walk
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
@@ -177,6 +178,10 @@ class Capture:
 
     def __call__(self, inputs: list[Node], numbers: dict[Any, float]) -> list[Node]:
         """New nodes with the results for these inputs, of the shapes and dtypes recorded."""
+        with explained():
+            return self._given(inputs, numbers)
+
+    def _given(self, inputs: list[Node], numbers: dict[Any, float]) -> list[Node]:
         arrays = [n.value if n.value is not None else array_of(n) for n in inputs]
         if self.graph is not None:
             if self.table is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cupola.engine import devices, garbage
+from cupola.engine import devices, garbage, memory
 from cupola.engine.compiled import Compiled
 from cupola.engine.devices import backend
 from cupola.engine.run import stats
@@ -197,8 +197,9 @@ def realize(targets: list[Node]) -> None:
     if not todo:
         return
     pending.done = pending.count
-    for device in {t.device for t in todo}:
-        _realize_on(device, [t for t in todo if t.device is device])
+    with memory.explained():
+        for device in {t.device for t in todo}:
+            _realize_on(device, [t for t in todo if t.device is device])
 
 
 def start(nodes: list[Node]) -> None:
@@ -236,6 +237,7 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
         stats["hits"] += 1
         _plans.move_to_end(key)
     values = found.again(order, engine, device)
+    memory.watch(engine, device.index or 0)
     for i in wanted:
         p = found.place[i]
         order[i].value = values[p] if p >= 0 else tuple([values[r] for r in found.results[i]])
@@ -296,4 +298,5 @@ def to_numpy(node: Node) -> Any:
 
 def from_numpy(array: np.ndarray[Any, Any], device: Device) -> Any:
     """A NumPy array on a device."""
-    return backend(device.type).from_numpy(array, device.index or 0)
+    with memory.explained():
+        return backend(device.type).from_numpy(array, device.index or 0)

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from cupola.engine.lines import user_line
 from cupola.profiler.events import Average, Averages, Event, averages, chrome_trace
 from cupola.profiler.memory import memory_page
-from cupola.profiler.recorder import Recorder, user_line
+from cupola.profiler.recorder import Recorder
 from cupola.tensor.modes import _Decorator
 
 

@@ -6,19 +6,18 @@ import copy
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from cupola.code import call as _code  # noqa: F401  (loaded, so that it can be told to record)
 from cupola.engine import compiled, repeat, weights
 from cupola.engine.capture import Capture
 from cupola.engine.compiled import Compiled
+from cupola.engine.lines import user_line
 from cupola.ir.formula import Formula
 from cupola.ir.op import Primitive
 from cupola.ir.source import ITEM
 from cupola.profiler.events import Event
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
 _SILENT = ("buffer", "const")
 _MOST_NAMES = 12
 
@@ -283,11 +282,3 @@ class Recorder:
         if len(names) > _MOST_NAMES:
             names = [*names[:_MOST_NAMES], f"… ({len(names)})"]
         return "+".join(names) or "copy"
-
-
-def user_line() -> str:
-    """``file:line`` of the first frame outside cupola."""
-    frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

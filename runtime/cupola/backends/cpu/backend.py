@@ -42,6 +42,9 @@ class CPUBackend(Backend):
     def empty(self, shape: tuple[int, ...], dtype: dtype, index: int = 0) -> Array:
         return self.pool.empty(shape, dtype.np)
 
+    def memory(self, index: int = 0) -> tuple[int, int]:
+        return self.pool.live, self.pool.most
+
     def strided(
         self, base: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
     ) -> Array:

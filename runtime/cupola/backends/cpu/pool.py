@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
 import threading
 from typing import Any
 
 import numpy as np
 
+from cupola.backends.limit import memory_limit, physical
 from cupola.ir import forks
 
 SMALL = 1 << 15  # below this NumPy's own allocation is cheaper
@@ -27,13 +27,18 @@ class Pool:
 
     Attributes:
         limit: most bytes kept for reuse.
+        most: bytes that arrays may take: the machine's memory, or ``CUPOLA_MEMORY_LIMIT``.
         held: bytes kept at the moment.
         live: bytes in use by arrays from the pool.
         peak: the most that ``live`` has been.
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        self.limit = _eighth_of_memory() if limit is None else limit
+        memory = physical()
+        given = memory_limit(memory)
+        self.most = memory if given is None else given
+        self._limited = given is not None
+        self.limit = min(memory // 8, self.most) if limit is None else limit
         self.held = 0
         self.live = 0
         self.peak = 0
@@ -77,19 +82,25 @@ class Pool:
 
     def _fresh(self, size: int) -> int:
         alignment = HUGE if size >= HUGE else 64
+        if self._limited and self.live + self.held + size > self.most:
+            self.trim()
+            if self.live + size > self.most:
+                raise MemoryError(self._short(size, f"; CUPOLA_MEMORY_LIMIT is {self.most} bytes"))
         address = self._allocate(alignment, size)
         if not address:
             self.trim()
             address = self._allocate(alignment, size)
             if not address:
-                raise MemoryError(
-                    f"cannot allocate {size / 2**20:.0f} MiB for an array "
-                    f"({self.live / 2**20:.0f} MiB are in use); "
-                    "free tensors or use a smaller batch"
-                )
+                raise MemoryError(self._short(size))
         if size >= HUGE and self._advise is not None:
             self._advise(address, size, _MADV_HUGEPAGE)
         return int(address)
+
+    def _short(self, size: int, more: str = "") -> str:
+        return (
+            f"cannot allocate {size / 2**20:.0f} MiB for an array "
+            f"({self.live / 2**20:.0f} MiB are in use{more})"
+        )
 
     def _block_type(self, size: int) -> Any:
         """A buffer class whose objects give their memory back when the last array on it dies."""
@@ -128,10 +139,3 @@ def size_class(size: int) -> int:
     if size >= HUGE:
         step = max(step, HUGE)
     return -(-size // step) * step
-
-
-def _eighth_of_memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
-    except (AttributeError, ValueError, OSError):
-        return 1 << 31

@@ -13,6 +13,7 @@ from cupola.backends.cuda.graph import Graph
 from cupola.backends.cuda.launch import KernelLaunch
 from cupola.backends.cuda.many import ManyLaunch
 from cupola.backends.cuda.replay import Replay
+from cupola.backends.limit import memory_limit
 from cupola.codegen.form import Kernel, negative_zeros
 from cupola.dtypes import dtype
 from cupola.errors import BackendError
@@ -32,6 +33,7 @@ class CUDABackend(Backend):
 
     def __init__(self) -> None:
         self._xp = require()
+        self._room = [self._limited(index) for index in range(device_count())]
         self._launches: dict[Kernel, KernelLaunch] = {}
         self._many: dict[Any, ManyLaunch] = {}
         # Looking a kernel up by value hashes all of it; by identity it is one dictionary access.
@@ -40,6 +42,22 @@ class CUDABackend(Backend):
     @property
     def xp(self) -> Any:
         return self._xp
+
+    def _limited(self, index: int) -> int:
+        """Bytes of a device that arrays may take, which the pool is told."""
+        with self._xp.cuda.Device(index):
+            total = int(self._xp.cuda.runtime.memGetInfo()[1])
+            limit = memory_limit(total)
+            if limit is not None:
+                self._xp.get_default_memory_pool().set_limit(size=limit)
+        return total if limit is None else min(limit, total)
+
+    def memory(self, index: int = 0) -> tuple[int, int]:
+        pool = self._xp.get_default_memory_pool()
+        if device_count() == 1:
+            return int(pool.used_bytes()), self._room[index]
+        with self._on(index):
+            return int(pool.used_bytes()), self._room[index]
 
     def _on(self, index: int) -> Any:
         """A context in which device ``index`` is current.
@@ -112,7 +130,7 @@ class CUDABackend(Backend):
         held: int,
     ) -> Replay:
         with self._on(index):
-            limit = self._xp.cuda.runtime.memGetInfo()[1] // _PART - held
+            limit = self._room[index] // _PART - held
         if limit <= 0:
             raise NotRecorded("other recorded runs hold all the memory that they may")
         return Replay(function, arrays, fed, index, limit)

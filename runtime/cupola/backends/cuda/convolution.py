@@ -13,7 +13,7 @@ from typing import Any
 
 from cupola.backends.cuda import cudnn_graph, im2col
 from cupola.backends.cuda.cudnn_graph import ALIGNED, Layout, NoPlan, Problem
-from cupola.backends.cuda.device import current, require
+from cupola.backends.cuda.device import capturing, current, require
 from cupola.backends.cuda.epilogue import finish
 from cupola.backends.cuda.flags import flags
 
@@ -153,7 +153,7 @@ def _solve(
     try:
         solved.plan(addresses)
     except RuntimeError as error:
-        if cudnn_graph.capturing():
+        if capturing():
             raise
         _solved[key] = None
         warnings.warn(

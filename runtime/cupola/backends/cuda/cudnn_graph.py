@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from cupola.backends.cuda.device import current, require, stream
+from cupola.backends.cuda.device import capturing, current, require, stream
 from cupola.backends.cuda.pause import pause
 from cupola.backends.cuda.scratch import scratch
 
@@ -117,11 +117,6 @@ class Plan:
             require().cuda.get_current_stream().synchronize()
             require().get_default_memory_pool().free_all_blocks()
             self.graph._execute(pack, room, self.handle)
-
-
-def capturing() -> bool:
-    """Whether the current stream's work is being recorded into a graph."""
-    return bool(require().cuda.get_current_stream().is_capturing())
 
 
 _lock = threading.Lock()

@@ -99,6 +99,11 @@ def capability(index: int) -> int:
     return int(require().cuda.Device(index).compute_capability)
 
 
+def capturing() -> bool:
+    """Whether the current stream's work is being recorded into a graph."""
+    return bool(require().cuda.get_current_stream().is_capturing())
+
+
 def current() -> int:
     """Number of the current device."""
     return int(require().cuda.device.get_device_id())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cupola.backends.cuda import attention, convolution, gemm, indexing
-from cupola.backends.cuda.device import require
+from cupola.backends.cuda.device import capturing, require
 from cupola.ops import fused
 
 Function = Callable[..., Any]
@@ -42,6 +42,23 @@ def _product(a: Any, b: Any, bias: Any, *, activation: str | None) -> Any:
     return gemm.matmul(a, b, bias, activation or "")
 
 
+def _cat(*arrays: Any, dim: int) -> Any:
+    """Arrays joined. While a run is recorded each is copied by itself: CuPy would read their
+    addresses from the host.
+    """
+    xp = require()
+    if not capturing():
+        return xp.concatenate(arrays, axis=dim)
+    sizes = [a.shape[dim] for a in arrays]
+    shape = (*arrays[0].shape[:dim], sum(sizes), *arrays[0].shape[dim + 1 :])
+    out = xp.empty(shape, arrays[0].dtype)
+    start = 0
+    for array, size in zip(arrays, sizes, strict=True):
+        out[(slice(None),) * dim + (slice(start, start + size),)] = array
+        start += size
+    return out
+
+
 def _code(*arrays: Any, operator: Any, **rest: Any) -> Any:
     """A source that the user wrote; what it raises is the user's to see."""
     return operator.run(require(), arrays, **rest)
@@ -63,12 +80,13 @@ TABLE: dict[str, Function] = {
     "gather": indexing.gather,
     "scatter_rows": indexing.scatter_rows,
     "scatter": indexing.scatter,
+    "cat": _cat,
     "code": _code,
 }
 
 # Calls that may be recorded and repeated: they wait for nothing, and do nothing but compute.
 REPEATED = frozenset(TABLE) - {"code"} | {
-    "item", "cat", "cumsum", "fold", "pool_take", "pool_put", "slice_update", "as_strided",
+    "item", "cumsum", "fold", "pool_take", "pool_put", "slice_update", "as_strided",
     "as_strided_update", "as_strided_add",
 }  # fmt: skip
 
