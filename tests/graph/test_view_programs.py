@@ -107,6 +107,41 @@ REGRESSIONS = [
         ],
     ),
     ((6,), [("squeeze", 7, 8, 1), ("retain_grad", 7, 9, 5), ("set_perm_2", 3, 8, 6)]),
+    ((1, 4), [("set_newaxis_2", 1, 2, 2), ("grads", 7, 3, 6)]),
+    (
+        (4,),
+        [
+            ("retain_grad", 1, 7, 1),
+            ("maximum", 0, 9, 7),
+            ("unsqueeze_", 9, 1, 1),
+            ("pow_", 1, 8, 3),
+        ],
+    ),
+    (
+        (4, 4),
+        [("unfold", 2, 5, 4), ("expand_ones", 3, 6, 3), ("t", 5, 2, 7), ("set_data", 6, 3, 3)],
+    ),
+    ((1, 4), [("select_last", 3, 4, 1), ("set_data", 0, 0, 7), ("as_strided", 3, 0, 1)]),
+    ((4, 4), [("quiet_view", 7, 4, 0), ("detached_add_", 9, 6, 4), ("retain_grad", 3, 7, 7)]),
+    (
+        (2, 2, 2),
+        [
+            ("gather", 4, 1, 4),
+            ("transpose_", 5, 3, 0),
+            ("diagonal", 3, 8, 7),
+            ("mul", 9, 1, 4),
+            ("set_data", 6, 5, 2),
+        ],
+    ),
+    (
+        (4,),
+        [
+            ("quiet_view", 7, 1, 0),
+            ("copy_self", 1, 4, 5),
+            ("sigmoid", 6, 3, 5),
+            ("diagonal", 8, 2, 7),
+        ],
+    ),
 ]
 
 

@@ -146,9 +146,8 @@ def _over_storage(x: Tensor, shape: Any, steps: Any, offset: int, read: Any = No
         RuntimeError: the view would reach beyond the memory.
     """
     root = x if x._base is None else x._base
-    storage = root._share()
-    if x._storage is not None and x._storage is not storage:  # the root was given other ``data``
-        return _foreign(x, shape, steps, offset)
+    shared = root._share()
+    storage = shared if x._storage is None else x._storage
     whole = storage.external if storage.external is not None else storage.node
     room = math.prod(whole.shape)
     reach = offset + sum((n - 1) * s for n, s in zip(shape, steps, strict=True)) + 1
@@ -157,6 +156,8 @@ def _over_storage(x: Tensor, shape: Any, steps: Any, offset: int, read: Any = No
             f"setStorage: sizes {list(shape)}, strides {list(steps)}, storage offset {offset} "
             f"require {reach} elements, the storage has {room}"
         )
+    if storage is not shared:  # the root was given other ``data``
+        return _foreign(x, shape, steps, offset)
     own = len(root._chain) - len(root._turned)
     start = 0
     if own:  # the root is a detached part of other memory
@@ -314,6 +315,7 @@ PUBLIC["triu_indices"] = _triangle_indices(np.triu_indices, "triu_indices")
 @operator
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A view of a diagonal, as the last dimension (torch.diagonal)."""
+    _ = input.node  # a view that must not be used any more says so first
     n = input.ndim
     a, b = wrap_dim(dim1, n), wrap_dim(dim2, n)
     if a == b:

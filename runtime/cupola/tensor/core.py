@@ -274,7 +274,7 @@ class Tensor(Hooked):
         if base is not None and base._storage is self._storage and self._origin != "beyond":
             whole = write(base._upright(), self._base_chain, value)
             base._n.stale = since
-            base._assign_root(replay(whole, base._turned))
+            base._assign_root(replay(whole, base._turned), through_view=True)
             self._storage.written = (value, self._counter)
             self._seen = -1
             self._sync()
@@ -326,7 +326,7 @@ class Tensor(Hooked):
                 "a leaf Variable that requires grad is being used in an in-place operation."
             )
 
-    def _assign_root(self, value: Node) -> None:
+    def _assign_root(self, value: Node, through_view: bool = False) -> None:
         if not value.requires_grad and value.op.kind != "source":
             note(self)
         if value.order != self._n.order:  # writing does not move the tensor in memory
@@ -337,7 +337,7 @@ class Tensor(Hooked):
         elif value.requires_grad or not self._n.requires_grad:
             self._n = value
         else:
-            self._n = overwritten(self._n, value)
+            self._n = overwritten(self._n, value, through_view)
         if self._retains:
             self._moved_on()
         if self._counter is None:

@@ -83,6 +83,16 @@ OVERWRITTEN = Primitive(
 ).register()
 
 
+# The same through a view: zeros that depend on the gradient, as those of a partial write do.
+COVERED = Primitive(
+    "covered",
+    "alias",
+    lambda value, old: (old.shape, old.dtype),
+    None,
+    (None, lambda g, y, value, old: tied(source.const(0, g.shape, g.dtype, g.device), g)),
+).register()
+
+
 # A value that also depends on others, whose gradient is zero: what choosing by them leaves.
 TIED = Primitive(
     "tied",
@@ -140,9 +150,9 @@ def lost(value: Node) -> Node:
     return _made(LOST, (value,), {}, value)
 
 
-def overwritten(old: Node, value: Node) -> Node:
+def overwritten(old: Node, value: Node, through_view: bool = False) -> Node:
     """``value``, which still requires a gradient as ``old`` did; it is zero."""
-    return _made(OVERWRITTEN, (value, old), {}, value)
+    return _made(COVERED if through_view else OVERWRITTEN, (value, old), {}, value)
 
 
 def tied(value: Node, *others: Node) -> Node:
@@ -158,6 +168,7 @@ HISTORY: dict[str, Any] = {
     "carried": lambda value, old: carried(old, value),
     "lost": lost,
     "overwritten": lambda value, old: overwritten(old, value),
+    "covered": lambda value, old: overwritten(old, value, True),
     "repeated": repeated,
     "tied": tied,
 }

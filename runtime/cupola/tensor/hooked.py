@@ -54,11 +54,11 @@ class Hooked(Described):
 
     def retain_grad(self) -> None:
         """Keeps the gradient of a tensor that is not a leaf in ``grad``."""
-        node = self.node
-        if not node.requires_grad:
+        if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self.is_leaf or self._retains:
+        if self._broken or self.is_leaf or self._retains:
             return
+        node = self.node
         self._retains = True
         self._retaining = hook_node(node, self._keeper())
 
