@@ -32,18 +32,25 @@ MODELS = {
     "resnet50": ("resnet", "resnet50"),
     "wide_resnet50_2": ("resnet", "wide_resnet50_2"),
     "squeezenet1_1": ("squeezenet", "squeezenet1_1"),
+    "vit_b_16": ("vit", "vit_b_16"),
 }
+USUAL = [name for name in MODELS if name != "vit_b_16"]  # what means are taken over
 HEAD = (
     f"{'model':16} {'bs':>3} {'mode':7}  cupola  no comp.     eager  compiled"
     "  /eager  /comp.  (ms; then seconds to compile)"
 )
+# Operations a second of dense products, by mode, and bytes a second: the maker's data sheets.
+PEAKS = {
+    "NVIDIA H100 80GB HBM3": {"tf32": 494.7e12, "bf16": 989.4e12, "bytes": 3.35e12},
+    "NVIDIA H200": {"tf32": 494.7e12, "bf16": 989.4e12, "bytes": 4.8e12},
+}
 TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bf16": 2e-2}
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--models", nargs="+", default=USUAL, choices=list(MODELS))
     parser.add_argument("--batches", nargs="+", type=int)
     parser.add_argument("--modes", nargs="+")
     parser.add_argument("--no-compiled", action="store_true", help="leave torch.compile out")
@@ -160,9 +167,27 @@ def measure(found: argparse.Namespace, name: str, mode: str, converted: pathlib.
         row = {"model": name, "batch": batch, "mode": mode, "error": error}
         row |= {k: statistics.median(v) for k, v in times.items()}
         row |= {"cupola_seconds": ready, "torch_seconds": compiling}
+        least = bound(cupola.explain(sides.ours), mine, machine(torch, found.device), mode)
+        if least is not None:
+            row["roofline"] = least / row["cupola"]
         rows.append(row)
         show(row)
     return rows
+
+
+def bound(explained, x, device: str, mode: str) -> float | None:
+    """Milliseconds that the launches of a call need at least: each moves its bytes or does its
+    operations at the device's peak, whichever takes longer.
+    """
+    import cupola
+
+    peak = PEAKS.get(device)
+    if peak is None or mode not in peak:
+        return None
+    with cupola.no_grad():
+        steps = explained(x).steps
+    moved = ((s.read + s.written) / peak["bytes"] for s in steps)
+    return 1e3 * sum(max(m, s.flop / peak[mode]) for m, s in zip(moved, steps))
 
 
 def _error(got, want) -> float:
@@ -194,6 +219,8 @@ def show(row: dict) -> None:
     cells.append(
         f"{row['cupola_seconds']:6.1f}s" + ("" if seconds is None else f" {seconds:6.1f}s")
     )
+    if "roofline" in row:
+        cells.append(f"{row['roofline']:.0%} of the roofline")
     print(" ".join(cells), f"err {row['error']:.0e}", flush=True)
 
 

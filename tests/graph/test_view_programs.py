@@ -142,6 +142,7 @@ REGRESSIONS = [
             ("diagonal", 8, 2, 7),
         ],
     ),
+    ((4,), [("unbind", 1, 9, 0), ("set_item", 1, 8, 6), ("set_slice_2", 3, 8, 3)]),
 ]
 
 

@@ -311,6 +311,7 @@ def _unlist(key: Any) -> Any:
 
 
 def _setitem(self: Tensor, key: Any, value: Any) -> None:
+    _ = self.node
     if not isinstance(value, Tensor):
         from cupola.tensor import tensor
 
