@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,9 +14,10 @@ Context = Any
 class NodeDef(NamedTuple):
     """How a container type is taken apart and put together."""
 
-    flatten: Callable[[Any], tuple[list[Any], Any]]
-    unflatten: Callable[[list[Any], Any], Any]
-    flatten_with_keys: Callable[[Any], tuple[list[Any], Any]] | None = None
+    type: Any
+    flatten_fn: Callable[[Any], tuple[list[Any], Any]]
+    unflatten_fn: Callable[[list[Any], Any], Any]
+    flatten_with_keys_fn: Callable[[Any], tuple[list[Any], Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,27 +93,53 @@ def _list_unflatten(values: Any, context: Any) -> list[Any]:
 
 
 SUPPORTED_NODES: dict[Any, NodeDef] = {
-    dict: NodeDef(_dict_flatten, lambda xs, keys: dict(zip(keys, xs, strict=True))),
-    OrderedDict: NodeDef(_dict_flatten, lambda xs, keys: OrderedDict(zip(keys, xs, strict=True))),
-    defaultdict: NodeDef(
-        lambda d: (list(d.values()), (d.default_factory, list(d))),
-        lambda xs, c: defaultdict(c[0], zip(c[1], xs, strict=True)),
-    ),
-    list: NodeDef(lambda x: (list(x), None), lambda xs, _: list(xs)),
-    tuple: NodeDef(lambda x: (list(x), None), lambda xs, _: tuple(xs)),
-    deque: NodeDef(lambda x: (list(x), x.maxlen), lambda xs, n: deque(xs, maxlen=n)),
+    node.type: node
+    for node in (
+        NodeDef(dict, _dict_flatten, lambda xs, keys: dict(zip(keys, xs, strict=True))),
+        NodeDef(
+            OrderedDict, _dict_flatten, lambda xs, keys: OrderedDict(zip(keys, xs, strict=True))
+        ),
+        NodeDef(
+            defaultdict,
+            lambda d: (list(d.values()), [d.default_factory, list(d)]),
+            lambda xs, c: defaultdict(c[0], zip(c[1], xs, strict=True)),
+        ),
+        NodeDef(list, lambda x: (list(x), None), lambda xs, _: list(xs)),
+        NodeDef(tuple, lambda x: (list(x), None), lambda xs, _: tuple(xs)),
+        NodeDef(namedtuple, lambda x: (list(x), type(x)), lambda xs, kind: kind(*xs)),
+        NodeDef(deque, lambda x: (list(x), x.maxlen), lambda xs, n: deque(xs, maxlen=n)),
+    )
 }
 
 
-def _named(x: Any) -> bool:
-    return isinstance(x, tuple) and hasattr(x, "_fields")
+def is_namedtuple(obj: Any) -> bool:
+    """Whether an object, or the objects of a class, are named tuples."""
+    return is_namedtuple_class(obj if isinstance(obj, type) else type(obj))
+
+
+def is_namedtuple_class(cls: Any) -> bool:
+    """Whether a class is one of named tuples."""
+    return isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
+
+
+def _get_node_type(tree: Any) -> Any:
+    """The key of a container among SUPPORTED_NODES; all named tuples have one in common."""
+    return namedtuple if is_namedtuple_class(type(tree)) else type(tree)
+
+
+def tree_is_leaf(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
+    """Whether a value is not a container."""
+    if is_leaf is not None and is_leaf(tree):
+        return True
+    return _get_node_type(tree) not in SUPPORTED_NODES
 
 
 def register_pytree_node(
     cls: Any, flatten_fn: Callable[..., Any], unflatten_fn: Callable[..., Any], **kwargs: Any
 ) -> None:
     """Teaches the functions of this module a container type."""
-    SUPPORTED_NODES[cls] = NodeDef(flatten_fn, unflatten_fn, kwargs.get("flatten_with_keys_fn"))
+    with_keys = kwargs.get("flatten_with_keys_fn")
+    SUPPORTED_NODES[cls] = NodeDef(cls, flatten_fn, unflatten_fn, with_keys)
 
 
 _register_pytree_node = register_pytree_node
@@ -146,13 +173,12 @@ def LeafSpec() -> TreeSpec:
 
 
 def _parts(tree: Any) -> tuple[Any, list[Any], Any] | None:
-    if _named(tree):
-        return tuple, list(tree), type(tree)
-    found = SUPPORTED_NODES.get(type(tree))
+    kind = _get_node_type(tree)
+    found = SUPPORTED_NODES.get(kind)
     if found is None:
         return None
-    children, context = found.flatten(tree)
-    return type(tree), list(children), context
+    children, context = found.flatten_fn(tree)
+    return kind, list(children), context
 
 
 def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
@@ -188,9 +214,7 @@ def _build(leaves: Any, spec: TreeSpec) -> Any:
     if spec.type is None:
         return next(leaves)
     children = [_build(leaves, child) for child in spec.children_specs]
-    if spec.type is tuple and spec.context is not None:
-        return spec.context(*children)
-    return SUPPORTED_NODES[spec.type].unflatten(children, spec.context)
+    return SUPPORTED_NODES[spec.type].unflatten_fn(children, spec.context)
 
 
 def tree_leaves(tree: Any, is_leaf: Any = None) -> list[Any]:
@@ -236,11 +260,11 @@ def tree_all(pred: Callable[[Any], bool], tree: Any, is_leaf: Any = None) -> boo
 def _keys(tree: Any, children: list[Any]) -> list[Any]:
     """The steps from a container to its children."""
     node = SUPPORTED_NODES.get(type(tree))
-    if node is not None and node.flatten_with_keys is not None:
-        return [key for key, _ in node.flatten_with_keys(tree)[0]]
+    if node is not None and node.flatten_with_keys_fn is not None:
+        return [key for key, _ in node.flatten_with_keys_fn(tree)[0]]
     if isinstance(tree, dict):
         return [MappingKey(k) for k in tree]
-    if _named(tree):
+    if is_namedtuple(tree):
         return [GetAttrKey(name) for name in tree._fields]
     return [SequenceKey(i) for i in range(len(children))]
 
