@@ -143,6 +143,18 @@ REGRESSIONS = [
         ],
     ),
     ((4,), [("unbind", 1, 9, 0), ("set_item", 1, 8, 6), ("set_slice_2", 3, 8, 3)]),
+    ((), [("unsqueeze", 5, 7, 7), ("detached_add_", 1, 1, 5), ("masked_fill_2", 8, 7, 0)]),
+    ((), [("reshape", 5, 7, 0), ("squeeze", 6, 4, 5), ("masked_fill_2", 8, 9, 5)]),
+    ((1, 4), [("diagonal", 8, 4, 6), ("rows", 5, 3, 3), ("expand", 8, 0, 3), ("relu_", 5, 2, 5)]),
+    (
+        (6,),
+        [
+            ("movedim", 7, 0, 6),
+            ("split", 7, 5, 6),
+            ("transpose_", 8, 8, 5),
+            ("retain_grad", 4, 8, 6),
+        ],
+    ),
 ]
 
 

@@ -257,6 +257,8 @@ def only_tensors(name: str, **operands: Any) -> None:
 
 # In-place functions that may write a tensor which repeats elements: the last write counts.
 _REPEATS = {"index_fill_", "index_put_", "masked_fill_"}
+# In-place functions that take a number out of their last operand before they write.
+_BY_VALUE = {"masked_fill_"}
 # In-place functions that refuse an operand which is the target itself.
 _APART = {"index_add_", "index_copy_", "index_put_", "scatter_", "scatter_add_"}
 
@@ -270,7 +272,9 @@ def in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
         # another operand too.
         since = None if any(a is self for a in args) else pending.count
         if self._storage is not None or apart:
-            check_write(self, *args, *kwargs.values(), apart=apart, repeats=repeats)
+            read = (*args, *kwargs.values())
+            read = read[:-1] if name in _BY_VALUE else read
+            check_write(self, *read, apart=apart, repeats=repeats)
         if self._base is not None:
             with self.unhooked():
                 return write_into(self, f(self, *args, **kwargs), since, repeats)

@@ -171,7 +171,7 @@ def check_write(
         return
     if not repeats and any(op in _REPEATING for op, _ in target._chain):
         shape, steps = target._n.shape, strides(target)
-        if any(s == 0 and n > 1 for n, s in zip(shape, steps, strict=True)):
+        if 0 not in shape and any(s == 0 and n > 1 for n, s in zip(shape, steps, strict=True)):
             raise RuntimeError(_REPEATED)
     for x in operands:
         if getattr(x, "_storage", None) is storage and (x is not target or apart):

@@ -56,7 +56,7 @@ class Hooked(Described):
         """Keeps the gradient of a tensor that is not a leaf in ``grad``."""
         if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self._broken or self.is_leaf or self._retains:
+        if self._broken and self._origin == "quiet" or self.is_leaf or self._retains:
             return
         node = self.node
         self._retains = True
