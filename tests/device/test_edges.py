@@ -58,8 +58,18 @@ GRADIENTS = {
         [(3, 4)],
         lambda m, a: a.detach()[1].requires_grad_().as_strided((2,), (4,), 1) * a[:2, 0],
     ),
+    "log of a sum with infinities": (
+        [(6,), (6,)],
+        lambda m, a, b: m.logaddexp(*_infinite(m, a, b)) + m.logaddexp2(*_infinite(m, a, b)),
+    ),
     "hook after a write outside of the tape": ([(3,)], lambda m, a: _hooked(m, a)),
 }
+
+
+def _infinite(m, a, b):
+    """Sums with one infinite summand, or two infinite ones of different signs."""
+    inf = float("inf")
+    return a + m.tensor([0, inf, -inf, 0, 0, inf]), b + m.tensor([0, 0, 0, inf, -inf, -inf])
 
 
 def _drawn(m):
@@ -136,8 +146,16 @@ ERRORS = {
     "tuple": lambda m: m.nonzero(m.ones(3), as_tuple=True, out=m.zeros(3, dtype=m.int64)),
     "dimension": lambda m: m.narrow_copy(m.ones(2, 3), 2, 0, 0),
     "negative dimension": lambda m: m.narrow_copy(m.ones(2, 3), -3, 0, 0),
+    "linear into another dtype": lambda m: _linear(m)(
+        m.ones(2, 3), m.ones(4, 3), out=m.zeros(2, 4, dtype=m.float64)
+    ),
+    "logarithm of a sum of numbers": lambda m: m.logaddexp(m.ones(2), 1.0),
     "detached in place": lambda m: _detached(m),
 }
+
+
+def _linear(m):
+    return m._C._nn.linear if m is torch else m.nn.functional.linear
 
 
 def _detached(m):

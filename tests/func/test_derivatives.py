@@ -40,6 +40,15 @@ PROGRAMS = {
     "jvp_aux": lambda m, x, y: m.func.jvp(lambda a: (many(a), a), (x,), (y,), has_aux=True),
     "jvp_of_grad": lambda m, x, y: m.func.jvp(m.func.grad(scalar), (x,), (y,)),
     "grad_of_jvp": lambda m, x, y: m.func.grad(lambda a: m.func.jvp(many, (a,), (y,))[1].sum())(x),
+    "jvp_written_twice": lambda m, x, y: m.func.jvp(
+        lambda a, b: a.index_put((m.tensor([2, 0, 2]),), b[:3] * a[1:]), (x, y), (y, x)
+    ),
+    "jacfwd_written_twice": lambda m, x, y: m.func.jacfwd(
+        lambda a: (y * a).scatter(0, m.tensor([1, 3, 1]), a.exp())
+    )(x),
+    "hessian_written_twice": lambda m, x, y: m.func.hessian(
+        lambda a: (y * a).index_copy(0, m.tensor([1, 3, 1, 3]), a.exp()).square().sum()
+    )(x),
     "linearize": lambda m, x, y: [
         (value, push(y), push(x)) for value, push in [m.func.linearize(many, x)]
     ][0],

@@ -18,6 +18,14 @@ F = {
     "index": lambda m, x, w: x[:, 1:].cumsum(0).max(-1).values,
     "written": lambda m, x, w: x.clone().mul_(2).add_(x.exp()),
     "itself": lambda m, x, w: x,
+    "rows written twice": lambda m, x, w: m.index_copy(x, 0, m.tensor([1, 1, 1]), x.exp()),
+    "places written twice": lambda m, x, w: m.index_put(
+        x, (m.tensor([2, 0, 2]), m.tensor([1, 3, 1])), x[:, 0].sin()
+    ),
+    "scattered twice": lambda m, x, w: x.scatter(1, m.tensor([[3, 0, 3], [1, 1, 1]]), x.exp()),
+    "unpooled twice": lambda m, x, w: m.nn.functional.max_unpool1d(
+        x, m.tensor([[5, 5, 0, 7], [1, 2, 1, 2], [0, 1, 2, 3]]), 2
+    ),
     "flat": lambda m, x, w: x.clamp(-0.1, 0.1).sum(),
 }
 

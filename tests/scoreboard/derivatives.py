@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 
 import cupola
 from scoreboard.compare import difference, flatten, nearer, to_torch, widened
-from scoreboard.samples import Parts, call, leaves, parts_of, random_like, start
+from scoreboard.samples import Parts, call, leaves, owned, parts_of, random_like, start
 from scoreboard.tally import NEARER, guarded, torch_only
 from scoreboard.translate import Skipped, translate
 
@@ -39,7 +39,7 @@ def second(op: Any, sample: Any, within: Any) -> str | None:
 
 
 def _gradients(op: Any, sample: Any, within: Any, order: int) -> str | None:
-    parts, process = parts_of(sample), sample.output_process_fn_grad
+    parts, process = owned(parts_of(sample)), sample.output_process_fn_grad
     inputs = leaves(parts, torch.Tensor)
     function = op.op if order == 1 else _wrapped(op)
     start()
@@ -73,7 +73,7 @@ def _nearer(
     """Whether every gradient of cupola's lies at least as near to torch's gradient in double
     precision as torch's own gradient does (Euclidean norm).
     """
-    parts = widened(parts_of(sample))
+    parts = widened(owned(parts_of(sample)))
     start()
     try:
         outputs = _results(op.op, parts, sample.output_process_fn_grad, torch.Tensor)

@@ -12,7 +12,7 @@ import cupola
 from scoreboard import derivatives, forms
 from scoreboard.compare import flatten, judged, nearer, to_torch, tolerance, widened
 from scoreboard.exclusions import fragile, miswritten, unchecked, undefined, unwritten, wrong
-from scoreboard.samples import call, copied, expected, parts_of, start
+from scoreboard.samples import call, copied, described, expected, parts_of, start
 from scoreboard.tally import NEARER, Options, guarded, listed, quiet, raised, seed, some, tally
 from scoreboard.translate import target, translate
 
@@ -82,10 +82,14 @@ def _dtypes(op: Any, asked: tuple[str, ...]) -> dict[str, torch.dtype]:
     return {name: known[name] for name in names}
 
 
-def _sampled(op: Any, dtype: torch.dtype, limit: int, requires_grad: bool = False) -> list[Any]:
-    seed(title(op))
+def _sampled(
+    op: Any, dtype: torch.dtype, limit: int, kind: str, requires_grad: bool = False
+) -> list[Any]:
+    name = title(op)
+    seed(name)
     samples = listed(op.sample_inputs, "cpu", dtype, requires_grad=requires_grad)
-    return some(samples, limit)
+    what = f"{name} {kind} {str(dtype).removeprefix('torch.')}"
+    return some([s for s in samples if not wrong(f"{what} {described(s)}")], limit)
 
 
 def _other_forms(op: Any, options: Options, row: dict[str, Any], values: bool) -> None:
@@ -99,14 +103,14 @@ def _other_forms(op: Any, options: Options, row: dict[str, Any], values: bool) -
         ("inplace", op.inplace_variant, forms.inplace),
     ):
         if variant is not None and options.wants(kind):
-            samples = _sampled(op, dtype, options.samples)
+            samples = _sampled(op, dtype, options.samples, kind)
             row[kind] = {name: tally(samples, lambda s, c=check: c(op, s, within, values))}
     if op.supports_out and options.wants("out") and not unwritten(op.name):
         # The first sample meets every target; the others take turns.
         left_out = {"dtype"} if fragile(op.name) else set()
         left_out |= {"strided"} if miswritten(op.name) else set()
         turns = [t for t in forms.TARGETS if t not in left_out]
-        samples = _sampled(op, dtype, options.samples)
+        samples = _sampled(op, dtype, options.samples, "out")
         pairs = [(s, turns[k % len(turns)]) for k, s in enumerate(samples)]
         pairs = [(s, t) for s in samples[:1] for t in turns] + pairs[1:]
         row["out"] = {name: tally(pairs, lambda p: forms.out(op, p[0], p[1], within, values))}
@@ -120,11 +124,11 @@ def _derivatives(op: Any, options: Options, row: dict[str, Any]) -> None:
             return
         row[kind] = {}
         for name in names:
-            samples = _sampled(op, known[name], options.samples, requires_grad=True)
+            samples = _sampled(op, known[name], options.samples, kind, requires_grad=True)
             within = tolerance(op, known[name])
             row[kind][name] = tally(samples, lambda s, w=within: check(op, s, w))
 
-    if op.supports_autograd and not wrong(op.name):
+    if op.supports_autograd:
         fill(
             "gradient", [n for n in _dtypes(op, options.dtypes) if n in known], derivatives.gradient
         )
@@ -138,7 +142,7 @@ def _derivatives(op: Any, options: Options, row: dict[str, Any]) -> None:
 def _draws(op: Any, options: Options) -> bool:
     """Whether torch's results depend on its random stream, which on a GPU is another one."""
     dtypes = list(_dtypes(op, options.dtypes).values())
-    for sample in _sampled(op, dtypes[0], 2) if dtypes else ():
+    for sample in _sampled(op, dtypes[0], 2, "forward") if dtypes else ():
         parts = parts_of(sample)
         with suppress(Exception):
             seed("run")
@@ -159,7 +163,8 @@ def run(op: Any, options: Options) -> dict[str, Any]:
         more = _dtypes(op, options.further).items() if options.further else ()
         kinds |= {name: dtype for name, dtype in more if name in options.further}
         for name, dtype in kinds.items():
-            within, samples = tolerance(op, dtype), _sampled(op, dtype, options.samples)
+            within = tolerance(op, dtype)
+            samples = _sampled(op, dtype, options.samples, "forward")
             row["forward"][name] = tally(samples, lambda s, w=within: _forward(op, s, w, values))
         _derivatives(op, options, row)
         _other_forms(op, options, row, values)

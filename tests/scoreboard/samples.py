@@ -19,6 +19,16 @@ def parts_of(sample: Any) -> Parts:
     return sample.input, tuple(sample.args), dict(sample.kwargs)
 
 
+def described(sample: Any) -> str:
+    """A sample's arguments in a line: tensors as their shapes, the names of keyword arguments."""
+    named = [f"{key}={_told(value)}" for key, value in sample.kwargs.items()]
+    return ", ".join([_told(sample.input), *map(_told, sample.args), *named])
+
+
+def _told(x: Any) -> str:
+    return str(list(x.shape)) if isinstance(x, torch.Tensor) else repr(x)
+
+
 def call(function: Callable[..., Any], parts: Parts, **more: Any) -> Any:
     """Calls a function with the parts of a sample."""
     return function(parts[0], *parts[1], **parts[2], **more)
@@ -31,6 +41,24 @@ def copied(x: Any) -> Any:
     if isinstance(x, (tuple, list)) and not hasattr(x, "_fields") and type(x) in (tuple, list):
         return type(x)(copied(v) for v in x)
     return {k: copied(v) for k, v in x.items()} if isinstance(x, dict) else x
+
+
+def owned(parts: Parts) -> Parts:
+    """The parts with leaves that are views (made while nothing was recorded) in memory of their
+    own: torch loses the gradients of such views.
+    """
+    memo: dict[int, torch.Tensor] = {}
+
+    def one(x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            if not (x.requires_grad and x.is_leaf and x._is_view()):
+                return x
+            return memo.setdefault(id(x), x.detach().clone().requires_grad_())
+        if type(x) in (tuple, list):
+            return type(x)(one(v) for v in x)
+        return {k: one(v) for k, v in x.items()} if isinstance(x, dict) else x
+
+    return one(parts[0]), one(parts[1]), one(parts[2])
 
 
 def start() -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cupola import autodiff
 from cupola.ir import source
-from cupola.ir.mode import mode
+from cupola.ir.mode import mode, transposes
 from cupola.tensor import Tensor, wrap
 from cupola.tensor.backward import grad as _gradients
 from cupola.tensor.modes import _Decorator
@@ -146,7 +146,8 @@ def _tangent(y: Tensor, here: _Level) -> Tensor | None:
     cotangent = wrap(_marked(wrap(source.const(0, y.node.shape, y.node.dtype, y.node.device))))
     duals = [d for d, _ in here.duals]
     options = {"retain_graph": True, "create_graph": True, "allow_unused": True}
-    pulled = _gradients([y], duals, [cotangent], **options)
+    with transposes():
+        pulled = _gradients([y], duals, [cotangent], **options)
     live = [(g, t) for g, (_, t) in zip(pulled, here.duals, strict=True) if g is not None]
     if not live:
         return None

@@ -9,6 +9,7 @@ from typing import Any
 
 from cupola.functional.creation import eye, zeros_like
 from cupola.functional.joining import cat
+from cupola.ir.mode import transposes
 from cupola.tensor import Tensor, enable_grad, wrap
 from cupola.tensor.backward import grad as _gradients
 from cupola.tensor.batching import Level, entered, on_lanes
@@ -179,7 +180,9 @@ def _pulled(func: Callable[..., Any], primals: Any, has_aux: bool) -> Any:
     outputs, spec = tree_flatten(out)
     leaves, _ = tree_flatten(given)
     dummies = [zeros_like(o).requires_grad_() for o in outputs]
-    return out, spec, aux, dummies, _derivatives(outputs, leaves, dummies)
+    with transposes():
+        pulled = _derivatives(outputs, leaves, dummies)
+    return out, spec, aux, dummies, pulled
 
 
 def _pushed(pulled: list[Any], dummies: list[Any], tangents: Any) -> list[Any]:
@@ -359,4 +362,4 @@ def _columns_of(pulled: Tensor, x: Tensor, outputs: list[Any], chunk: int | None
 
 def hessian(func: Callable[..., Any], argnums: Any = 0) -> Any:
     """A function that returns second derivatives (torch.func.hessian)."""
-    return jacrev(jacrev(func, argnums), argnums)
+    return jacfwd(jacrev(func, argnums), argnums)

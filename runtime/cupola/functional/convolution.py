@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cupola.functional._register import operator, settled, with_out
@@ -13,7 +14,7 @@ from cupola.tensor import Tensor, apply
 from cupola.tensor.composite import as_one
 
 
-@with_out
+@partial(with_out, exact=True)
 @as_one("addmm", heavy=True)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input @ weight.T + bias``; input (*, in), weight (out, in) or (in,), bias (out,)."""

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from cupola import dtypes
 from cupola.functional._convert import result_type
-from cupola.functional._register import first_tensor, operator
-from cupola.functional.comparison import isinf
+from cupola.functional._register import first_tensor, only_tensors, operator
 from cupola.functional.pointwise import (
     abs,
     add,
@@ -16,12 +15,10 @@ from cupola.functional.pointwise import (
     div,
     exp2,
     log2,
-    maximum,
     mul,
     pow,
-    sub,
 )
-from cupola.functional.selection import where
+from cupola.functional.selection import log_sum, where
 from cupola.ops import elementwise as ew
 from cupola.tensor import Tensor, apply
 
@@ -98,9 +95,8 @@ def lcm(input: Tensor, other: Tensor) -> Tensor:
 @operator(out=True)
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2 ** input + 2 ** other) without overflow (torch.logaddexp2)."""
-    top = maximum(input, other).detach()
-    safe = where(isinf(top), top.new_zeros(()), top)
-    return add(log2(add(exp2(sub(input, safe)), exp2(sub(other, safe)))), safe)
+    only_tensors("logaddexp2", input=input, other=other)
+    return log_sum(input, other, lambda gap: log2(add(exp2(gap), 1)))
 
 
 def _rdiv(self: Tensor, other: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from typing import Any
 
 from cupola import dtypes
@@ -18,7 +19,7 @@ from cupola.functional._register import (
     some_tensor,
     with_out,
 )
-from cupola.functional.comparison import eq, gt, isinf, isnan, lt, truth
+from cupola.functional.comparison import eq, ge, gt, isinf, isnan, logical_and, lt, truth
 from cupola.functional.pointwise import (
     abs,
     add,
@@ -28,7 +29,7 @@ from cupola.functional.pointwise import (
     div,
     exp,
     log,
-    maximum,
+    log1p,
     mul,
     rsub,
     sin,
@@ -51,16 +52,18 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 @operator(out=True)
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(input) + exp(other)) without overflow (torch.logaddexp)."""
-    top = maximum(input, other)
-    safe = where(isinf(top), zeros_like_of(top), top)
-    return add(log(add(exp(sub(input, safe)), exp(sub(other, safe)))), safe)
+    only_tensors("logaddexp", input=input, other=other)
+    return log_sum(input, other, lambda gap: log1p(exp(gap)))
 
 
-def zeros_like_of(x: Tensor) -> Tensor:
-    """A constant 0 of the same shape and dtype."""
-    from cupola.ops._build import like
-
-    return wrap(like(x.node, 0))
+def log_sum(x: Tensor, y: Tensor, further: Callable[[Tensor], Tensor]) -> Tensor:
+    """The larger of two logarithms and what the smaller adds to it, a function of their
+    difference; two equal infinities are their sum.
+    """
+    ahead = ge(x, y)
+    high, low = where(ahead, x, y), where(ahead, y, x)
+    same = logical_and(eq(x, y), isinf(high))
+    return where(same, high, add(high, further(sub(low, high))))
 
 
 @operator(inplace=True, out=True)

@@ -5,6 +5,8 @@ runs.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -22,6 +24,8 @@ class Mode(threading.local):
         cast_cache: inside a region those casts, by the parameter's node, dtype and recording of
             gradients.
         held: while a call is captured, nothing is run unless a value is observed.
+        transposed: while the backward pass of a derivative along tangents runs: its rules have to
+            be the transposes of what was computed, also where PyTorch's are not.
         pinned: nodes that a captured call has to run in this order (collectives); they are run all
             the same where it turns out that the call cannot be captured.
     """
@@ -34,7 +38,18 @@ class Mode(threading.local):
     cast_cached: bool = True
     cast_cache: dict[tuple[int, Any, bool], tuple[Any, Any]] | None = None
     held: bool = False
+    transposed: bool = False
     pinned: list[Any] = []  # noqa: RUF012 - replaced, never changed, by whoever captures
 
 
 mode = Mode()
+
+
+@contextmanager
+def transposes() -> Iterator[None]:
+    """Backward passes inside are those of derivatives along tangents."""
+    before, mode.transposed = mode.transposed, True
+    try:
+        yield
+    finally:
+        mode.transposed = before

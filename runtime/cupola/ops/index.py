@@ -9,12 +9,13 @@ import numpy as np
 
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
+from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ir.source import const
 from cupola.ops import elementwise as ew
 from cupola.ops._build import like
-from cupola.ops.movement import expand, iota, like_shape
+from cupola.ops.movement import expand, iota, like_shape, reshape
 
 Shape = tuple[int, ...]
 
@@ -89,13 +90,32 @@ def _scatter_rows_base(g: Node, y: Node, x: Node, idx: Node, src: Node, accumula
     return scatter_rows(g, idx, like_shape(g, src.shape), accumulate=False)
 
 
+def _scatter_rows_src(g: Node, y: Node, x: Node, idx: Node, src: Node, accumulate: bool) -> Node:
+    read = index_rows(g, idx)
+    if accumulate or not mode.transposed:
+        return read
+    numbers = const(0, (prod(idx.shape),), dtypes.int64, g.device)
+    turns = reshape(iota(numbers, dim=0), shape=idx.shape)
+    places = const(0, x.shape[:1], dtypes.int64, g.device)
+    last = index_rows(scatter_rows(places, idx, turns, accumulate=False), idx)
+    kept = reshape(ew.eq(last, turns), shape=idx.shape + (1,) * (len(x.shape) - 1))
+    return _where_kept(kept, read)
+
+
+def _where_kept(kept: Node, g: Node) -> Node:
+    """The gradient of what the last write to each place wrote. PyTorch's own backward pass gives
+    it to all that were written there, its derivatives along tangents keep the last.
+    """
+    return ew.where(expand(kept, shape=g.shape), g, like(g, 0))
+
+
 # x (N, *rest) with rows ``idx`` replaced by, or increased by, ``src`` (idx.shape + rest).
 scatter_rows = Primitive(
     "scatter_rows",
     "library",
     lambda x, idx, src, accumulate: (x.shape, x.dtype),
     _scatter_rows_reference,
-    (_scatter_rows_base, None, lambda g, y, x, idx, src, accumulate: index_rows(g, idx)),
+    (_scatter_rows_base, None, _scatter_rows_src),
 ).register()
 
 
@@ -192,6 +212,11 @@ def _scatter_src(
         out = ew.where(ew.eq(used, gather(y, index, dim=dim)), share, like(share, 0))
     else:
         out = gather(g, index, dim=dim)
+        if reduce is None and mode.transposed:
+            turns = iota(const(0, index.shape, dtypes.int64, g.device), dim=dim)
+            places = const(0, x.shape, dtypes.int64, g.device)
+            last = gather(scatter(places, index, turns, dim=dim, reduce=None), index, dim=dim)
+            out = _where_kept(ew.eq(last, turns), out)
     if src.shape != index.shape:
         from cupola.ops.movement import pad
 
