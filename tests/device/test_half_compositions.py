@@ -26,6 +26,18 @@ FORMS = {
     "triplet_margin_loss": lambda f, x, y: f.triplet_margin_loss(x, y, y.flip(0), reduction="none"),
     "cosine_similarity": lambda f, x, y: f.cosine_similarity(x, y),
     "batch_norm": lambda f, x, y: f.batch_norm(x, None, None, y[0], y[1], True),
+    "batch_norm by running statistics": lambda f, x, y: f.batch_norm(
+        x, y[0], y[1].abs(), y[2], y[3], eps=0.1
+    ),
+    "sampling a plane": lambda f, x, y: f.grid_sample(
+        *_plane(x, y), padding_mode="reflection", align_corners=True
+    ),
+    "sampling a plane, cubic": lambda f, x, y: f.grid_sample(
+        *_plane(x, y), "bicubic", align_corners=False
+    ),
+    "sampling a volume": lambda f, x, y: f.grid_sample(
+        x.reshape(2, 4, 4, 2, 33), y[:, :30].reshape(2, 4, 5, 16, 3), align_corners=False
+    ),
     "instance_norm": lambda f, x, y: f.instance_norm(x.reshape(4, 16, 33)),
     "local_response_norm": lambda f, x, y: f.local_response_norm(
         x.reshape(4, 16, 33), 4, 1.1, 0.75, 1.2
@@ -50,6 +62,10 @@ FORMS = {
         x[:, :8], y[:, :8], y.reshape(-1)[:512].reshape(8, 8, 8)
     ),
 }
+
+
+def _plane(x, y):
+    return x.reshape(4, 4, 4, 33), y[:, :32].reshape(4, 16, 16, 2)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -212,16 +213,23 @@ def _linear(
     return a * _along(_narrowed(1 - upper, narrow), input, dim) + b * _along(upper, input, dim)
 
 
-def cubic_weights(t: Any, a: float = -0.75) -> list[Any]:
-    """Weights of the four neighbours of a point at distance ``t`` after the second (Keys, 1981)."""
+def as_is(x: Any) -> Any:
+    """The same: where nothing is rounded between steps."""
+    return x
+
+
+def cubic_weights(t: Any, r: Callable[[Any], Any] = as_is, a: float = -0.75) -> list[Any]:
+    """Weights of the four neighbours of a point at distance ``t`` after the second (Keys, 1981);
+    ``r`` rounds what each step gives.
+    """
 
     def near(x: Any) -> Any:
-        return ((a + 2) * x - (a + 3)) * x * x + 1
+        return r(r(r(r(r((a + 2) * x) - (a + 3)) * x) * x) + 1)
 
     def far(x: Any) -> Any:
-        return ((x - 5) * x + 8) * x * a - 4 * a
+        return r(r(r(r(r(r(a * x) - 5 * a) * x) + 8 * a) * x) - 4 * a)
 
-    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
+    return [far(r(t + 1)), near(t), near(r(1 - t)), far(r(2 - t))]
 
 
 def _cubic(

@@ -98,17 +98,21 @@ def _by_running(
     bias: Tensor | None,
     eps: float,
 ) -> Tensor:
-    """``batch_norm`` in evaluation mode."""
+    """``batch_norm`` in evaluation mode; of half types computed in float32 and rounded once."""
     if input.dim() < 2:
         return input.clone()  # only empty tensors come here: there is no channel to normalise
     if running_mean is None or running_var is None:
         raise RuntimeError("running_mean and running_var must be defined in evaluation mode")
     _check_channels(input, running_mean, running_var, weight, bias)
     shape = (1, input.shape[1]) + (1,) * (input.dim() - 2)
-    scale = (running_var + eps).rsqrt()
+    mean, spread, weight, bias = (
+        x.float() if x is not None and x.dtype.itemsize < 4 else x
+        for x in (running_mean, running_var, weight, bias)
+    )
+    scale = (spread + eps).rsqrt()
     if weight is not None:
         scale = scale * weight
-    shift = running_mean * scale
+    shift = mean * scale
     shift = -shift if bias is None else bias - shift
     result = input * scale.reshape(shape) + shift.reshape(shape)
     return result if result.dtype == input.dtype else result.to(input.dtype)

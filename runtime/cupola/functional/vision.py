@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from cupola.functional._plane import take_from_plane
-from cupola.functional._register import operator
+from cupola.functional._register import operator, settled
 from cupola.functional._sizes import add_batch, ntuple
 from cupola.functional.creation import linspace
-from cupola.functional.interpolation import cubic_weights
+from cupola.functional.interpolation import as_is, cubic_weights
 from cupola.functional.joining import stack
 from cupola.ops import movement
 from cupola.tensor import Tensor, apply, wrap
@@ -265,16 +266,17 @@ def grid_sample(
         )
     if mode == "bicubic" and n != 2:
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
+    r = settled if input.device.type == "cpu" else as_is  # PyTorch rounds each step there
     space = input.shape[2:]
     places = []
     for i in range(n):  # along each spatial dimension, first one first
         coordinate, size = grid.select(-1, n - 1 - i), space[i]
         if align_corners:
-            place = (coordinate + 1) * ((size - 1) / 2)
+            place = r(r(coordinate + 1) * ((size - 1) / 2))
         else:
-            place = ((coordinate + 1) * size - 1) / 2
+            place = r(r(r(coordinate + 1) * size) - 1) / 2
         if mode != "bicubic":
-            place = _into_range(place, size, padding_mode, align_corners)
+            place = _into_range(place, size, padding_mode, align_corners, r)
         places.append(place)
     if mode == "nearest":
         found = _fetch(input, [p.detach().round() for p in places])
@@ -283,23 +285,28 @@ def grid_sample(
         taps = []
         for place in places:
             low = place.detach().floor()
-            fraction = place - low
-            taps.append([(low, 1 - fraction), (low + 1, fraction)])
-    else:
-        taps = []
-        for place, size in zip(places, space, strict=True):
-            base = place.detach().floor()
-            weights = cubic_weights(place - base)
-            taps.append(
-                [
-                    (_into_range(base + (k - 1), size, padding_mode, align_corners), w)
-                    for k, w in enumerate(weights)
-                ]
-            )
-    return _combine(input, taps)
+            fraction = r(place - low)
+            taps.append([(low, r(1 - fraction)), (low + 1, fraction)])
+        return _linear(input, taps, r)
+    taps = []
+    for place, size in zip(places, space, strict=True):
+        base = place.detach().floor()
+        weights = cubic_weights(r(place - base), r)
+        around = [r(base + (k - 1)) for k in range(4)]
+        around = [_into_range(p, size, padding_mode, align_corners, r) for p in around]
+        taps.append(list(zip(around, weights, strict=True)))
+    rows = [
+        _total([(_fetch(input, [y, x]), weight) for x, weight in taps[1]], r) for y, _ in taps[0]
+    ]
+    return _total([(row, weight) for row, (_, weight) in zip(rows, taps[0], strict=True)], r)
 
 
-def _into_range(place: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
+Rounding = Callable[[Tensor], Tensor]
+
+
+def _into_range(
+    place: Tensor, size: int, padding_mode: str, align_corners: bool, r: Rounding
+) -> Tensor:
     """Apply the padding mode to coordinates."""
     if padding_mode == "zeros":
         return place
@@ -307,10 +314,10 @@ def _into_range(place: Tensor, size: int, padding_mode: str, align_corners: bool
         low, span = (0.0, float(size - 1)) if align_corners else (-0.5, float(size))
         if span <= 0:
             return place * 0
-        offset = (place - low).abs()
-        flips = (offset.detach() / span).floor()
-        extra = offset - flips * span
-        place = Tensor.where(extra, flips % 2 == 0, span - extra) + low
+        offset = r(place - low).abs()
+        flips = r(offset.detach() / span).floor()
+        extra = r(offset - r(flips * span))
+        place = r(Tensor.where(extra, flips % 2 == 0, r(span - extra)) + low)
     return place.clamp(0, size - 1)
 
 
@@ -330,17 +337,28 @@ def _fetch(input: Tensor, places: list[Tensor]) -> Tensor:
     return values.masked_fill(inside.logical_not().unsqueeze(1), 0)
 
 
-def _combine(input: Tensor, taps: list[list[tuple[Tensor, Tensor]]]) -> Tensor:
-    """Weighted sum over the product of the taps of each dimension."""
-    corners: list[tuple[list[Tensor], Any]] = [([], None)]
+def _linear(input: Tensor, taps: list[list[tuple[Tensor, Tensor]]], r: Rounding) -> Tensor:
+    """Weighted sum over the corners, the product of the taps of each dimension."""
+    corners: list[tuple[list[Tensor], list[Tensor]]] = [([], [])]
     for choices in taps:
         corners = [
-            ([*places, place], weight if total is None else total * weight)
-            for places, total in corners
+            ([*places, place], [weight, *weights])
+            for places, weights in corners
             for place, weight in choices
         ]
+    terms = []
+    for places, weights in corners:
+        weight = weights[0]
+        for w in weights[1:]:
+            weight = r(weight * w)
+        terms.append((_fetch(input, places), weight))
+    return _total(terms, r)
+
+
+def _total(terms: list[tuple[Tensor, Tensor]], r: Rounding) -> Tensor:
+    """The sum of values times weights, one after the other."""
     result: Any = None
-    for places, weight in corners:
-        term = _fetch(input, places) * weight.unsqueeze(1)
-        result = term if result is None else result + term
+    for values, weight in terms:
+        term = r(values * weight.unsqueeze(1))
+        result = term if result is None else r(result + term)
     return result

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cupola.dtypes import dtype as DType
+from cupola.dtypes import float32
 from cupola.ir.program import Item, Program
 from cupola.schedule.rewrite import Rewrite, vector_along
 
@@ -66,18 +68,26 @@ def _epilogue(
 ) -> Epilogue:
     items = program.items
     found = Epilogue(root, root)
-    wide = half or items[root].dtype.itemsize >= 4
+    kind = items[root].dtype
+    wide = half or kind.itemsize >= 4
     scales = items[root].op.name == "convolution" and wide
+    narrow = scales and kind.itemsize < 4
+    before = root, 0  # the end and the number of vectors in front of a cast to float32
     while found.end not in program.wanted:
         at = found.end
-        active = relu_of(program, readers, at)
+        active = relu_of(program, readers, at) if items[at].dtype is kind else None
         if active is not None:
             found.activation, found.end = "relu", active
             break
         if len(readers[at]) != 1 or readers[at][0] in taken:
             break
         item = items[readers[at][0]]
-        if item.op.name not in ("add", "sub", "mul") or item.dtype is not items[root].dtype:
+        if narrow and item.op.name == "cast" and {item.dtype, items[at].dtype} == {kind, float32}:
+            if items[at].dtype is kind:
+                before = at, len(found.vectors)
+            found.end = readers[at][0]
+            continue
+        if item.op.name not in ("add", "sub", "mul") or item.dtype is not items[at].dtype:
             break
         left = item.srcs[0] == at
         other = item.srcs[1 if left else 0]
@@ -89,6 +99,7 @@ def _epilogue(
         elif (
             found.residual is None
             and item.op.name == "add"
+            and item.dtype is kind
             and items[root].op.name == "convolution"
             and items[other].op.name not in ("const", "expand")
         ):
@@ -97,6 +108,8 @@ def _epilogue(
             break
         found.end = readers[at][0]
         taken.add(found.end)
+    if items[found.end].dtype is not kind:  # not rounded back: the library's result is needed
+        found.end, found.vectors = before[0], found.vectors[: before[1]]
     return found
 
 
@@ -132,13 +145,22 @@ def fuse_epilogues(program: Program, half: bool = False) -> tuple[Program, list[
     return out.done()
 
 
-def _bias(out: Rewrite, vectors: list[tuple[str, int]], size: int) -> tuple[int | None, int | None]:
-    """(product of the scales, sum of the scaled biases) as vectors of the new program, or None."""
+def _bias(
+    out: Rewrite, vectors: list[tuple[str, int]], size: int, kind: DType
+) -> tuple[int | None, int | None]:
+    """(product of the scales, sum of the scaled biases) as vectors of the new program, or None;
+    computed in the widest of the vectors' types, given in ``kind``.
+    """
+
+    def cast(v: int, to: DType) -> int:
+        return v if out.items[v].dtype is to else out.add("cast", (v,), (size,), to, dtype=to)
+
     scale: int | None = None
     bias: int | None = None
+    kinds = [out.items[out.place[old]].dtype for _, old in vectors]
+    dtype = max(kinds, key=lambda k: k.itemsize, default=kind)
     for name, old in vectors:
-        v = out.reshaped(out.place[old], (size,))
-        dtype = out.items[v].dtype
+        v = cast(out.reshaped(out.place[old], (size,)), dtype)
         if name == "mul":
             scale = v if scale is None else out.add("mul", (scale, v), (size,), dtype)
             bias = None if bias is None else out.add("mul", (bias, v), (size,), dtype)
@@ -148,13 +170,16 @@ def _bias(out: Rewrite, vectors: list[tuple[str, int]], size: int) -> tuple[int 
             bias = v
         else:
             bias = out.add("neg", (v,), (size,), dtype)
-    return scale, bias
+    return (
+        None if scale is None else cast(scale, kind),
+        None if bias is None else cast(bias, kind),
+    )
 
 
 def _convolution(out: Rewrite, e: Epilogue) -> int:
     item = out.old.items[e.root]
     x, w = (out.place[s] for s in item.srcs)
-    scale, bias = _bias(out, e.vectors, item.shape[1])
+    scale, bias = _bias(out, e.vectors, item.shape[1], item.dtype)
     if scale is not None:
         shape = out.items[w].shape
         column = out.reshaped(scale, (shape[0],) + (1,) * (len(shape) - 1))
@@ -181,6 +206,6 @@ def _convolution(out: Rewrite, e: Epilogue) -> int:
 def _product(out: Rewrite, e: Epilogue) -> int:
     item = out.old.items[e.root]
     a, b = (out.place[s] for s in item.srcs)
-    _, bias = _bias(out, e.vectors, item.shape[-1])
+    _, bias = _bias(out, e.vectors, item.shape[-1], item.dtype)
     assert bias is not None
     return out.add("matmul_fused", (a, b, bias), item.shape, item.dtype, activation=e.activation)
