@@ -20,7 +20,15 @@ from cupola.distributions.transforms import (
     SigmoidTransform,
     Transform,
 )
-from cupola.distributions.utils import _sum_rightmost, broadcast_all, clamp_probs
+from cupola.distributions.utils import (
+    _sum_rightmost,
+    broadcast_all,
+    clamp_probs,
+    euler_constant,
+    lazy_property,
+    logits_to_probs,
+    probs_to_logits,
+)
 from cupola.tensor import Size, Tensor
 
 
@@ -99,12 +107,24 @@ class TransformedDistribution(Distribution):
     def __init__(
         self, base_distribution: Distribution, transforms: Any, validate_args: bool | None = None
     ) -> None:
-        self.transforms = [transforms] if isinstance(transforms, Transform) else list(transforms)
+        one = isinstance(transforms, Transform)
+        if not one and not isinstance(transforms, list):
+            raise ValueError(f"transforms must be a Transform or list, but was {transforms}")
+        self.transforms = [transforms] if one else transforms
+        if not all(isinstance(t, Transform) for t in self.transforms):
+            raise ValueError("transforms must be a Transform or a list of Transforms")
         base_shape = tuple(base_distribution.batch_shape + base_distribution.event_shape)
         whole = ComposeTransform(self.transforms)
-        shape = base_shape
-        for t in self.transforms:
-            shape = tuple(t.forward_shape(shape))
+        if len(base_shape) < whole.domain.event_dim:
+            raise ValueError(
+                f"base_distribution needs to have shape with size at least "
+                f"{whole.domain.event_dim}, but got {Size(base_shape)}."
+            )
+        shape = tuple(whole.forward_shape(base_shape))
+        wide = tuple(whole.inverse_shape(shape))
+        if wide != base_shape:
+            cut = len(wide) - len(base_distribution.event_shape)
+            base_distribution = base_distribution.expand(wide[:cut])
         more = whole.domain.event_dim - len(base_distribution.event_shape)
         if more > 0:
             base_distribution = Independent(base_distribution, more)
@@ -118,7 +138,16 @@ class TransformedDistribution(Distribution):
         shape = Size(batch_shape)
         new = object.__new__(type(self)) if _instance is None else _instance
         new.__dict__.update(self.__dict__)
-        new.base_dist = self.base_dist.expand(shape)
+        inner = tuple(shape + self._event_shape)
+        for t in reversed(self.transforms):
+            inner = tuple(t.inverse_shape(inner))
+        new.base_dist = self.base_dist.expand(inner[: len(inner) - len(self.base_dist.event_shape)])
+        for name, kind in self.arg_constraints.items():
+            value = self.__dict__.get(name)
+            if isinstance(value, Tensor):
+                new.__dict__[name] = value.expand(
+                    *shape, *value.shape[value.ndim - kind.event_dim :]
+                )
         new._batch_shape = shape
         return new
 
@@ -280,7 +309,23 @@ class Weibull(TransformedDistribution):
 
     @property
     def mean(self) -> Tensor:
-        return self.scale * cupola.exp(cupola.lgamma(1 + self.concentration.reciprocal()))
+        return self._moment(1)
+
+    def _moment(self, n: int) -> Tensor:
+        return self.scale.pow(n) * (1 + n * self.concentration.reciprocal()).lgamma().exp()
+
+    @property
+    def mode(self) -> Tensor:
+        k = self.concentration
+        return self.scale * ((k - 1) / k).pow(k.reciprocal())
+
+    @property
+    def variance(self) -> Tensor:
+        return self._moment(2) - self.mean.pow(2)
+
+    def entropy(self) -> Tensor:
+        inverse = self.concentration.reciprocal()
+        return euler_constant * (1 - inverse) + (self.scale * inverse).log() + 1
 
 
 class Pareto(TransformedDistribution):
@@ -303,20 +348,44 @@ class Pareto(TransformedDistribution):
         a = self.alpha.clamp(min=1)
         return a * self.scale / (a - 1)
 
+    @property
+    def mode(self) -> Tensor:
+        return self.scale
+
+    @property
+    def variance(self) -> Tensor:
+        a = self.alpha.clamp(min=2)
+        return self.scale.pow(2) * a / ((a - 1).pow(2) * (a - 2))
+
     def entropy(self) -> Tensor:
         return (self.scale / self.alpha).log() + (1 + self.alpha.reciprocal())
 
 
-class _LogitRelaxedBernoulli(Distribution):
+class LogitRelaxedBernoulli(Distribution):
+    """The log-odds of a RelaxedBernoulli."""
+
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.real
     has_rsample = True
 
-    def __init__(self, temperature: Any, probs: Any, logits: Any, validate_args: Any) -> None:
+    def __init__(
+        self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: Any = None
+    ) -> None:
         self.temperature = temperature
-        self._bernoulli = Bernoulli(probs, logits, validate_args)
-        self.probs, self.logits = self._bernoulli.probs, self._bernoulli.logits
+        self._bernoulli = Bernoulli(probs, logits, validate_args=False)
+        given = "probs" if logits is None else "logits"
+        setattr(self, given, getattr(self._bernoulli, given))
         super().__init__(self._bernoulli.batch_shape, validate_args=validate_args)
+
+    @lazy_property
+    def probs(self) -> Tensor:
+        """Probability of 1."""
+        return logits_to_probs(self.logits, is_binary=True)
+
+    @lazy_property
+    def logits(self) -> Tensor:
+        """Log-odds."""
+        return probs_to_logits(self.probs, is_binary=True)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
@@ -340,18 +409,22 @@ class RelaxedBernoulli(TransformedDistribution):
     def __init__(
         self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: Any = None
     ) -> None:
-        base = _LogitRelaxedBernoulli(temperature, probs, logits, validate_args)
+        base = LogitRelaxedBernoulli(temperature, probs, logits, validate_args)
         super().__init__(base, SigmoidTransform(), validate_args=validate_args)
 
     temperature, probs, logits = map(_of_base, ("temperature", "probs", "logits"))
 
 
-class _ExpRelaxedCategorical(Distribution):
+class ExpRelaxedCategorical(Distribution):
+    """The logarithms of a RelaxedOneHotCategorical."""
+
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.real_vector
     has_rsample = True
 
-    def __init__(self, temperature: Any, probs: Any, logits: Any, validate_args: Any) -> None:
+    def __init__(
+        self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: Any = None
+    ) -> None:
         self._categorical = Categorical(probs, logits)
         self.temperature = temperature
         self.probs, self.logits = self._categorical.probs, self._categorical.logits
@@ -383,7 +456,7 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     def __init__(
         self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: Any = None
     ) -> None:
-        base = _ExpRelaxedCategorical(temperature, probs, logits, validate_args)
+        base = ExpRelaxedCategorical(temperature, probs, logits, validate_args)
         super().__init__(base, ExpTransform(), validate_args=validate_args)
 
     temperature, probs, logits = map(_of_base, ("temperature", "probs", "logits"))
@@ -391,6 +464,11 @@ class RelaxedOneHotCategorical(TransformedDistribution):
 
 class MixtureSameFamily(Distribution):
     """A mixture: the last batch dimension of the components is drawn from a Categorical."""
+
+    def __repr__(self) -> str:
+        return (
+            f"MixtureSameFamily(\n  {self.mixture_distribution},\n  {self.component_distribution})"
+        )
 
     def __init__(
         self,
@@ -400,8 +478,22 @@ class MixtureSameFamily(Distribution):
     ) -> None:
         self._mixture_distribution = mixture_distribution
         self._component_distribution = component_distribution
+        if not isinstance(mixture_distribution, Categorical):
+            raise ValueError("the mixture distribution has to be a Categorical")
+        if not isinstance(component_distribution, Distribution):
+            raise ValueError("the component distribution has to be a Distribution")
         batch = component_distribution.batch_shape[:-1]
-        super().__init__(batch, component_distribution.event_shape, validate_args=False)
+        weights, count = mixture_distribution.batch_shape, mixture_distribution._num_events
+        for a, b in zip(reversed(weights), reversed(batch), strict=False):
+            if a != 1 and b != 1 and a != b:
+                raise ValueError(
+                    f"batch shapes of the weights and of the components differ: {weights}, {batch}"
+                )
+        if component_distribution.batch_shape[-1] != count:
+            raise ValueError(
+                f"{count} weights for {component_distribution.batch_shape[-1]} components"
+            )
+        super().__init__(batch, component_distribution.event_shape, validate_args)
 
     @property
     def mixture_distribution(self) -> Categorical:
@@ -415,7 +507,7 @@ class MixtureSameFamily(Distribution):
 
     @property
     def support(self) -> Any:
-        return self._component_distribution.support
+        return constraints.MixtureSameFamilyConstraint(self._component_distribution.support)
 
     def _weights(self) -> Tensor:
         p = self._mixture_distribution.probs
@@ -439,6 +531,7 @@ class MixtureSameFamily(Distribution):
         return (found * self._mixture_distribution.probs).sum(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        self._check(value)
         value = value.unsqueeze(-1 - len(self._event_shape))
         own = self._component_distribution.log_prob(value)
         weights = cupola.log_softmax(self._mixture_distribution.logits, dim=-1)
@@ -456,10 +549,12 @@ class MixtureSameFamily(Distribution):
 
 
 __all__ = [
+    "ExpRelaxedCategorical",
     "HalfCauchy",
     "HalfNormal",
     "Independent",
     "LogNormal",
+    "LogitRelaxedBernoulli",
     "MixtureSameFamily",
     "Pareto",
     "RelaxedBernoulli",

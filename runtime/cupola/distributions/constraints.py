@@ -8,6 +8,7 @@ import cupola
 
 __all__ = [
     "Constraint",
+    "MixtureSameFamilyConstraint",
     "boolean",
     "cat",
     "corr_cholesky",
@@ -92,6 +93,27 @@ class _IndependentConstraint(Constraint):
 
     def __repr__(self) -> str:
         return f"IndependentConstraint({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
+
+
+class _MixtureSameFamilyConstraint(Constraint):
+    """Values that lie in the sets of all components of a mixture."""
+
+    def __init__(self, base_constraint: Constraint) -> None:
+        self.base_constraint = base_constraint
+
+    @property
+    def is_discrete(self) -> bool:  # type: ignore[override]
+        return self.base_constraint.is_discrete
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        return self.base_constraint.event_dim
+
+    def check(self, value: Any) -> Any:
+        return self.base_constraint.check(value.unsqueeze(-1 - self.event_dim)).all(-1)
+
+    def __repr__(self) -> str:
+        return f"MixtureSameFamilyConstraint({self.base_constraint!r})"
 
 
 class _Limited(Constraint):
@@ -339,6 +361,7 @@ def is_dependent(constraint: Any) -> bool:
 
 
 dependent, dependent_property = _Dependent(), _DependentProperty
+MixtureSameFamilyConstraint = _MixtureSameFamilyConstraint
 independent, cat, stack = _IndependentConstraint, _Cat, _Stack
 boolean, one_hot = _Boolean(), _OneHot()
 integer_interval, multinomial = _IntegerInterval, _Multinomial

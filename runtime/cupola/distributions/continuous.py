@@ -18,7 +18,14 @@ class Uniform(Distribution):
     """Uniform in [low, high)."""
 
     has_rsample = True
-    arg_constraints = {"low": constraints.dependent, "high": constraints.dependent}
+
+    @property
+    def arg_constraints(self) -> Any:  # type: ignore[override]
+        """Each bound lies on its side of the other."""
+        return {
+            "low": constraints.less_than(self.high),
+            "high": constraints.greater_than(self.low),
+        }
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         self.low, self.high = broadcast_all(low, high)

@@ -139,6 +139,13 @@ class Kumaraswamy(TransformedDistribution):
         return self._moment(1)
 
     @property
+    def mode(self) -> Tensor:
+        """Where the density is highest; NaN where it has a pole. (PyTorch's is NaN everywhere.)"""
+        a, b = self.concentration1, self.concentration0
+        found = ((a - 1) / (a * b - 1)).pow(a.reciprocal())
+        return found.masked_fill((a < 1) | (b < 1), cupola.nan)
+
+    @property
     def variance(self) -> Tensor:
         return self._moment(2) - self.mean.pow(2)
 

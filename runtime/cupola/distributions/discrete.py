@@ -178,6 +178,7 @@ class Binomial(_Binary):
         "probs": constraints.unit_interval,
         "logits": constraints.real,
     }
+    has_enumerate_support = True
 
     def __init__(
         self,
@@ -218,8 +219,26 @@ class Binomial(_Binary):
         self._check(value)
         n, logits = self.total_count, self.logits
         ways = cupola.lgamma(value + 1) + cupola.lgamma(n - value + 1) - cupola.lgamma(n + 1)
-        positive = logits.clamp(min=0) + cupola.log1p(cupola.exp(-logits.abs()))
+        positive = (logits + logits.abs()) / 2 + cupola.log1p(cupola.exp(-logits.abs()))
         return value * logits - n * positive - ways
+
+    def _count(self, name: str) -> int:
+        """The number of trials, if it is the same everywhere."""
+        count = int(self.total_count.max())
+        if int(self.total_count.min()) != count:
+            raise NotImplementedError(f"Inhomogeneous total count not supported by `{name}`.")
+        return count
+
+    def entropy(self) -> Tensor:
+        self._count("entropy")
+        log_prob = self.log_prob(self.enumerate_support(False))
+        return -(log_prob.exp() * log_prob).sum(0)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        n = 1 + self._count("enumerate_support")
+        values = cupola.arange(n, dtype=self._param.dtype, device=self._param.device)
+        values = values.view(-1, *[1] * len(self._batch_shape))
+        return values.expand(-1, *self._batch_shape) if expand else values
 
 
 class Categorical(Distribution):
@@ -347,6 +366,12 @@ class OneHotCategorical(Distribution):
     def entropy(self) -> Tensor:
         return self._categorical.entropy()
 
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        n, batch = self._event_shape[0], self._batch_shape
+        values = cupola.eye(n, dtype=self.probs.dtype, device=self.probs.device)
+        values = values.view(n, *[1] * len(batch), n)
+        return values.expand(n, *batch, n) if expand else values
+
 
 class OneHotCategoricalStraightThrough(OneHotCategorical):
     """One-hot draws whose gradient is that of the probabilities."""
@@ -413,6 +438,13 @@ class Multinomial(Distribution):
         logits = logits.masked_fill((value == 0) & (logits == -math.inf), 0)
         ways = cupola.lgamma(value.sum(-1) + 1) - cupola.lgamma(value + 1).sum(-1)
         return ways + (logits * value).sum(-1)
+
+    def entropy(self) -> Tensor:
+        count = Binomial(self.total_count, probs=self.probs)
+        values = count.enumerate_support(expand=False)[1:]
+        ways = (count.log_prob(values).exp() * (values + 1).lgamma()).sum((0, -1))
+        drawn = self.total_count * self._categorical.entropy()
+        return drawn - math.lgamma(self.total_count + 1) + ways
 
 
 __all__ = [

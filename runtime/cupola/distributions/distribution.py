@@ -164,7 +164,13 @@ class Distribution:
                 f"The right-most size of value must match event_shape: {value.shape} vs "
                 f"{self._event_shape}."
             )
-        cupola.broadcast_shapes(tuple(value.shape), tuple(self._batch_shape + self._event_shape))
+        whole = self._batch_shape + self._event_shape
+        for have, want in zip(reversed(value.shape), reversed(whole), strict=False):
+            if have != 1 and want != 1 and have != want:
+                raise ValueError(
+                    "Value is not broadcastable with batch_shape+event_shape: "
+                    f"{value.shape} vs {whole}."
+                )
         try:
             support = self.support
         except NotImplementedError:
@@ -191,4 +197,37 @@ class Distribution:
 
 
 class ExponentialFamily(Distribution):
-    """A base that marks exponential families."""
+    """Densities ``exp(<t(x), theta> - F(theta) + k(x))`` with natural parameters theta.
+
+    A class that gives ``_natural_params`` and ``_log_normalizer`` (F) has its entropy and its
+    divergence by the derivative of F (Nielsen and Nock, 2010).
+    """
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+    def _log_normalizer(self, *natural_params: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    @property
+    def _mean_carrier_measure(self) -> float:
+        """Expected value of k(x)."""
+        raise NotImplementedError
+
+    def _by_derivative(self) -> tuple[list[Tensor], Tensor, Any]:
+        """theta, F(theta) and its derivative."""
+        with cupola.enable_grad():
+            theta = [p.detach().requires_grad_() for p in self._natural_params]
+            norm = self._log_normalizer(*theta)
+            slopes = cupola.autograd.grad(norm.sum(), theta, create_graph=True)
+        return theta, norm, slopes
+
+    def entropy(self) -> Tensor:
+        theta, norm, slopes = self._by_derivative()
+        out = norm - self._mean_carrier_measure
+        for p, slope in zip(theta, slopes, strict=True):
+            inner = len(self._event_shape)
+            part = p * slope
+            out = out - (part.flatten(-inner).sum(-1) if inner else part)
+        return out

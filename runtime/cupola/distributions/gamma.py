@@ -46,6 +46,36 @@ def _standard_gamma(alpha: Tensor) -> Tensor:
     return _StandardGamma.apply(alpha).clamp(min=tiny)
 
 
+class _StandardDirichlet(Function):
+    """Draws of which each share moves as the beta distribution that it is drawn from, the others
+    in proportion (Figurnov et al. 2018).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, alpha: Tensor) -> Tensor:
+        a = alpha.detach().cpu().numpy()
+        out: Tensor = of_array(np.asarray(random.dirichlet(a), a.dtype), alpha.device)
+        ctx.save_for_backward(alpha, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        from scipy import special
+
+        alpha, out = (t.detach().cpu().numpy().astype(np.float64) for t in ctx.saved_tensors)
+        rest = alpha.sum(-1, keepdims=True) - alpha
+        x = np.clip(out, 1e-300, 1 - 1e-16)
+        step = 1e-4 * alpha
+        below = special.betainc(alpha + step, rest, x) - special.betainc(alpha - step, rest, x)
+        over = special.betaincc(alpha - step, rest, x) - special.betaincc(alpha + step, rest, x)
+        slope = np.where(x < alpha / (alpha + rest), below, over)  # of the smaller tail
+        log_density = special.xlogy(alpha - 1, x) + special.xlog1py(rest - 1, -x)
+        density = np.exp(log_density - special.betaln(alpha, rest))
+        rate = -slope / (2 * step) / np.maximum(density * (1 - x), 1e-300)
+        moved = of_array(rate.astype(np.dtype(ctx.saved_tensors[0].dtype.np)), g.device)
+        return moved * (g - (ctx.saved_tensors[1].detach() * g).sum(-1, True))
+
+
 class Gamma(ExponentialFamily):
     """Gamma with shape ``concentration`` and rate ``rate``."""
 
@@ -125,15 +155,20 @@ class Dirichlet(ExponentialFamily):
         return self.concentration / self.concentration.sum(-1, True)
 
     @property
+    def mode(self) -> Tensor:
+        above = (self.concentration - 1).clamp(min=0)
+        inside = above / above.sum(-1, True)
+        corner = cupola.nn.functional.one_hot(inside.argmax(-1), self._event_shape[0])
+        return cupola.where((self.concentration < 1).all(-1, True), corner.to(above.dtype), inside)
+
+    @property
     def variance(self) -> Tensor:
         total = self.concentration.sum(-1, True)
         return self.concentration * (total - self.concentration) / (total.pow(2) * (total + 1))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        draws = _standard_gamma(
-            self.concentration.expand(self._extended_shape(sample_shape)).clone()
-        )
-        return draws / draws.sum(-1, True)
+        shape = self._extended_shape(sample_shape)
+        return _StandardDirichlet.apply(self.concentration.expand(shape).clone())
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._check(value)
@@ -183,6 +218,10 @@ class Beta(ExponentialFamily):
     @property
     def mean(self) -> Tensor:
         return self.concentration1 / (self.concentration1 + self.concentration0)
+
+    @property
+    def mode(self) -> Tensor:
+        return self._dirichlet.mode[..., 0]
 
     @property
     def variance(self) -> Tensor:
@@ -247,3 +286,9 @@ class StudentT(Distribution):
             - cupola.lgamma(0.5 * (self.df + 1.0))
         )
         return -0.5 * (self.df + 1.0) * cupola.log1p(y**2.0 / self.df) - z
+
+    def entropy(self) -> Tensor:
+        half, more = 0.5 * self.df, 0.5 * (self.df + 1)
+        log_beta = half.lgamma() + 0.5 * math.log(math.pi) - more.lgamma()
+        slope = more * (more.digamma() - half.digamma())
+        return self.scale.log() + slope + 0.5 * self.df.log() + log_beta

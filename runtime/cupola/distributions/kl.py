@@ -16,7 +16,7 @@ from cupola.distributions.discrete import (
     OneHotCategorical,
     Poisson,
 )
-from cupola.distributions.distribution import Distribution
+from cupola.distributions.distribution import Distribution, ExponentialFamily
 from cupola.distributions.gamma import Beta, Dirichlet, Gamma
 from cupola.distributions.normal import MultivariateNormal, Normal
 from cupola.distributions.utils import _sum_rightmost
@@ -55,6 +55,20 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
             f"{type(q).__name__}"
         )
     return best(p, q)
+
+
+@register_kl(ExponentialFamily, ExponentialFamily)
+def _exponential_family(p: Any, q: Any) -> Tensor:
+    """The Bregman divergence of the logarithm of the normalization."""
+    if type(p) is not type(q):
+        raise NotImplementedError(
+            "The cross KL-divergence between different exponential families cannot be computed"
+        )
+    theta, norm, slopes = p._by_derivative()
+    out = q._log_normalizer(*q._natural_params) - norm
+    for own, other, slope in zip(theta, q._natural_params, slopes, strict=True):
+        out = out - _sum_rightmost((other - own) * slope, len(p.event_shape))
+    return out
 
 
 @register_kl(Normal, Normal)

@@ -10,7 +10,7 @@ import cupola
 from cupola.distributions import constraints
 from cupola.distributions.distribution import Distribution, ExponentialFamily
 from cupola.distributions.gamma import Beta, Chi2
-from cupola.distributions.utils import broadcast_all
+from cupola.distributions.utils import broadcast_all, lazy_property
 from cupola.tensor import Tensor
 
 
@@ -62,6 +62,14 @@ class Wishart(ExponentialFamily):
                 stacklevel=2,
             )
         matrix = matrix.expand(*batch, p, p)
+        names = ("covariance_matrix", "precision_matrix", "scale_tril")
+        kinds = (covariance_matrix, precision_matrix, scale_tril)
+        setattr(self, next(n for n, m in zip(names, kinds, strict=True) if m is not None), matrix)
+        self.arg_constraints = {
+            **type(self).arg_constraints,
+            "df": constraints.greater_than(p - 1),
+        }
+        super().__init__(batch, (p, p), validate_args=validate_args)
         if scale_tril is not None:
             factor = matrix
         elif covariance_matrix is not None:
@@ -71,24 +79,21 @@ class Wishart(ExponentialFamily):
             eye = cupola.eye(p, dtype=matrix.dtype, device=matrix.device)
             factor = cupola.linalg.solve_triangular(flipped, eye, upper=False)
         self._unbroadcasted_scale_tril = factor
-        super(ExponentialFamily, self).__init__(batch, (p, p), validate_args=False)
-        if validate_args is not None:
-            self._validate_args = validate_args
 
-    @property
+    @lazy_property
     def scale_tril(self) -> Tensor:
         """Cholesky factor of the covariance."""
         return self._unbroadcasted_scale_tril
 
-    @property
+    @lazy_property
     def covariance_matrix(self) -> Tensor:
         """The covariance."""
-        return self.scale_tril @ self.scale_tril.mT
+        return self._unbroadcasted_scale_tril @ self._unbroadcasted_scale_tril.mT
 
-    @property
+    @lazy_property
     def precision_matrix(self) -> Tensor:
         """Inverse of the covariance."""
-        return cupola.cholesky_inverse(self.scale_tril)
+        return cupola.cholesky_inverse(self._unbroadcasted_scale_tril)
 
     @property
     def mean(self) -> Tensor:
@@ -145,13 +150,15 @@ class Wishart(ExponentialFamily):
             i, j = cupola.tril_indices(p, p, -1)
             noise = noise.clone()
             noise[..., i, j] = below
-        factor = self.scale_tril @ noise
+        factor = self._unbroadcasted_scale_tril @ noise
         return factor @ factor.mT
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._check(value)
         p, df = self._event_shape[-1], self.df
-        ratio = cupola.cholesky_solve(value, self.scale_tril).diagonal(0, -2, -1).sum(-1)
+        ratio = (
+            cupola.cholesky_solve(value, self._unbroadcasted_scale_tril).diagonal(0, -2, -1).sum(-1)
+        )
         return (
             -df * (p * math.log(2) / 2 + self._half_log_det())
             - cupola.mvlgamma(df / 2, p)
@@ -160,7 +167,7 @@ class Wishart(ExponentialFamily):
         )
 
     def _half_log_det(self) -> Tensor:
-        return self.scale_tril.diagonal(0, -2, -1).log().sum(-1)
+        return self._unbroadcasted_scale_tril.diagonal(0, -2, -1).log().sum(-1)
 
     def entropy(self) -> Tensor:
         p, df = self._event_shape[-1], self.df
@@ -180,7 +187,7 @@ class LKJCholesky(Distribution):
     """
 
     arg_constraints = {"concentration": constraints.positive}
-    support = constraints.lower_cholesky
+    support = constraints.corr_cholesky
 
     def __init__(
         self, dim: int, concentration: Any = 1.0, validate_args: bool | None = None

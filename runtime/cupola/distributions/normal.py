@@ -8,7 +8,7 @@ from typing import Any
 import cupola
 from cupola.distributions import constraints
 from cupola.distributions.distribution import ExponentialFamily
-from cupola.distributions.utils import _standard_normal, broadcast_all
+from cupola.distributions.utils import _standard_normal, broadcast_all, lazy_property
 from cupola.tensor import Size, Tensor
 
 
@@ -93,14 +93,19 @@ class MultivariateNormal(ExponentialFamily):
                 "specified."
             )
         matrix = given[0]
-        if loc.ndim < 1 or matrix.ndim < 2:
-            raise ValueError("loc must be at least one-dimensional, the matrix two-dimensional")
+        if loc.ndim < 1:
+            raise ValueError("loc must be at least one-dimensional.")
+        name = "scale_tril" if scale_tril is not None else "precision_matrix"
+        name = "covariance_matrix" if covariance_matrix is not None else name
+        if matrix.ndim < 2:
+            raise ValueError(
+                f"{name} must be at least two-dimensional, with optional leading batch dimensions"
+            )
         batch = cupola.broadcast_shapes(tuple(matrix.shape[:-2]), tuple(loc.shape[:-1]))
         matrix = matrix.expand(*batch, *matrix.shape[-2:])
+        setattr(self, name, matrix)
         self.loc = loc.expand(*batch, loc.shape[-1])
-        if validate_args is not False and scale_tril is None and self._validate_args:
-            if not bool(constraints.positive_definite.check(matrix).all()):
-                raise ValueError("the matrix must satisfy the constraint PositiveDefinite()")
+        super().__init__(batch, loc.shape[-1:], validate_args=validate_args)
         if scale_tril is not None:
             self._unbroadcasted_scale_tril = matrix
         elif covariance_matrix is not None:
@@ -112,22 +117,21 @@ class MultivariateNormal(ExponentialFamily):
             self._unbroadcasted_scale_tril = cupola.linalg.solve_triangular(
                 inverse, eye, upper=False
             )
-        super(ExponentialFamily, self).__init__(batch, loc.shape[-1:], validate_args=False)
 
-    @property
+    @lazy_property
     def scale_tril(self) -> Tensor:
         """Cholesky factor of the covariance."""
         return self._unbroadcasted_scale_tril
 
-    @property
+    @lazy_property
     def covariance_matrix(self) -> Tensor:
         """The covariance."""
-        return self.scale_tril @ self.scale_tril.mT
+        return self._unbroadcasted_scale_tril @ self._unbroadcasted_scale_tril.mT
 
-    @property
+    @lazy_property
     def precision_matrix(self) -> Tensor:
         """Inverse of the covariance."""
-        return cupola.cholesky_inverse(self.scale_tril)
+        return cupola.cholesky_inverse(self._unbroadcasted_scale_tril)
 
     @property
     def mean(self) -> Tensor:
@@ -137,20 +141,22 @@ class MultivariateNormal(ExponentialFamily):
 
     @property
     def variance(self) -> Tensor:
-        return self.scale_tril.pow(2).sum(-1)
+        return self._unbroadcasted_scale_tril.pow(2).sum(-1)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         eps = _standard_normal(shape, self.loc.dtype, self.loc.device)
-        return self.loc + _batch_vector(self.scale_tril, eps)
+        return self.loc + _batch_vector(self._unbroadcasted_scale_tril, eps)
 
     def _half_log_det(self) -> Tensor:
-        return self.scale_tril.diagonal(0, -2, -1).log().sum(-1)
+        return self._unbroadcasted_scale_tril.diagonal(0, -2, -1).log().sum(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._check(value)
         diff = (value - self.loc).unsqueeze(-1)
-        z = cupola.linalg.solve_triangular(self.scale_tril, diff, upper=False).squeeze(-1)
+        z = cupola.linalg.solve_triangular(
+            self._unbroadcasted_scale_tril, diff, upper=False
+        ).squeeze(-1)
         k = self._event_shape[0]
         return -0.5 * (k * math.log(2 * math.pi) + z.pow(2).sum(-1)) - self._half_log_det()
 

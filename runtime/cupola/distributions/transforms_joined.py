@@ -7,7 +7,7 @@ from typing import Any
 
 import cupola
 from cupola.distributions import constraints
-from cupola.distributions.transforms import LowerCholeskyTransform, Transform
+from cupola.distributions.transforms import LowerCholeskyTransform, Transform, _enough, _Plain
 from cupola.distributions.utils import _sum_rightmost
 from cupola.nn.functional import pad, softplus
 from cupola.tensor import Tensor
@@ -68,18 +68,20 @@ class CorrCholeskyTransform(Transform):
         return left.log().sum(-1) / 2 + of_tanh
 
     def forward_shape(self, shape: Any) -> Any:
+        _enough(shape, 1)
         n = (math.isqrt(8 * shape[-1] + 1) + 1) // 2
         if n * (n - 1) // 2 != shape[-1]:
             raise ValueError("Input is not a flattened lower-diagonal number")
         return (*shape[:-1], n, n)
 
     def inverse_shape(self, shape: Any) -> Any:
+        _enough(shape, 2)
         if shape[-2] != shape[-1]:
             raise ValueError("Input is not square")
         return (*shape[:-2], shape[-1] * (shape[-1] - 1) // 2)
 
 
-class PositiveDefiniteTransform(Transform):
+class PositiveDefiniteTransform(_Plain):
     """Square matrices to positive-definite ones, through a Cholesky factor."""
 
     domain = constraints.independent(constraints.real, 2)

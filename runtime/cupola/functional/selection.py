@@ -76,8 +76,9 @@ def xlogy(input: Any, other: Any) -> Tensor:
     )
     from cupola.ops._build import like
 
-    zero = ew.logical_and(ew.eq(x, like(x, 0)), ew.logical_not(ew.isnan(y)))
-    return wrap(ew.where(zero, like(x, 0), x * ew.log(y)))
+    unbounded = ew.logical_or(ew.le(y, like(y, 0)), ew.eq(y, like(y, math.inf)))
+    zero = ew.logical_and(ew.eq(x, like(x, 0)), unbounded)
+    return wrap(x * ew.where(zero, like(y, 0), ew.log(y)))
 
 
 @operator(inplace=True, out=True)

@@ -49,6 +49,8 @@ def const(value: Any, shape: tuple[int, ...], dtype: DType, device: Device) -> N
     elif dtype.category == 2:
         value = float(value)
     elif dtype.category == 1:
+        if not -(2.0**63) <= value < 2.0**64:
+            raise RuntimeError("value cannot be converted to type int64_t without overflow")
         value = int(value)
     elif dtype.category == 0:
         value = bool(value)

@@ -287,7 +287,10 @@ determinant_log = host_function(
 
 def _cholesky(a: Any, check: bool) -> Any:
     try:
-        return np.linalg.cholesky(a)
+        out = np.linalg.cholesky(a)
+        if not check or not np.isnan(out).any():  # NumPy lets NaN pass as a pivot
+            return out
+        raise np.linalg.LinAlgError
     except np.linalg.LinAlgError:
         if not check:
             return np.full_like(a, np.nan)
