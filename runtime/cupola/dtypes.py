@@ -199,6 +199,29 @@ def _promote(a: dtype, b: dtype) -> dtype:
     return a if a.rank > b.rank else b
 
 
+def asked(value: Any) -> Any:
+    """The type that an argument ``dtype`` names: Python's number types stand for the widest of
+    their kind; None stays None.
+
+    Raises:
+        TypeError: it names none.
+    """
+    if value is None or type(value) is dtype:
+        return value
+    found = _PYTHON.get(value) if isinstance(value, type) else None
+    if found is None:
+        raise TypeError(f"argument 'dtype' must be torch.dtype, not {type(value).__name__}")
+    return found
+
+
+_PYTHON = {
+    builtins.bool: bool,
+    builtins.int: int64,
+    builtins.float: float64,
+    builtins.complex: complex128,
+}
+
+
 def of_number(value: Any) -> dtype:
     """The type that a Python number takes when a tensor is made of it."""
     if isinstance(value, (builtins.bool, np.bool_)):

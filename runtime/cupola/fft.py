@@ -102,7 +102,7 @@ def ihfft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: Norm = None)
 
 def _frequencies(positions: Tensor, n: int, d: float, options: dict[str, Any]) -> Tensor:
     out = positions / (n * d)
-    dtype = options.get("dtype") or dtypes.get_default_dtype()
+    dtype = dtypes.asked(options.get("dtype")) or dtypes.get_default_dtype()
     return out.to(options.get("device") or out.device, dtype)
 
 

@@ -5,6 +5,7 @@ one declaration.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -50,6 +51,8 @@ def operator(
     def decorate(f: F) -> F:
         own = name or f.__name__
         face = with_out(f, exact, apart, refusal, adopt) if out else f
+        if "dtype" in inspect.signature(f).parameters:
+            face = _with_types(face)
         for n in (own, *aliases):
             if public:
                 PUBLIC[n] = face
@@ -107,6 +110,19 @@ def settled(x: Tensor) -> Tensor:
         return x
     wide = elementwise.cast(node, dtype=dtypes.float32)
     return wrap(elementwise.cast(wide, dtype=node.dtype))
+
+
+def _with_types(f: F) -> F:
+    """Lets ``dtype=`` name Python's number types."""
+
+    @functools.wraps(f)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        kind = kwargs.get("dtype")
+        if kind is not None and type(kind) is not dtypes.dtype:
+            kwargs["dtype"] = dtypes.asked(kind)
+        return f(*args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]
 
 
 def with_out(

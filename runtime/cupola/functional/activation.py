@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from cupola.dtypes import float64
+from cupola.dtypes import asked, float64
 from cupola.functional._register import operator, rounded_once, settled, with_out, write_into
 from cupola.ir.op import pending
 from cupola.ir.source import const
@@ -309,7 +309,7 @@ def _softmax_arguments(input: Tensor, dim: Any, stacklevel: Any, dtype: Any) -> 
             f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], "
             f"but got {dim})"
         )
-    return dim, dtype
+    return dim, asked(dtype)
 
 
 def softmin(

@@ -43,7 +43,7 @@ def _parse_to(args: tuple[Any, ...], kw: dict[str, Any]) -> tuple[Any, DType | N
     for a in args:
         if isinstance(a, Tensor):
             device, dtype = a.device, a.dtype
-        elif isinstance(a, DType):
+        elif isinstance(a, (DType, type, np.dtype)):
             dtype = a
         elif isinstance(a, (str, Device)) or (isinstance(a, int) and not isinstance(a, bool)):
             device = a
@@ -54,7 +54,7 @@ def _parse_to(args: tuple[Any, ...], kw: dict[str, Any]) -> tuple[Any, DType | N
         device, dtype = other.device, other.dtype
     if len(rest) > 1:
         copy = bool(rest[1])
-    return device, dtype, copy
+    return device, dtypes.asked(dtype), copy
 
 
 def to(self: Tensor, *args: Any, **kw: Any) -> Tensor:
@@ -64,10 +64,6 @@ def to(self: Tensor, *args: Any, **kw: Any) -> Tensor:
     device, dtype, copy = _parse_to(args, kw)
     out = self
     if dtype is not None and dtype is not self.dtype:
-        if not isinstance(dtype, DType):
-            raise TypeError(
-                f"to(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}"
-            )
         out = wrap(cast_node(out.node, dtype))
     if device is not None:
         out = _to_device(out, resolve(device))
@@ -92,6 +88,8 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False, **kw: Any
             raise ValueError(f"invalid type: '{dtype}'")
         return to(self, dtype=found, device="cuda" if ".cuda." in dtype else None)
     if not isinstance(dtype, DType):
+        if getattr(dtype, "dtype", None) is None or isinstance(dtype, np.dtype):
+            raise ValueError(f"invalid type: {dtype!r}")
         dtype = dtype.dtype
     return to(self, dtype=dtype)
 

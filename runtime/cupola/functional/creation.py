@@ -42,6 +42,7 @@ def constant(
     value: Any, shape: tuple[int, ...], dtype: DType, device: Any, requires_grad: bool = False
 ) -> Tensor:
     """A tensor all of whose elements are one number."""
+    dtype = dtypes.asked(dtype)
     place = resolve(device)
     if place.type == "cuda":
         engine.backend("cuda")  # a missing GPU is reported here, not when the value is observed
@@ -372,7 +373,7 @@ def out_dtype(dtype: DType | None, out: Tensor | None) -> DType:
         RuntimeError: they differ.
     """
     if out is None:
-        return dtype or dtypes.get_default_dtype()
+        return dtypes.asked(dtype) or dtypes.get_default_dtype()
     if dtype not in (None, out.dtype):
         raise RuntimeError(f"dtype {dtype} does not match dtype of out parameter ({out.dtype})")
     return out.dtype

@@ -158,6 +158,7 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
 @operator(method=False)
 def can_cast(from_: Any, to: Any) -> bool:
     """Whether PyTorch casts results of one dtype to the other (torch.can_cast)."""
+    from_, to = dtypes.asked(from_), dtypes.asked(to)
     if from_.is_complex and not to.is_complex:
         return False
     if from_.category == 2 and to.category < 2:

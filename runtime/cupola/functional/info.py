@@ -17,7 +17,7 @@ class finfo:
     """
 
     def __init__(self, type: DType | None = None) -> None:
-        found = type or dtypes.get_default_dtype()
+        found = dtypes.asked(type) or dtypes.get_default_dtype()
         found = found.to_real()
         if not found.is_floating_point:
             raise TypeError(
@@ -49,6 +49,7 @@ class iinfo:
     """
 
     def __init__(self, type: DType) -> None:
+        type = dtypes.asked(type)
         if type.category != 1:
             raise TypeError(
                 f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'"

@@ -301,7 +301,7 @@ def _triangle_indices(keep: Any, name: str) -> Any:
     ) -> Tensor:
         from cupola.tensor.create import of_array
 
-        return of_array(np.stack(keep(row, offset, col)).astype(dtype.np), device)
+        return of_array(np.stack(keep(row, offset, col)).astype(dtypes.asked(dtype).np), device)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Positions of a triangle of a matrix, as two rows (torch.{name})."

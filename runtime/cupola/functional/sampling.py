@@ -79,7 +79,7 @@ PUBLIC["get_rng_state"], PUBLIC["set_rng_state"] = get_rng_state, set_rng_state
 
 
 def _floating(dtype: DType | None) -> DType:
-    return dtype or dtypes.get_default_dtype()
+    return dtypes.asked(dtype) or dtypes.get_default_dtype()
 
 
 def _complex(draw: Any, shape: tuple[int, ...], dtype: DType, scale: float = 1.0) -> Any:
@@ -200,7 +200,7 @@ def randint(
         high = numbers.pop()
     if low is None:
         low = numbers.pop() if numbers else 0
-    kind, shape = dtype or dtypes.int64, sizes((size,))
+    kind, shape = dtypes.asked(dtype) or dtypes.int64, sizes((size,))
     if out is not None:
         return _fitted(out, shape, dtype).random_(low, high, generator=generator)
     return _drawn(
@@ -223,6 +223,7 @@ def randperm(
     pin_memory: bool = False,
 ) -> Tensor:
     """A random permutation of 0 … n - 1 (torch.randperm)."""
+    dtype = dtypes.asked(dtype)
 
     def rows(shape: tuple[int, ...]) -> Any:
         """Permutations one after the other, where a mapped function draws one an example."""
@@ -258,7 +259,7 @@ def _like(function: Any, name: str) -> Any:
         **kw: Any,
     ) -> Tensor:
         shape, order = input._n.shape, _memory_order(input, memory_format)
-        kind, place = dtype or input.dtype, device or input.device
+        kind, place = dtypes.asked(dtype) or input.dtype, device or input.device
         if function is randn and order != tuple(range(len(shape))) and not levels():
             # Out of order in memory, normal numbers are drawn one by one.
             steps = ordered(shape, order)

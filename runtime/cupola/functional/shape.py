@@ -77,8 +77,8 @@ def _view(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
     Raises:
         RuntimeError: the view would need a copy.
     """
-    if dtype is not None or (len(shape) == 1 and isinstance(shape[0], dtypes.dtype)):
-        return _view_dtype(self, dtype or shape[0])
+    if dtype is not None or (len(shape) == 1 and isinstance(shape[0], (dtypes.dtype, type))):
+        return _view_dtype(self, dtypes.asked(dtype or shape[0]))
     target = _infer_size(_ints(shape), self.numel())
     if not viewable(self, target):
         raise RuntimeError(

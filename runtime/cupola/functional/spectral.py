@@ -176,7 +176,7 @@ def _window(
     from cupola.ir.device import resolve
     from cupola.tensor.create import of_array
 
-    dtype = options.get("dtype") or dtypes.get_default_dtype()
+    dtype = dtypes.asked(options.get("dtype")) or dtypes.get_default_dtype()
     if not dtype.is_floating_point:
         raise RuntimeError(f"windows are floating point, got dtype {dtype}")
     if n < 2:

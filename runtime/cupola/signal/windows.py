@@ -28,7 +28,7 @@ def _window(name: str, M: int, values: Callable[[], Any], options: dict[str, Any
     unknown = set(options) - {"dtype", "layout", "device", "requires_grad"}
     if unknown:
         raise TypeError(f"{name}() got an unexpected keyword argument {sorted(unknown)[0]!r}")
-    dtype = options.get("dtype") or dtypes.get_default_dtype()
+    dtype = dtypes.asked(options.get("dtype")) or dtypes.get_default_dtype()
     layout = options.get("layout") or strided
     if M < 0:
         raise ValueError(f"{name} requires non-negative window length, got M={M}")

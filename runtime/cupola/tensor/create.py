@@ -53,7 +53,7 @@ def to_array(data: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
         if array.dtype.kind in "OUS":
             raise _bad_data(data, array)
         found = _python_dtype(data, array)
-    target = dtype or found
+    target = dtypes.asked(dtype) or found
     if array.dtype != target.np:
         if target.category < 3 and array.dtype.kind == "c":
             raise TypeError("can't convert complex to float")
@@ -155,6 +155,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     """A tensor of ``data``, sharing memory or returning ``data`` itself where possible
     (torch.as_tensor).
     """
+    dtype = dtypes.asked(dtype)
     if isinstance(data, Tensor):
         return data.to(device=device or data.device, dtype=dtype or data.dtype)
     if isinstance(data, np.ndarray) and resolve(device) is CPU:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import cupola.dtypes as dtypes
 from cupola.ir.device import device as Device
 from cupola.tensor import Tensor, no_grad
@@ -22,7 +24,7 @@ def _parse_to(args: tuple, kwargs: dict) -> tuple[Any, Any, bool, Any]:
     for value in args:
         if isinstance(value, bool):
             non_blocking = value
-        elif isinstance(value, dtypes.dtype):
+        elif isinstance(value, (dtypes.dtype, type, np.dtype)):
             dtype = value
         elif isinstance(value, Tensor):
             other = value
@@ -30,7 +32,7 @@ def _parse_to(args: tuple, kwargs: dict) -> tuple[Any, Any, bool, Any]:
             device = value
     if other is not None:
         device, dtype = other.device, other.dtype
-    return device, dtype, non_blocking, memory_format
+    return device, dtypes.asked(dtype), non_blocking, memory_format
 
 
 def parse_to_arguments(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:
