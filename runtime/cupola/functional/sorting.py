@@ -15,27 +15,33 @@ from cupola.functional.reduction import named
 from cupola.ops import index as ix
 from cupola.ops import scan
 from cupola.ops import sort as sorting
+from cupola.ops.introsort import unstable
 from cupola.tensor import Tensor, apply, wrap
 
 
-def _order(x: Tensor, dim: int, descending: bool) -> Tensor:
-    return wrap(sorting.argsort(x.node, dim=dim, descending=descending))
+def _order(x: Tensor, dim: int, descending: bool, stable: bool = True) -> Tensor:
+    at = sorting.argsort(x.node, dim=dim, descending=descending)
+    if not stable and x.device.type == "cpu":
+        at = unstable(x.node, at, dim=dim, descending=descending)
+    return wrap(at)
 
 
 @operator(name="sort", out=True)
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
-    """Sorted values and their positions; always stable (torch.sort)."""
+    """Sorted values and their positions (torch.sort). Where a stable order is not asked for, equal
+    elements lie on the CPU as PyTorch's ``std::sort`` leaves them, of up to 65,536 elements.
+    """
     if input.ndim == 0:
         return named("sort", input.clone(), input.new_zeros((), dtype=dtypes.int64))
     d = wrap_dim(dim, input.ndim)
-    at = _order(input, d, descending)
+    at = _order(input, d, descending, stable)
     return named("sort", wrap(ix.gather(input.node, at.node, dim=d)), at)
 
 
 @operator
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """Positions that sort the tensor (torch.argsort)."""
-    return sort(input, dim, descending)[1]
+    return sort(input, dim, descending, stable)[1]
 
 
 @operator(out=True)
@@ -70,7 +76,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
         raise IndexError(f"kthvalue(): Expected reduction dim {d} to have non-zero size.")
     if not 1 <= k <= n:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
-    values, at = sort(input, d)
+    values, at = sort(input, d, stable=True)
     if input.ndim == 0:
         return named("kthvalue", values, at)
     v, i = sliced(values, d, k - 1, k), sliced(at, d, k - 1, k)

@@ -97,20 +97,20 @@ def corrcoef(input: Tensor) -> Tensor:
 
 @operator(out=True)
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
-    """The most frequent value along a dimension, the smallest of equals, and its last position
-    (torch.mode).
+    """The most frequent value along a dimension, the smallest of equals, and the position at which
+    it ends in the sorted row (torch.mode).
     """
     d = wrap_dim(dim, input.ndim)
     if input.ndim == 0:
         return named("mode", input.clone(), input.new_zeros((), dtype=dtypes.int64))
     if input._n.shape[d] == 0:
         raise IndexError(f"mode(): Expected reduction dim {d} to have non-zero size.")
-    rows = np.moveaxis(host(input), d, -1)
+    rows, order = (np.moveaxis(host(x), d, -1) for x in sort(input.detach(), d))
     found = np.empty(rows.shape[:-1], np.int64)
     for at in np.ndindex(*rows.shape[:-1]):
-        values, counts = np.unique(rows[at], return_counts=True)
-        best = values[int(np.argmax(counts))]
-        found[at] = np.flatnonzero(rows[at] == best)[-1] if best == best else len(rows[at]) - 1
+        _, counts = np.unique(rows[at], return_counts=True)
+        ends = np.cumsum(counts)
+        found[at] = order[at][ends[int(np.argmax(counts))] - 1]
     from cupola.tensor.create import of_array
 
     index = of_array(np.expand_dims(found, d), input.device)
@@ -133,7 +133,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
         if dim is None:
             return input.new_full((), math.nan)
         raise IndexError(f"nanmedian(): Expected reduction dim {d} to have non-zero size.")
-    values, places = sort(whole, d)
+    values, places = sort(whole, d, stable=True)
     count = whole.isnan().logical_not().sum(d, True)
     at = count.sub(1).clamp(min=0).floor_divide(2)
     value, index = gather(values, d, at), gather(places, d, at)
@@ -167,7 +167,7 @@ def _ranked(
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     x = input.reshape(-1) if dim is None or input.ndim == 0 else input
     d = 0 if x is not input or dim is None else wrap_dim(dim, input.ndim)
-    values = sort(x.movedim(d, -1), -1)[0]
+    values = sort(x.movedim(d, -1), -1, stable=True)[0]
     last = values._n.shape[-1] - 1
     missing = values.isnan()
     if name == "nanquantile":

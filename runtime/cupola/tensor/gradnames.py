@@ -90,7 +90,7 @@ def _permute(node: Node) -> str | None:
 
 
 def _gather(node: Node) -> str | None:
-    sorts = len(node.srcs) > 1 and node.srcs[1].op.name == "argsort"
+    sorts = len(node.srcs) > 1 and node.srcs[1].op.name in ("argsort", "unstable")
     return "SortBackward0" if sorts else None
 
 
