@@ -119,6 +119,7 @@ def vmap(
         parts: list[Any] = []
         out_spec: Any = None
         places: list[Any] = []
+        written: dict[int, list[Any]] = {}
         for at in range(0, max(count, 1), max(step, 1)):
             size = min(step, count - at)
             level = Level(size, randomness)
@@ -126,8 +127,11 @@ def vmap(
                 x if d is None else wrap(level.lane(_part(x, at, size, count)))
                 for x, d in zip(nodes, dims, strict=True)
             ]
+            before = [x.node if isinstance(x, Tensor) else None for x in given]
             with entered(level):
                 result = func(*tree_unflatten(given, spec), **kwargs)
+            for k, rows in _written(level, given, before, dims):
+                written.setdefault(k, []).append(rows)
             flat, out_spec = tree_flatten(result)
             for value in flat:
                 if not isinstance(value, Tensor):
@@ -139,9 +143,34 @@ def vmap(
             recorded = [v.node for v in flat]
             batched = level.spread(recorded)
             parts.append((recorded, batched, level))
-        return tree_unflatten(_joined(parts, places), out_spec)
+        results = _joined(parts, places)
+        for k, chunks in written.items():
+            whole = chunks[0] if len(chunks) == 1 else movement.cat(*chunks, dim=0)
+            leaves[k].copy_(wrap(moved(whole, dims[k])))
+        return tree_unflatten(results, out_spec)
 
     return wrapper
+
+
+def _written(level: Level, given: list[Any], before: list[Any], dims: list[Any]) -> Any:
+    """The arguments that the function wrote into, by position, with their new rows.
+
+    Raises:
+        RuntimeError: numbers of each example were written into an argument that all share.
+    """
+    for k, (x, node) in enumerate(zip(given, before, strict=True)):
+        if node is None or x.node is node:
+            continue
+        (batched,) = level.spread([x.node])
+        if dims[k] is not None:
+            yield k, level.full(batched, x.node)
+        elif batched is not None:
+            shape = list(x.shape)
+            x.assign(node)
+            raise RuntimeError(
+                f"output with shape {shape} doesn't match the broadcast shape "
+                f"{[level.size, *shape]}"
+            )
 
 
 def _part(node: Any, at: int, size: int, count: int) -> Any:

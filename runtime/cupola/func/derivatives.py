@@ -9,6 +9,7 @@ from typing import Any
 
 from cupola.functional.creation import eye, zeros_like
 from cupola.functional.joining import cat
+from cupola.ir import source
 from cupola.ir.mode import transposes
 from cupola.tensor import Tensor, enable_grad, wrap
 from cupola.tensor.backward import grad as _gradients
@@ -22,7 +23,11 @@ def _chosen(argnums: Any, args: tuple[Any, ...]) -> tuple[int, ...]:
     Raises:
         RuntimeError: there is no such argument.
     """
+    if not isinstance(argnums, (int, tuple)):
+        raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
     chosen = _tuple(argnums)
+    if len(set(chosen)) != len(chosen):
+        raise RuntimeError(f"argnums elements must be unique, got {argnums}")
     for k in chosen:
         if not -len(args) <= k < len(args):
             raise RuntimeError(f"Got argnum={k}, but only {len(args)} positional inputs")
@@ -38,7 +43,7 @@ def _watch(x: Any) -> Any:
 
     def one(t: Any) -> Any:
         if not isinstance(t, Tensor):
-            return t
+            raise ValueError(f"Thing passed to transform API must be Tensor, got {type(t)}")
         if t.dtype.category < 2:
             raise RuntimeError(
                 "only Tensors of floating point and complex dtype can require gradients"
@@ -75,6 +80,45 @@ def _outer(xs: Any) -> bool:
     return _inside.level > 0 or any(
         isinstance(t, Tensor) and t.requires_grad for t in tree_flatten(xs)[0]
     )
+
+
+def _reaches(outputs: list[Any], inputs: list[Any]) -> bool:
+    """Whether results depend on leaves other than the inputs: on what the function closes over."""
+    own = {id(t.node) for t in inputs}
+    stack = [t.node for t in outputs if isinstance(t, Tensor)]
+    seen = {id(n) for n in stack}
+    while stack:
+        node = stack.pop()
+        if id(node) in own or not node.requires_grad:
+            continue
+        if node.op is source.LEAF:
+            return True
+        fresh = [n for n in node.srcs if id(n) not in seen]
+        seen.update(map(id, fresh))
+        stack += fresh
+    return False
+
+
+def _with_aux(result: Any, name: str) -> Any:
+    """(output, aux).
+
+    Raises:
+        RuntimeError: the function returned something else.
+    """
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise RuntimeError(
+            f"{name}: output of function f should be a tuple: (output, aux) if has_aux is True"
+        )
+    return result
+
+
+def _only_tensors(outputs: list[Any], name: str) -> None:
+    for o in outputs:
+        if not isinstance(o, Tensor):
+            raise RuntimeError(
+                f"{name}: expected f(*primals) to return only tensors, got unsupported type "
+                f"{type(o)}"
+            )
 
 
 def _released(x: Any, keep: bool) -> Any:
@@ -120,13 +164,19 @@ def grad_and_value(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = F
             value = func(*given, **kwargs)
             aux = None
             if has_aux:
-                value, aux = value
+                value, aux = _with_aux(value, "grad_and_value(f)(*args)")
             if not isinstance(value, Tensor) or value.ndim:
                 raise RuntimeError(
                     "grad_and_value(f)(*args): Expected f(*args) to return a scalar tensor"
                 )
+            if value.dtype.is_complex:
+                raise RuntimeError(
+                    "grad can be implicitly created only for real scalar outputs but got "
+                    f"{value.dtype}"
+                )
             target = given[argnums] if isinstance(argnums, int) else tuple(given[i] for i in chosen)
             leaves, spec = tree_flatten(target)
+            keep = keep or _reaches([value], leaves)
             found = _derivatives([value], leaves, [None if value.requires_grad else value])
         gradient = _released(tree_unflatten(found, spec), keep)
         value, aux = _released(value, keep), _released(aux, keep)
@@ -155,17 +205,24 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         out = func(*given)
     aux = None
     if has_aux:
-        out, aux = out
-    outputs, _ = tree_flatten(out)
+        out, aux = _with_aux(out, "vjp(f, *primals)")
+    outputs, out_spec = tree_flatten(out)
+    _only_tensors(outputs, "vjp(f, *primals)")
     leaves, spec = tree_flatten(given)
+    keep = keep or _reaches(outputs, leaves)
 
     def pull(cotangents: Any, **kwargs: Any) -> Any:
+        if tree_flatten(cotangents)[1] != out_spec:
+            raise RuntimeError(
+                "Expected pytree structure of cotangents to be the same as pytree structure of "
+                "outputs to the function."
+            )
         found = _derivatives(outputs, leaves, tree_flatten(cotangents)[0])
         nest = tree_unflatten(found, spec)
         return nest if keep or _outer(cotangents) else _released(nest, False)
 
     value = _released(out, keep)
-    return (value, pull, aux) if has_aux else (value, pull)
+    return (value, pull, _released(aux, keep)) if has_aux else (value, pull)
 
 
 def _pulled(func: Callable[..., Any], primals: Any, has_aux: bool) -> Any:
@@ -176,8 +233,9 @@ def _pulled(func: Callable[..., Any], primals: Any, has_aux: bool) -> Any:
     out = func(*given)
     aux = None
     if has_aux:
-        out, aux = out
+        out, aux = _with_aux(out, "jvp(f, primals, tangents)")
     outputs, spec = tree_flatten(out)
+    _only_tensors(outputs, "jvp(f, primals, tangents)")
     leaves, _ = tree_flatten(given)
     dummies = [zeros_like(o).requires_grad_() for o in outputs]
     with transposes():
@@ -188,7 +246,7 @@ def _pulled(func: Callable[..., Any], primals: Any, has_aux: bool) -> Any:
 def _pushed(pulled: list[Any], dummies: list[Any], tangents: Any) -> list[Any]:
     """Derivatives of the results along tangents."""
     pairs = [
-        (p, t)
+        (p, t.to(p.dtype) if t.dtype != p.dtype else t)
         for p, t in zip(pulled, tree_flatten(tangents)[0], strict=True)
         if isinstance(p, Tensor)
     ]
@@ -217,8 +275,17 @@ def jvp(
         raise RuntimeError(
             "jvp(f, primals, tangents): Expected primals and tangents to have the same structure"
         )
+    if not tree_flatten(primals)[0]:
+        raise RuntimeError(
+            "jvp(f, primals, tangents): Expected primals to contain at least one Tensor."
+        )
     with enable_grad(), _inside:
         out, spec, aux, dummies, pulled = _pulled(func, primals, has_aux)
+        if strict and not all(o.requires_grad for o in tree_flatten(out)[0]):
+            raise RuntimeError(
+                "jvp(f, primals, tangents, strict=True): The output of f is independent of the "
+                "inputs. This is not allowed with strict=True."
+            )
         found = _pushed(pulled, dummies, tangents)
     keep = _outer((primals, tangents))
     value = _released(out, keep)
@@ -236,6 +303,8 @@ def linearize(func: Callable[..., Any], *primals: Any) -> Any:
     keep = _outer(primals)
 
     def push(*tangents: Any) -> Any:
+        if tree_flatten(tangents)[1] != tree_flatten(primals)[1]:
+            raise RuntimeError("Expected the tangents to have the same argspec as the primals")
         found = _pushed(pulled, dummies, tangents)
         return _released(tree_unflatten(found, spec), keep or _outer(tangents))
 
@@ -288,16 +357,12 @@ def jacrev(
             out = func(*given, **kwargs)
             aux = None
             if has_aux:
-                out, aux = out
+                out, aux = _with_aux(out, "vjp(f, *primals)")
             outputs, out_spec = tree_flatten(out)
-            for o in outputs:
-                if not isinstance(o, Tensor):
-                    raise RuntimeError(
-                        "vjp(f, *primals): expected f(*primals) to return only tensors, got "
-                        f"unsupported type {type(o)}"
-                    )
+            _only_tensors(outputs, "vjp(f, *primals)")
             target = given[argnums] if isinstance(argnums, int) else tuple(given[i] for i in chosen)
             leaves, in_spec = tree_flatten(target)
+            keep = keep or _reaches(outputs, leaves)
             blocks = [_rows_of(o, leaves, chunk_size) for o in outputs]
             blocks = [tree_unflatten(b, in_spec) for b in blocks]
         jacobian = _released(tree_unflatten(blocks, out_spec), keep)

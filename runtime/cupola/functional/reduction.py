@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -46,11 +47,17 @@ class ValuesIndices(tuple[Tensor, Tensor]):
         return f"torch.return_types.{self.kind}(\nvalues={self[0]!r},\nindices={self[1]!r})"
 
     kind = "max"
+    _fields = ("values", "indices")
+
+
+@functools.cache
+def _kind(kind: str) -> type[ValuesIndices]:
+    return type(kind, (ValuesIndices,), {"kind": kind})
 
 
 def named(kind: str, values: Tensor, indices: Tensor) -> ValuesIndices:
     """A values and indices pair that prints as torch's ``return_types.kind``."""
-    return type(kind, (ValuesIndices,), {"kind": kind})(values, indices)
+    return _kind(kind)(values, indices)
 
 
 def _fold(primitive: Primitive, x: Node, dims: tuple[int, ...], keepdim: bool) -> Node:

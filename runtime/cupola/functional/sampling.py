@@ -315,8 +315,7 @@ def normal(
         return scaled
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         place = (mean if isinstance(mean, Tensor) else std).device
-        mapped = [physical(x) if isinstance(x, Tensor) else None for x in (mean, std)]
-        if levels() and any(m is not None for m in mapped):
+        if levels():
             shape = broadcast_shapes(*(x._n.shape for x in (mean, std) if isinstance(x, Tensor)))
             kind = (mean if isinstance(mean, Tensor) else std).dtype
             made: Tensor = randn(shape, generator=generator, dtype=kind) * std + mean
@@ -403,15 +402,38 @@ def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
 ) -> Tensor:
     """Positions drawn with the probabilities in each row (torch.multinomial)."""
-    return of_array(
-        random.multinomial(host(input), num_samples, replacement, generator=generator), input.device
+
+    def draw(weights: Any) -> Any:
+        rows = weights.reshape(-1, weights.shape[-1]) if weights.ndim > 2 else weights
+        made = random.multinomial(rows, num_samples, replacement, generator=generator)
+        return made.reshape(*weights.shape[:-1], num_samples)
+
+    found = physical(input)
+    if found is not None:
+        return _of_batch(*found, lambda x: of_array(draw(host(x)), x.device))
+    weights, width = host(input), input._n.shape[-1:]
+    shape = (*input._n.shape[:-1], num_samples)
+    return _drawn(
+        shape,
+        lambda s: draw(np.broadcast_to(weights, (*s[:-1], *width)) if levels() else weights),
+        input.device,
+        False,
     )
 
 
 @operator
 def poisson(input: Tensor, generator: Any = None) -> Tensor:
     """Poisson counts with the rates in the input (torch.poisson)."""
-    return of_array(random.poisson(host(input), generator=generator), input.device)
+    found = physical(input)
+    if found is not None:
+        return _of_batch(*found, lambda x: poisson(x, generator=generator))
+    rates = host(input)
+    return _drawn(
+        input._n.shape,
+        lambda s: random.poisson(np.broadcast_to(rates, s), generator=generator),
+        input.device,
+        False,
+    )
 
 
 @operator(method=False)

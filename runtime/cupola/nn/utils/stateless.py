@@ -32,16 +32,19 @@ def _swapped(
     places = _places(module)
     unknown = [name for name in tensors if name not in places]
     missing = [name for name, (d, n) in places.items() if name not in tensors and d[n] is not None]
-    if unknown:
+    for value in tensors.values():
+        if not isinstance(value, Tensor) and value is not None:
+            raise TypeError(f"{value} is not an instance of torch.Tensor")
+    if unknown and strict:
         raise RuntimeError(f"Unexpected key(s): {', '.join(unknown)}.")
     if strict and missing:
         raise RuntimeError(f"Missing key(s): {', '.join(missing)}.")
-    wanted = dict(tensors)
+    wanted = {name: value for name, value in tensors.items() if name in places}
     if tie_weights:
-        own = {id(places[name][0][places[name][1]]): value for name, value in tensors.items()}
-        for name, value in tensors.items():
+        own = {id(places[name][0][places[name][1]]): value for name, value in wanted.items()}
+        for name, value in list(wanted.items()):
             if own[id(places[name][0][places[name][1]])] is not value:
-                shared = [n for n in tensors if _at(places[n]) is _at(places[name])]
+                shared = [n for n in wanted if _at(places[n]) is _at(places[name])]
                 raise ValueError(
                     f"functional_call got multiple values for keys {sorted(shared)}, which are "
                     "tied. Consider using tie_weights=False"
