@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-
-import numpy as np
-
-from cupola.errors import UnsupportedError
-from cupola.functional.creation import eye
+from cupola.functional.creation import eye, zeros_like
+from cupola.functional.decomposition import matrix_exp, solve
+from cupola.functional.info import finfo
 from cupola.functional.joining import cat
+from cupola.functional.packed import geqrf, householder_product
+from cupola.functional.sampling import randn
+from cupola.functional.selection import where
 from cupola.nn import functional as F
 from cupola.nn.modules.module import Module
 from cupola.nn.utils import parametrize
 from cupola.nn.utils.weight_norm import norm_except_dim, scaled
-from cupola.tensor import Tensor, from_numpy, no_grad
+from cupola.tensor import Tensor, no_grad
 
 __all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
@@ -131,55 +130,79 @@ def spectral_norm(
     return parametrize.register_parametrization(module, name, norm)
 
 
-def _complete_qr(matrix: Tensor) -> Iterator[Tensor]:
-    """QR decomposition (*, m, n) -> (*, m, m), (*, m, n), on the host and without gradient."""
-    q, r = np.linalg.qr(matrix.detach().cpu().numpy(), mode="complete")
-    return (from_numpy(np.ascontiguousarray(x)).to(matrix.device) for x in (q, r))
-
-
-def _matrix_exp(x: Tensor) -> Tensor:
-    """Matrix exponential by scaling, a Taylor series and squaring."""
-    norm = float(x.detach().abs().sum(-1).max()) if x.numel() else 0.0
-    squarings = max(0, math.ceil(math.log2(norm)) + 2) if norm > 0.25 else 0
-    x = x * 0.5**squarings
-    result = term = eye(x.shape[-1], dtype=x.dtype, device=x.device).expand(x.shape)
-    for k in range(1, 13):
-        term = term.matmul(x) / k
-        result = result + term
-    for _ in range(squarings):
-        result = result.matmul(result)
-    return result
+def _made_orthogonal(matrix: Tensor) -> Tensor:
+    """The orthogonal factor whose triangle has a positive diagonal."""
+    packed, tau = geqrf(matrix)
+    return householder_product(packed, tau) * packed.diagonal(0, -2, -1).sgn().unsqueeze(-2)
 
 
 class _Orthogonal(Module):
-    """Orthogonal matrices: a fixed one times the exponential of a skew-symmetric matrix."""
+    """(Semi-)orthogonal matrices: a map of a skew-symmetric matrix, or a product of reflections;
+    with trivialization, times a fixed orthogonal matrix, the buffer ``base``.
+    """
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Tensor, kind: str, trivialized: bool) -> None:
         super().__init__()
-        self.shape = tuple(weight.shape)
-        self.wide = self.shape[-2] < self.shape[-1]
-        tall = weight.detach().transpose(-2, -1) if self.wide else weight.detach()
-        self.register_buffer("base", next(iter(_complete_qr(tall))))
+        self.kind = kind
+        self.trivialized = trivialized
+        self.wide = weight.shape[-2] < weight.shape[-1]
+        if trivialized:
+            n = max(weight.shape[-2:])
+            self.register_buffer("base", weight.new_zeros((*weight.shape[:-2], n, n)))
 
     def forward(self, weight: Tensor) -> Tensor:
-        x = weight.transpose(-2, -1) if self.wide else weight
+        x = weight.mT if self.wide else weight
         rows, columns = x.shape[-2:]
-        lower = x.tril(-1)
-        if rows != columns:
-            lower = F.pad(lower, (0, rows - columns))
-        rotation = _matrix_exp(lower - lower.transpose(-2, -1))
-        result = self.base.matmul(rotation)[..., :columns]
-        return result.transpose(-2, -1) if self.wide else result
+        if self.kind == "householder":
+            lower = x.tril(-1)
+            result = householder_product(lower, 2.0 / (1.0 + (lower * lower).sum(-2)))
+            result = result * x.diagonal(0, -2, -1).int().unsqueeze(-2)
+        else:
+            lower = F.pad(x.tril(), (0, rows - columns))
+            skew = lower - lower.mT
+            if self.kind == "matrix_exp":
+                result = matrix_exp(skew)
+            else:
+                one = eye(rows, dtype=x.dtype, device=x.device)
+                result = solve(one - 0.5 * skew, one + 0.5 * skew)
+            result = result[..., :columns]
+        if self.trivialized:
+            result = self.base.matmul(result)
+        return result.mT if self.wide else result
 
     def right_inverse(self, value: Tensor) -> Tensor:
-        """No rotation from the base, which is set to ``value``'s orthogonal factor."""
+        """What gives ``value``: with trivialization no change of the base, which it becomes.
+
+        Raises:
+            NotImplementedError: a map of skew-symmetric matrices without a base.
+        """
+        x = value.mT if self.wide else value
+        rows, columns = x.shape[-2:]
+        if not self.trivialized:
+            if self.kind != "householder":
+                raise NotImplementedError(
+                    "It is not possible to assign to the matrix exponential or the Cayley "
+                    "parametrizations when use_trivialization=False."
+                )
+            packed, tau = geqrf(x)
+            packed = packed.clone()
+            diagonal = packed.diagonal(0, -2, -1)
+            diagonal.copy_(where(tau == 0, -diagonal.sign(), diagonal.sign()))
+            return packed.mT if self.wide else packed
         with no_grad():
-            tall = value.transpose(-2, -1) if self.wide else value
-            q, r = _complete_qr(tall)
-            columns = tall.shape[-1]
-            signs = r.diagonal(0, -2, -1).sign().unsqueeze(-2)
-            self.base.copy_(cat([q[..., :columns] * signs, q[..., columns:]], -1))
-        return value.new_zeros(value.shape)
+            if rows != columns:
+                more = randn((*x.shape[:-2], rows, rows - columns), dtype=x.dtype, device=x.device)
+                x = cat([x, more], -1)
+            self.base.copy_(x if _is_orthogonal(x) else _made_orthogonal(x))
+        start = zeros_like(value)
+        start.diagonal(0, -2, -1).fill_(-1.0)
+        return start
+
+
+def _is_orthogonal(x: Tensor) -> bool:
+    one = eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    step = 10.0 * x.shape[-2] * finfo(x.dtype).eps
+    return bool(((x.mT @ x - one).abs() <= step).all())
 
 
 def orthogonal(
@@ -191,21 +214,23 @@ def orthogonal(
 ) -> Module:
     """Parametrize by (semi-)orthogonal matrices (Lezcano-Casado, 2019).
 
-    The exponential map stands for all maps but ``"cayley"``, which raises UnsupportedError.
+    The map is ``"matrix_exp"`` (for square matrices by default), ``"cayley"`` or
+    ``"householder"`` (by default for others).
+
+    Raises:
+        ValueError: the weight is no matrix, or there is no such map.
     """
     weight = _check(module, name)
     if weight.dim() < 2:
         raise ValueError(
             f"Expected a matrix or batch of matrices. Got a tensor of {weight.dim()} dimensions."
         )
-    if orthogonal_map not in (None, "matrix_exp", "cayley", "householder"):
+    square = weight.shape[-2] == weight.shape[-1]
+    kind = orthogonal_map or ("matrix_exp" if square else "householder")
+    if kind not in ("matrix_exp", "cayley", "householder"):
         raise ValueError(
             'orthogonal_map has to be one of "matrix_exp", "cayley", "householder". Got: '
             f"{orthogonal_map}"
         )
-    if orthogonal_map == "cayley":
-        raise UnsupportedError(
-            "nn.utils.parametrizations.orthogonal(orthogonal_map='cayley')",
-            "use orthogonal_map='matrix_exp'",
-        )
-    return parametrize.register_parametrization(module, name, _Orthogonal(weight), unsafe=True)
+    made = _Orthogonal(weight, kind, use_trivialization)
+    return parametrize.register_parametrization(module, name, made, unsafe=True)

@@ -287,7 +287,7 @@ def type_before_parametrizations(module: Module) -> type:
 def transfer_parametrizations_and_params(
     from_module: Module, to_module: Module, tensor_name: str | None = None
 ) -> Module:
-    """Copy the parametrizations of a module, and their tensors, to another module."""
+    """Give a module the parametrizations of another; both share the parameters from then on."""
     if not is_parametrized(from_module):
         return to_module
     names = list(from_module.parametrizations) if tensor_name is None else [tensor_name]
@@ -298,6 +298,7 @@ def transfer_parametrizations_and_params(
         for parametrization in source:
             register_parametrization(to_module, name, parametrization, unsafe=source.unsafe)
         target = to_module.parametrizations[name]
-        for own, other in zip(target._originals(), source._originals(), strict=True):
-            own.data = other.detach().clone()
+        kept = range(source.ntensors)
+        for key in ["original"] if source.is_tensor else [f"original{i}" for i in kept]:
+            setattr(target, key, getattr(source, key))
     return to_module
