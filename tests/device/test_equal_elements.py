@@ -53,3 +53,31 @@ def test_the_gradient_goes_where_the_values_came_from():
         (m.sort(x).values * m.arange(40)).sum().backward()
         grads.append(x.grad.tolist())
     assert grads[0] == grads[1]
+
+
+@pytest.mark.parametrize("kind", ["int64", "bfloat16"])
+@pytest.mark.parametrize("most", [1, 3, 40, 5000])
+@pytest.mark.parametrize("shape, dim", [((3, 40), 1), ((700, 2), 0), ((5000,), 0), ((2, 4), 1)])
+def test_chosen(kind, most, shape, dim):
+    """Which of equal elements are among the first, the medians and the k-th."""
+    n = shape[dim]
+    found = []
+    for m, x in both(shape, most, kind):
+        rows = [m.topk(x, k, dim, largest=k % 2 == 0).indices for k in (1, 2, 3, n // 3, n)]
+        rows += [m.topk(x, k, dim, sorted=False).indices for k in (1, 2, n // 3, n)]
+        rows += [m.kthvalue(x, k, dim).indices for k in (1, 2, n // 3 + 1, n)]
+        rows.append(m.median(x, dim).indices)
+        found.append([r.tolist() for r in rows])
+    assert found[0] == found[1]
+
+
+def test_names_of_gradients():
+    for choose in (
+        lambda m, x: m.sort(x),
+        lambda m, x: m.topk(x, 3),
+        lambda m, x: m.kthvalue(x, 3, keepdim=True),
+    ):
+        ours, theirs = (
+            choose(m, m.ones(4, requires_grad=True))[0].grad_fn for m in (cupola, torch)
+        )
+        assert type(ours).__name__ == type(theirs).__name__

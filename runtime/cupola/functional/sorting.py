@@ -13,6 +13,7 @@ from cupola.functional._register import operator, settled
 from cupola.functional.joining import sliced
 from cupola.functional.reduction import named
 from cupola.ops import index as ix
+from cupola.ops import introselect as select
 from cupola.ops import scan
 from cupola.ops import sort as sorting
 from cupola.ops.introsort import unstable
@@ -52,7 +53,8 @@ def msort(input: Tensor) -> Tensor:
 
 @operator(out=True)
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
-    """The k largest or smallest elements and their positions, in order (torch.topk).
+    """The k largest or smallest elements and their positions (torch.topk), in order; without
+    ``sorted`` on the CPU as PyTorch's selection leaves them.
 
     Raises:
         RuntimeError: k exceeds the size of the dimension.
@@ -63,7 +65,11 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         raise RuntimeError("selected index k out of range")
     if input.ndim == 0:
         return named("topk", input.clone(), input.new_zeros((), dtype=dtypes.int64))
-    at = sliced(_order(input, d, largest), d, 0, k)
+    at = _order(input, d, largest)
+    if input.device.type == "cpu":
+        at = wrap(select.top(input.node, at.node, dim=d, k=k, descending=largest, in_order=sorted))
+    else:
+        at = sliced(at, d, 0, k)
     return named("topk", wrap(ix.gather(input.node, at.node, dim=d)), wrap(at.node))
 
 
@@ -76,12 +82,23 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
         raise IndexError(f"kthvalue(): Expected reduction dim {d} to have non-zero size.")
     if not 1 <= k <= n:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
-    values, at = sort(input, d, stable=True)
+    return named("kthvalue", *_kth(input, k, d, keepdim, input.device.type != "cpu"))
+
+
+def _kth(input: Tensor, k: int, d: int, keepdim: bool, stable: bool) -> tuple[Tensor, Tensor]:
+    """The k-th smallest elements along a dimension and their positions: the first of equal
+    elements, or the one that PyTorch's selection chooses.
+    """
     if input.ndim == 0:
-        return named("kthvalue", values, at)
-    v, i = sliced(values, d, k - 1, k), sliced(at, d, k - 1, k)
-    found = (v, i) if keepdim else (v.squeeze(d), i.squeeze(d))
-    return named("kthvalue", own(found[0], values), own(found[1], at))
+        return input.clone(), input.new_zeros((), dtype=dtypes.int64)
+    at = _order(input, d, False)
+    if stable:
+        at = sliced(at, d, k - 1, k)
+    else:
+        at = wrap(select.kth(input.node, at.node, dim=d, k=k - 1))
+    values = wrap(ix.gather(input.node, at.node, dim=d))
+    found = (values, at) if keepdim else (values.squeeze(d), at.squeeze(d))
+    return own(found[0], values), own(found[1], at)
 
 
 @operator
@@ -91,12 +108,12 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         flat = input.reshape(-1)
         if not flat.numel():
             return input.new_full((), float("nan"))
-        return kthvalue(flat, (flat.numel() + 1) // 2, 0)[0]
+        return _kth(flat, (flat.numel() + 1) // 2, 0, False, True)[0]
     d = wrap_dim(dim, input.ndim)
     n = input._n.shape[d] if input.ndim else 1
     if not n:
         raise IndexError(f"median(): Expected reduction dim {d} to have non-zero size.")
-    return named("median", *kthvalue(input, (n + 1) // 2, dim, keepdim))
+    return named("median", *_kth(input, (n + 1) // 2, d, keepdim, True))
 
 
 def _scanned(name: str, primitive: Any, doc: str) -> Any:

@@ -21,7 +21,7 @@ _LARGEST = 1 << 16
 _SMALL = 16  # parts of so many elements are left to the insertion sort
 
 
-def _ranks(x: Any, order: Any) -> Any:
+def ranked(x: Any, order: Any) -> Any:
     """Numbers in the order of the elements of rows, equal ones for equal elements."""
     ordered = np.take_along_axis(x, order, -1)
     # NaN is equal to NaN.
@@ -35,31 +35,42 @@ def _ranks(x: Any, order: Any) -> Any:
     return out
 
 
+def sift(a: list[Any], hole: int, size: int, value: Any) -> None:
+    """Puts a pair (key, place) into a heap with one free place, as ``std::pop_heap`` does."""
+    top, child = hole, hole
+    while child < (size - 1) // 2:
+        child = 2 * (child + 1)
+        child -= a[child][0] < a[child - 1][0]
+        a[hole] = a[child]
+        hole = child
+    if size % 2 == 0 and child == (size - 2) // 2:
+        child = 2 * child + 1
+        a[hole] = a[child]
+        hole = child
+    while hole > top and a[(hole - 1) // 2][0] < value[0]:
+        a[hole] = a[(hole - 1) // 2]
+        hole = (hole - 1) // 2
+    a[hole] = value
+
+
+def heap(a: list[Any], size: int) -> None:
+    """Makes the first elements of a list a heap."""
+    for k in range((size - 2) // 2, -1, -1):
+        sift(a, k, size, a[k])
+
+
+def unheap(a: list[Any], size: int) -> None:
+    """Sorts a heap."""
+    for end in range(size - 1, 0, -1):
+        value, a[end] = a[end], a[0]
+        sift(a, 0, end, value)
+
+
 def _heapsort(keys: Any, places: Any, first: int, last: int) -> None:
     """Sorts one part in place."""
     a = list(zip(keys[first:last].tolist(), places[first:last].tolist(), strict=True))
-
-    def sift(hole: int, size: int, value: tuple[int, int]) -> None:
-        top, child = hole, hole
-        while child < (size - 1) // 2:
-            child = 2 * (child + 1)
-            child -= a[child][0] < a[child - 1][0]
-            a[hole] = a[child]
-            hole = child
-        if size % 2 == 0 and child == (size - 2) // 2:
-            child = 2 * child + 1
-            a[hole] = a[child]
-            hole = child
-        while hole > top and a[(hole - 1) // 2][0] < value[0]:
-            a[hole] = a[(hole - 1) // 2]
-            hole = (hole - 1) // 2
-        a[hole] = value
-
-    for k in range((len(a) - 2) // 2, -1, -1):
-        sift(k, len(a), a[k])
-    for end in range(len(a) - 1, 0, -1):
-        value, a[end] = a[end], a[0]
-        sift(0, end, value)
+    heap(a, len(a))
+    unheap(a, len(a))
     keys[first:last], places[first:last] = zip(*a, strict=True)
 
 
@@ -76,7 +87,7 @@ def _pivots(keys: Any, first: Any, last: Any) -> Any:
     return np.where(x < y, rising, falling)
 
 
-def _partition(keys: Any, places: Any, first: Any, last: Any) -> Any:
+def partition(keys: Any, places: Any, first: Any, last: Any) -> Any:
     """Partitions parts in place; where their second halves begin."""
     middle = _pivots(keys, first, last)
     _swap(keys, first, middle)
@@ -120,7 +131,7 @@ def introsorted(ranks: Any) -> Any:
         first, last = first[open_], last[open_]
         if not len(first):
             break
-        cut = _partition(keys, places, first, last)
+        cut = partition(keys, places, first, last)
         first, last = np.concatenate([first, cut]), np.concatenate([cut, last])
     for f, t in zip(first.tolist(), last.tolist(), strict=True):
         if t - f > _SMALL:
@@ -129,20 +140,36 @@ def introsorted(ranks: Any) -> Any:
     return np.take_along_axis(places.reshape(rows, n), order, -1)
 
 
-def _unstable_reference(xp: Any, x: Any, order: Any, dim: int, descending: bool) -> Any:
+def rows_of(x: Any, order: Any, dim: int) -> tuple[Any, Any]:
+    """(ranks, positions) of the rows along a dimension, as two arrays (R, N)."""
     n = x.shape[dim]
-    if xp is not np or n <= _SMALL or not 0 < x.size <= _LARGEST:
-        return order
     if x.dtype.kind == "V" or (x.dtype.itemsize < 4 and x.dtype.kind not in "biu"):
         x = x.astype(np.float32)
     lines, sorted_ = (np.moveaxis(a, dim, -1).reshape(-1, n) for a in (x, order))
-    ranks = _ranks(lines, sorted_)
+    return ranked(lines, sorted_), sorted_
+
+
+def back(rows: Any, x: Any, dim: int) -> Any:
+    """Rows (R, K) in the place of those of ``x``."""
+    lead = np.moveaxis(x, dim, -1).shape[:-1]
+    return np.ascontiguousarray(np.moveaxis(rows.reshape(*lead, rows.shape[-1]), -1, dim))
+
+
+def large(x: Any) -> bool:
+    """Whether equal elements keep their order for the sake of speed."""
+    return x.size > _LARGEST
+
+
+def _unstable_reference(xp: Any, x: Any, order: Any, dim: int, descending: bool) -> Any:
+    n = x.shape[dim]
+    if xp is not np or n <= _SMALL or not x.size or large(x):
+        return order
+    ranks, sorted_ = rows_of(x, order, dim)
     tied = ranks.max(-1) < n - 1
     out = sorted_.copy()
     if tied.any():
         out[tied] = introsorted(ranks[tied])
-    lead = np.moveaxis(x, dim, -1).shape
-    return np.ascontiguousarray(np.moveaxis(out.reshape(lead), -1, dim))
+    return back(out, x, dim)
 
 
 # The positions ``order`` that sort ``x`` stably, with equal elements as an unstable sort leaves

@@ -91,7 +91,7 @@ def _same(node: Node, mapped: list[Any], size: int) -> Any:
 
 @rule(
     *"argsort cummax_index cummin_index cumprod cumprod_grad cumsum exclusive_cumprod".split(),
-    *"gather scatter rdft irdft cat iota logcumsumexp unstable".split(),
+    *"gather scatter rdft irdft cat iota logcumsumexp unstable top kth".split(),
 )
 def _along(node: Node, mapped: list[Any], size: int) -> Any:
     attrs = {**node.attrs, "dim": node.attrs["dim"] + 1}

@@ -90,8 +90,15 @@ def _permute(node: Node) -> str | None:
 
 
 def _gather(node: Node) -> str | None:
-    sorts = len(node.srcs) > 1 and node.srcs[1].op.name in ("argsort", "unstable")
-    return "SortBackward0" if sorts else None
+    return _POSITIONS.get(node.srcs[1].op.name) if len(node.srcs) > 1 else None
+
+
+# What chose the positions that values were gathered from.
+_POSITIONS = {
+    "argsort": "SortBackward0",
+    "unstable": "SortBackward0",
+    "top": "TopkBackward0",
+}
 
 
 def _cat(node: Node) -> str | None:
