@@ -72,12 +72,9 @@ def test_chosen(kind, most, shape, dim):
 
 
 def test_names_of_gradients():
-    for choose in (
-        lambda m, x: m.sort(x),
-        lambda m, x: m.topk(x, 3),
-        lambda m, x: m.kthvalue(x, 3, keepdim=True),
-    ):
-        ours, theirs = (
-            choose(m, m.ones(4, requires_grad=True))[0].grad_fn for m in (cupola, torch)
-        )
-        assert type(ours).__name__ == type(theirs).__name__
+    for choose in (lambda m, x: m.sort(x), lambda m, x: m.topk(x, 3)):
+        names = []
+        for m in (cupola, torch):
+            values = choose(m, m.ones(4, requires_grad=True))[0]
+            names.append(type(values.grad_fn).__name__)
+        assert names[0] == names[1]
