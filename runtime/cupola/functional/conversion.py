@@ -306,9 +306,18 @@ def _index(self: Tensor) -> int:
 
 
 Tensor.__bool__, Tensor.__index__ = _truth, _index
-Tensor.__float__ = lambda self: float(item(self))
-Tensor.__int__ = lambda self: int(item(self))
-Tensor.__complex__ = lambda self: complex(item(self))
+
+
+def _number(kind: Any) -> Any:
+    def convert(self: Tensor) -> Any:
+        if self.numel() != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        return kind(item(self))
+
+    return convert
+
+
+Tensor.__float__, Tensor.__int__, Tensor.__complex__ = map(_number, (float, int, complex))
 
 
 def _contains(self: Tensor, element: Any) -> bool:
@@ -393,7 +402,19 @@ for _name, _function in {
     _operator(_name, _function)
 Tensor.__hash__ = lambda self: id(self)
 Tensor.__neg__, Tensor.__pos__ = pw.neg, pw.positive
-Tensor.__abs__, Tensor.__invert__ = pw.abs, cp.bitwise_not
+Tensor.__abs__ = pw.abs
+
+
+def _inverted(self: Tensor) -> Tensor:
+    if self.dtype.category >= 2:
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
+    result: Tensor = cp.bitwise_not(self)
+    return result
+
+
+Tensor.__invert__ = _inverted
 
 # --- in-place fills
 

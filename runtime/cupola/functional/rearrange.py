@@ -418,4 +418,19 @@ def numel(input: Tensor) -> int:
     return input.numel()
 
 
-Tensor.real, Tensor.imag = property(real), property(imag)  # type: ignore[attr-defined]
+def _set_real(self: Tensor, value: Tensor) -> None:
+    from cupola.functional.selection import joined
+
+    parts = (value.expand_as(imag(self)), imag(self)) if self.dtype.is_complex else None
+    self.copy_(value if parts is None else joined(*parts))  # type: ignore[attr-defined]
+
+
+def _set_imag(self: Tensor, value: Tensor) -> None:
+    from cupola.functional.selection import joined
+
+    now = real(self) if self.dtype.is_complex else imag(self)
+    self.copy_(joined(now, value.expand_as(now)))  # type: ignore[attr-defined]
+
+
+Tensor.real = property(real, _set_real)  # type: ignore[attr-defined]
+Tensor.imag = property(imag, _set_imag)  # type: ignore[attr-defined]

@@ -233,25 +233,33 @@ def _reversed(self: Tensor) -> Tensor:
     return permute(self, *range(self.ndim - 1, -1, -1))
 
 
-def _matrix_transpose(self: Tensor) -> Tensor:
-    if self.ndim == 0:
-        return self
-    if self.ndim < 2:
-        raise RuntimeError(
-            "tensor.mT is only supported on matrices or batches of matrices. Got "
-            f"{self.ndim}-D tensor."
-        )
-    return transpose(self, -2, -1)
+def _of_matrices(name: str, transposed: Any) -> property:
+    """A transpose of the last two dimensions; a number is its own."""
+
+    def read(self: Tensor) -> Tensor:
+        if self.ndim == 1:
+            raise RuntimeError(
+                f"tensor.{name} is only supported on matrices or batches of matrices. Got 1-D "
+                "tensor."
+            )
+        result: Tensor = transposed(self) if self.ndim else self
+        return result
+
+    return property(read)
 
 
 def _conjugate_transpose(self: Tensor) -> Tensor:
-    return adjoint(self) if self.ndim == 2 else self.conj()
+    if self.ndim not in (0, 2):
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor."
+        )
+    return adjoint(self) if self.ndim else self.conj()
 
 
 Tensor.T = property(_reversed)
-Tensor.mT = property(_matrix_transpose)
+Tensor.mT = _of_matrices("mT", lambda x: transpose(x, -2, -1))
 Tensor.H = property(_conjugate_transpose)
-Tensor.mH = property(adjoint)
+Tensor.mH = _of_matrices("mH", adjoint)
 
 
 @operator(aliases=("moveaxis",))
