@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
+import sys
 
 import pytest
 import torch
@@ -152,3 +154,29 @@ def test_a_star_takes_the_transforms_along():
     assert set(torch.distributions.transforms.__all__) <= set(
         cupola.distributions.transforms.__all__
     )
+
+
+PARTS = ("constraint_registry", "constraints", "transforms")
+OWN = sorted(n for n in sys.modules if n.startswith("torch.distributions."))
+OWN = [n for n in OWN if not n.endswith(PARTS)]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_each_distribution_has_its_module(name):
+    """With the names that programs import from there, PyTorch's helpers among them."""
+    ours = importlib.import_module(name.replace("torch", "cupola", 1))
+    theirs = sys.modules[name]
+    assert ours.__name__ == name.replace("torch", "cupola", 1)
+    passed_on = {
+        "Distribution",
+        "Tensor",
+        "constraints",
+        "Independent",
+        "lazy_property",
+        *theirs.__all__,
+    }
+    for known in passed_on & vars(theirs).keys():
+        kind = getattr(ours, known)
+        assert type(kind).__name__ != "_Unsupported", known
+    with pytest.raises(AttributeError):
+        ours.no_such_name  # noqa: B018

@@ -1,6 +1,8 @@
 """Probability distributions (torch.distributions)."""
 
+import functools
 import sys
+import types
 
 from cupola.distributions import (
     circular,
@@ -61,6 +63,7 @@ from cupola.distributions.lowrank_multivariate_normal import LowRankMultivariate
 from cupola.distributions.matrices import LKJCholesky, Wishart
 from cupola.distributions.normal import MultivariateNormal, Normal
 from cupola.distributions.transforms import *  # noqa: F403
+from cupola.unsupported import lookup
 
 from cupola.distributions import constraint_registry, transforms_joined  # isort: skip
 from cupola.distributions.constraint_registry import biject_to, transform_to
@@ -91,9 +94,22 @@ _MODULES = {
     matrices: "lkj_cholesky wishart",
     normal: "multivariate_normal",
 }
+
+
+def _member(name: str, family: types.ModuleType) -> types.ModuleType:
+    """A distribution's own module: what its family holds, and the names of PyTorch's module."""
+    made = types.ModuleType(name, family.__doc__)
+    helpers = {k: getattr(utils, k) for k in utils.__all__} | {"constraints": constraints}
+    found = helpers | vars(family)
+    made.__dict__.update({k: v for k, v in found.items() if k not in vars(made)})
+    made.__getattr__ = functools.partial(lookup, name)  # type: ignore[method-assign]
+    return made
+
+
 for _module, _names in _MODULES.items():
     for _name in _names.split():
-        globals()[_name] = sys.modules[f"{__name__}.{_name}"] = _module
+        _full = f"{__name__}.{_name}"
+        globals()[_name] = sys.modules[_full] = _member(_full, _module)
 
 __all__ = [
     "Wishart",
