@@ -329,3 +329,19 @@ def test_views_that_are_gone_are_forgotten():
     kept = [data[i % 8] for i in range(300)]
     data.mul_(2)
     assert all(v._version == 1 for v in kept)
+
+
+def test_arrays_of_what_requires_a_gradient():
+    """Under no_grad they are given."""
+
+    def program(m):
+        x = start(m, 3)
+        y = x.view(-1)
+        found = [error_of(lambda: x.numpy()), error_of(lambda: np.asarray(y)), x.numpy(force=True)]
+        with m.no_grad():
+            found += [x.numpy(), y.numpy(), (x * 2).numpy(), np.asarray(x), np.square(y.numpy())]
+        with m.inference_mode():
+            found.append(x.numpy())
+        return [f if isinstance(f, (str, type)) else f.tolist() for f in found]
+
+    assert program(cupola) == program(torch)

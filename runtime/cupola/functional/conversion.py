@@ -17,6 +17,7 @@ from cupola.functional.strides import order_of
 from cupola.ir import source
 from cupola.ir.device import CPU, resolve
 from cupola.ir.device import device as Device
+from cupola.ir.mode import mode
 from cupola.ops import movement as mv
 from cupola.tensor import Tensor, as_tensor, wrap
 from cupola.tensor.core import _wrap as wrap_one_dim
@@ -214,10 +215,10 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
     """The value as a NumPy array that shares memory where it can.
 
     Raises:
-        RuntimeError: the tensor requires a gradient (use ``detach()``).
+        RuntimeError: the tensor requires a gradient (use ``detach()``) and gradients are recorded.
         TypeError: it lives on a GPU (use ``cpu()``), or NumPy has no such dtype.
     """
-    if self.requires_grad and not force:
+    if self.requires_grad and mode.grad and not force:
         raise RuntimeError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         )
