@@ -7,11 +7,19 @@ from cupola_compat.torchvision import _unsupported
 
 _unsupported.install()
 
-from cupola_compat.torchvision import datasets, io, models, ops, transforms, utils  # noqa: E402
+from cupola_compat.torchvision import (  # noqa: E402
+    datasets,
+    io,
+    models,
+    ops,
+    transforms,
+    tv_tensors,
+    utils,
+)
 
 __version__ = "0.28.0"
 
-__all__ = ["datasets", "io", "models", "ops", "transforms", "utils"]
+__all__ = ["datasets", "io", "models", "ops", "transforms", "tv_tensors", "utils"]
 
 
 def set_image_backend(backend: str) -> None:

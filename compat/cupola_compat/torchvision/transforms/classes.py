@@ -241,6 +241,27 @@ class RandomCrop(nn.Module):
         return F.crop(img, *self.get_params(img, self.size))
 
 
+def drawn_part(
+    size: Sequence[int], scale: Sequence[float], ratio: Sequence[float]
+) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a random part of an image of `size` [height, width]."""
+    full_height, full_width = size
+    low, high = (float(v) for v in cupola.log(cupola.tensor(list(ratio))))
+    for _ in range(10):
+        area = full_height * full_width * cupola.empty(1).uniform_(*scale).item()
+        aspect = cupola.exp(cupola.empty(1).uniform_(low, high)).item()
+        width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < width <= full_width and 0 < height <= full_height:
+            top = int(cupola.randint(0, full_height - height + 1, size=(1,)).item())
+            left = int(cupola.randint(0, full_width - width + 1, size=(1,)).item())
+            return top, left, height, width
+    # No fitting part in ten tries: the largest central one of an allowed ratio.
+    aspect = min(max(full_width / full_height, min(ratio)), max(ratio))
+    width = min(full_width, round(full_height * aspect))
+    height = min(full_height, round(full_width / aspect))
+    return (full_height - height) // 2, (full_width - width) // 2, height, width
+
+
 class RandomResizedCrop(nn.Module):
     """Cuts out a random part, of random area and aspect ratio, and resizes it to `size`."""
 
@@ -262,20 +283,7 @@ class RandomResizedCrop(nn.Module):
     ) -> tuple[int, int, int, int]:
         """Returns top, left, height and width of a random part."""
         _, full_height, full_width = F.get_dimensions(img)
-        low, high = (float(v) for v in cupola.log(cupola.tensor(list(ratio))))
-        for _ in range(10):
-            area = full_height * full_width * cupola.empty(1).uniform_(*scale).item()
-            aspect = cupola.exp(cupola.empty(1).uniform_(low, high)).item()
-            width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-            if 0 < width <= full_width and 0 < height <= full_height:
-                top = int(cupola.randint(0, full_height - height + 1, size=(1,)).item())
-                left = int(cupola.randint(0, full_width - width + 1, size=(1,)).item())
-                return top, left, height, width
-        # No fitting part in ten tries: the largest central one of an allowed ratio.
-        aspect = min(max(full_width / full_height, min(ratio)), max(ratio))
-        width = min(full_width, round(full_height * aspect))
-        height = min(full_height, round(full_width / aspect))
-        return (full_height - height) // 2, (full_width - width) // 2, height, width
+        return drawn_part((full_height, full_width), scale, ratio)
 
     def forward(self, img: Any) -> Any:
         part = self.get_params(img, self.scale, self.ratio)

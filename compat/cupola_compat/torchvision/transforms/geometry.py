@@ -31,7 +31,7 @@ from cupola_compat.torchvision.transforms.interpolation import (
 NEAREST, BILINEAR = InterpolationMode.NEAREST, InterpolationMode.BILINEAR
 
 
-def _pil_fill(fill: Any, img: Any) -> Any:
+def pil_fill(fill: Any, img: Any) -> Any:
     channels = get_dimensions(img)[0]
     values = [0 if fill is None else fill] if not isinstance(fill, (list, tuple)) else list(fill)
     if len(values) == 1:
@@ -88,7 +88,30 @@ def _affine_grid(
     return (points.view(-1, 3) @ (theta.T / half)).view(1, rows, columns, 2)
 
 
-def _inverse_matrix(
+def _turned(angle: float, shear: Sequence[float]) -> tuple[float, float, float, float]:
+    """The matrix (a, b; c, d), of determinant 1, that shears and then turns."""
+    turn, shear_x, shear_y = (math.radians(v) for v in (angle, *shear))
+    a = math.cos(turn - shear_y) / math.cos(shear_y)
+    c = math.sin(turn - shear_y) / math.cos(shear_y)
+    return a, -a * math.tan(shear_x) - math.sin(turn), c, -c * math.tan(shear_x) + math.cos(turn)
+
+
+def forward_matrix(
+    center: Sequence[float],
+    angle: float,
+    translate: Sequence[float],
+    scale: float,
+    shear: Sequence[float],
+) -> list[float]:
+    """The map from an input position to an output position, row by row (2 x 3)."""
+    m00, m01, m10, m11 = (v * scale for v in _turned(angle, shear))
+    (x, y), (move_x, move_y) = center, translate
+    return [
+        m00, m01, x + move_x - m00 * x - m01 * y, m10, m11, y + move_y - m10 * x - m11 * y,
+    ]  # fmt: skip
+
+
+def inverse_matrix(
     center: Sequence[float],
     angle: float,
     translate: Sequence[float],
@@ -99,14 +122,29 @@ def _inverse_matrix(
 
     Forward, a point is sheared, scaled and turned about `center`, then moved by `translate`.
     """
-    turn, shear_x, shear_y = (math.radians(v) for v in (angle, *shear))
-    a = math.cos(turn - shear_y) / math.cos(shear_y)
-    c = math.sin(turn - shear_y) / math.cos(shear_y)
-    b = -a * math.tan(shear_x) - math.sin(turn)
-    d = -c * math.tan(shear_x) + math.cos(turn)
+    a, b, c, d = _turned(angle, shear)
     m00, m01, m10, m11 = d / scale, -b / scale, -c / scale, a / scale  # the determinant is 1
     x, y = center[0] + translate[0], center[1] + translate[1]
     return [m00, m01, center[0] - m00 * x - m01 * y, m10, m11, center[1] - m10 * x - m11 * y]
+
+
+def parsed_affine(
+    translate: Sequence[float], scale: float, shear: Any
+) -> tuple[list[float], list[float]]:
+    """The translation, and the shear of both axes.
+
+    Raises:
+        ValueError: a scale that is not positive, or lists of another length than two.
+    """
+    if len(translate) != 2:
+        raise ValueError("Argument translate should be a sequence of length 2")
+    if scale <= 0.0:
+        raise ValueError("Argument scale should be positive")
+    shear = [shear, 0.0] if isinstance(shear, numbers.Number) else list(shear)
+    shear = shear * 2 if len(shear) == 1 else shear
+    if len(shear) != 2:
+        raise ValueError(f"Shear should be a sequence containing two values. Got {shear}")
+    return list(translate), shear
 
 
 def affine(
@@ -125,32 +163,25 @@ def affine(
         ValueError: a scale that is not positive, or lists of another length than two.
     """
     mode = interpolation_mode(interpolation)
-    if len(translate) != 2:
-        raise ValueError("Argument translate should be a sequence of length 2")
-    if scale <= 0.0:
-        raise ValueError("Argument scale should be positive")
-    shear = [shear, 0.0] if isinstance(shear, numbers.Number) else list(shear)
-    shear = shear * 2 if len(shear) == 1 else shear
-    if len(shear) != 2:
-        raise ValueError(f"Shear should be a sequence containing two values. Got {shear}")
+    translate, shear = parsed_affine(translate, scale, shear)
     _, height, width = get_dimensions(img)
     if is_tensor(img):
         middle = [0.0, 0.0]
         if center is not None:
             middle = [center[0] - width * 0.5, center[1] - height * 0.5]
-        matrix = _inverse_matrix(middle, angle, [float(t) for t in translate], scale, shear)
+        matrix = inverse_matrix(middle, angle, [float(t) for t in translate], scale, shear)
         size = (height, width)
         return _sample(img, _affine_grid(matrix, size, size, img), mode, fill)
     middle = [width * 0.5, height * 0.5] if center is None else center
-    matrix = _inverse_matrix(middle, angle, translate, scale, shear)
+    matrix = inverse_matrix(middle, angle, translate, scale, shear)
     from PIL import Image
 
     return img.transform(
-        img.size, Image.Transform.AFFINE, matrix, PIL_FILTERS[mode], fillcolor=_pil_fill(fill, img)
+        img.size, Image.Transform.AFFINE, matrix, PIL_FILTERS[mode], fillcolor=pil_fill(fill, img)
     )
 
 
-def _whole_size(matrix: Sequence[float], height: int, width: int) -> tuple[int, int]:
+def whole_size(matrix: Sequence[float], height: int, width: int) -> tuple[int, int]:
     """Height and width that hold the whole of a turned image."""
     corners = np.array([[x * width, y * height, 1.0] for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
     found = corners @ np.array(matrix).reshape(2, 3).T + np.array([width, height]) / 2
@@ -170,19 +201,35 @@ def rotate(
     """Turns an image (degrees, counter-clockwise); `expand` makes room for all of it."""
     mode = interpolation_mode(interpolation)
     if not is_tensor(img):
-        color = _pil_fill(fill, img)
+        color = pil_fill(fill, img)
         return img.rotate(angle, PIL_FILTERS[mode], expand, center, fillcolor=color)
     _, height, width = get_dimensions(img)
     middle = [0.0, 0.0]
     if center is not None:
         middle = [center[0] - width * 0.5, center[1] - height * 0.5]
-    matrix = _inverse_matrix(middle, -angle, [0.0, 0.0], 1.0, [0.0, 0.0])
-    out = _whole_size(matrix, height, width) if expand else (height, width)
+    matrix = inverse_matrix(middle, -angle, [0.0, 0.0], 1.0, [0.0, 0.0])
+    out = whole_size(matrix, height, width) if expand else (height, width)
     return _sample(img, _affine_grid(matrix, (height, width), out, img), mode, fill)
 
 
-def _perspective_coefficients(start: Any, end: Any) -> list[float]:
-    """(a … h) with which (ax + by + c, dx + ey + f) / (gx + hy + 1) takes `end` to `start`."""
+def perspective_coefficients(start: Any, end: Any, coefficients: Any = None) -> list[float]:
+    """(a … h) with which (ax + by + c, dx + ey + f) / (gx + hy + 1) takes `end` to `start`.
+
+    Raises:
+        ValueError: neither four corners before and after nor eight coefficients, or both.
+    """
+    if coefficients is not None:
+        if start is not None or end is not None:
+            raise ValueError(
+                "The startpoints/endpoints and the coefficients shouldn't be defined concurrently."
+            )
+        if len(coefficients) != 8:
+            raise ValueError("Argument coefficients should have 8 float values")
+        return [float(v) for v in coefficients]
+    if start is None or end is None:
+        raise ValueError(
+            "Either the startpoints/endpoints or the coefficients must have non `None` values."
+        )
     if len(start) != 4 or len(end) != 4:
         raise ValueError(
             f"Please provide exactly four corners, got {len(start)} startpoints and "
@@ -202,14 +249,20 @@ def perspective(
     endpoints: Any,
     interpolation: InterpolationMode | int = BILINEAR,
     fill: Any = None,
+    coefficients: Any = None,
 ) -> Any:
-    """Moves the corners `startpoints` to `endpoints`: four points [x, y] each, clockwise."""
+    """Moves the corners `startpoints` to `endpoints`: four points [x, y] each, clockwise.
+
+    Raises:
+        ValueError: neither four corners before and after nor eight coefficients, or both.
+    """
     mode = interpolation_mode(interpolation)
-    a, b, c, d, e, f, g, h = found = _perspective_coefficients(startpoints, endpoints)
+    found = perspective_coefficients(startpoints, endpoints, coefficients)
+    a, b, c, d, e, f, g, h = found
     if not is_tensor(img):
         from PIL import Image
 
-        kind, color = Image.Transform.PERSPECTIVE, _pil_fill(fill, img)
+        kind, color = Image.Transform.PERSPECTIVE, pil_fill(fill, img)
         return img.transform(img.size, kind, found, PIL_FILTERS[mode], fillcolor=color)
     height, width = img.shape[-2:]
     x = cupola.linspace(0.5, width - 0.5, width, device=img.device).expand(height, width)

@@ -252,6 +252,30 @@ class ElasticTransform(nn.Module):
         return f"alpha={self.alpha}, sigma={self.sigma}, fill={self.fill}"
 
 
+def drawn_rectangle(
+    size: Sequence[int], scale: Sequence[float], ratio: Sequence[float], value: Any
+) -> tuple[int, int, int, int, Tensor] | None:
+    """Row, column, height, width and value for an image of `size` [channels, height, width];
+    None where ten tries do not fit.
+    """
+    channels, rows, columns = size
+    low, high = cupola.log(cupola.tensor(list(ratio))).tolist()
+    for _ in range(10):
+        area = rows * columns * uniform(scale[0], scale[1])
+        aspect = cupola.exp(cupola.empty(1).uniform_(low, high)).item()
+        height, width = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if height >= rows or width >= columns:
+            continue
+        if value is None:
+            v = cupola.empty([channels, height, width], dtype=cupola.float32).normal_()
+        else:
+            v = cupola.tensor(value)[:, None, None]
+        i = int(cupola.randint(0, rows - height + 1, size=(1,)).item())
+        j = int(cupola.randint(0, columns - width + 1, size=(1,)).item())
+        return i, j, height, width, v
+    return None
+
+
 class RandomErasing(nn.Module):
     """Overwrites a random rectangle of a tensor with `value`, with probability `p`.
 
@@ -281,22 +305,9 @@ class RandomErasing(nn.Module):
         img: Tensor, scale: Sequence[float], ratio: Sequence[float], value: Any = None
     ) -> tuple[int, int, int, int, Tensor]:
         """Row, column, height, width and value; of the whole image where ten tries do not fit."""
-        channels, rows, columns = img.shape[-3:]
-        low, high = cupola.log(cupola.tensor(list(ratio))).tolist()
-        for _ in range(10):
-            area = rows * columns * uniform(scale[0], scale[1])
-            aspect = cupola.exp(cupola.empty(1).uniform_(low, high)).item()
-            height, width = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-            if height >= rows or width >= columns:
-                continue
-            if value is None:
-                v = cupola.empty([channels, height, width], dtype=cupola.float32).normal_()
-            else:
-                v = cupola.tensor(value)[:, None, None]
-            i = int(cupola.randint(0, rows - height + 1, size=(1,)).item())
-            j = int(cupola.randint(0, columns - width + 1, size=(1,)).item())
-            return i, j, height, width, v
-        return 0, 0, rows, columns, img
+        size = img.shape[-3:]
+        part = drawn_rectangle(size, scale, ratio, value)
+        return (0, 0, *size[1:], img) if part is None else part
 
     def forward(self, img: Tensor) -> Tensor:
         if cupola.rand(1).item() >= self.p:
