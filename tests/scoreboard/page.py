@@ -204,7 +204,7 @@ def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
     for table, text in (
         (UNDEFINED, "values of `{}` are not compared"),
         (PHASES, "values of `{}` are compared after `output_process_fn_grad`"),
-        (WRONG, "gradients of `{}` are not compared"),
+        (WRONG, "samples `{}` are not compared"),
         (FRAGILE, "`{}` is given no `out=` of another dtype"),
         (MISWRITTEN, "`{}` is given no strided `out=`"),
         (UNWRITTEN, "`out=` of `{}` is not compared"),

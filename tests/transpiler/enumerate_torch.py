@@ -43,18 +43,20 @@ torchvision.tv_tensors
 """.split()
 
 
-# Modules that torch imports when something asks for them: whether they are there must not depend on
-# what ran before.
+# Modules that torch and torchvision import when something asks for them: whether they are there
+# must not depend on what ran before.
 LATE = """
 torch.nn.modules.linear_cross_entropy torch.utils.cpp_extension torch.utils.file_baton
 torch.utils.serialization torch.utils.tensorboard torch.backends.xnnpack
+torchvision.transforms.v2 torchvision.tv_tensors
 """.split()
 
 
 def import_late() -> None:
-    """Imports what torch leaves for later, where it can be imported."""
+    """Imports what they leave for later, where it can be imported."""
     for name in LATE:
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(ImportError, RuntimeError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             importlib.import_module(name)
 
 
