@@ -1,11 +1,13 @@
 """The public names of an installed torch and torchvision.
 
 `python tests/transpiler/enumerate_torch.py` writes them to tables/names/, from which the
-converter's table is made.
+converter's table is made; with `--print` it prints them as JSON.
 """
 
 import contextlib
 import importlib
+import json
+import subprocess
 import sys
 import textwrap
 import types
@@ -43,12 +45,11 @@ torchvision.tv_tensors
 """.split()
 
 
-# Modules that torch and torchvision import when something asks for them: whether they are there
-# must not depend on what ran before.
+# Modules that torch and torchvision import only when something asks for them.
 LATE = """
 torch.nn.modules.linear_cross_entropy torch.utils.cpp_extension torch.utils.file_baton
-torch.utils.serialization torch.utils.tensorboard torch.backends.xnnpack
-torchvision.transforms.v2 torchvision.tv_tensors
+torch.utils.flop_counter torch.utils.module_tracker torch.utils.serialization
+torch.utils.tensorboard torch.backends.xnnpack torchvision.transforms.v2 torchvision.tv_tensors
 """.split()
 
 
@@ -111,14 +112,28 @@ def namespaces() -> list[str]:
     return NAMESPACES + (VISION if import_torchvision() else [])
 
 
-def write_lists() -> None:
+def enumerated() -> dict[str, list[str]]:
+    """The sorted public names by namespace, as a process of its own finds them.
+
+    What a process has imported before shows in torch's namespaces, so that only a fresh one always
+    finds the same.
+    """
+    command = [sys.executable, __file__, "--print"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def write_lists(names: dict[str, list[str]]) -> None:
     """Writes tables/names/ again."""
     (TABLES / "names").mkdir(exist_ok=True)
-    for dotted in namespaces():
-        names = " ".join(sorted(public_names(dotted)))
-        text = textwrap.fill(names, 98, break_long_words=False, break_on_hyphens=False)
+    for dotted, listed in names.items():
+        text = " ".join(listed)
+        text = textwrap.fill(text, 98, break_long_words=False, break_on_hyphens=False)
         (TABLES / "names" / f"{dotted}.txt").write_text(text + "\n")
 
 
 if __name__ == "__main__":
-    write_lists()
+    found = {home: sorted(public_names(home)) for home in namespaces()}
+    if "--print" in sys.argv:
+        print(json.dumps(found))
+    else:
+        write_lists(found)

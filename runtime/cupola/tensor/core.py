@@ -361,7 +361,8 @@ class Tensor(Hooked):
         else:
             storage.node = plain
         storage.version += 1
-        self._seen = storage.version
+        # What repeats elements has to be read again: the last write to a place counts.
+        self._seen = -1 if any(op is movement.expand for op, _ in self._chain) else storage.version
 
     # --- gradients
 
