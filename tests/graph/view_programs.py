@@ -152,6 +152,11 @@ VIEWS = {
     "view_as": lambda m, x, k: x.view_as(x),
     "quiet_view": lambda m, x, k: _no_grad(m, lambda: x[:1]),
     "contiguous": lambda m, x, k: x.contiguous(),
+    "real": lambda m, x, k: x.real,
+    "imag": lambda m, x, k: x.imag,
+    "as_real": lambda m, x, k: m.view_as_real(x),
+    "as_complex": lambda m, x, k: m.view_as_complex(x),
+    "as_complex_pairs": lambda m, x, k: m.view_as_complex(x.view(-1, 2)),
 }
 # Fresh values, flags and backward passes.
 FRESH = {
@@ -384,7 +389,8 @@ def execute(m, start, program, left_out):
     try:
         if silent:
             raise RuntimeError
-        total = sum((p.sum() for p in pool if p.requires_grad), m.zeros(()))
+        wanted = [m.view_as_real(p) if p.is_complex() else p for p in pool if p.requires_grad]
+        total = sum((p.sum() for p in wanted), m.zeros(()))
         total.backward()
         log.append("ok")
     except RuntimeError as error:

@@ -98,7 +98,7 @@ def _ours(op: Any, order: int = 2) -> Callable[..., Any]:
 def _walked(
     side: Any, outputs: list[Any], inputs: list[Any], cotangents: list[Any], order: int, given: Any
 ) -> tuple[list[Any], list[Any]]:
-    """(gradients of the asked order, the directions of the second walk)."""
+    """(gradients up to the asked order, the directions of the second walk)."""
     grad = side.autograd.grad
     first = grad(outputs, inputs, cotangents, create_graph=order == 2, allow_unused=True)
     if order == 1:
@@ -113,9 +113,13 @@ def _walked(
     live = [(k, g) for k, g in live if k in given]
     seeds = [given[k] if side is torch else translate(given[k]) for k, _ in live]
     targets = inputs + cotangents
+    known = [None if g is None else g.detach() for g in first]
     if not live:
-        return [None] * len(targets), given
-    return list(grad([g for _, g in live], targets, seeds, allow_unused=True)), given
+        return [*known, *[None] * len(targets)], given
+    # What records a third derivative takes another way through some rules: it has to agree as well.
+    onward = {} if side is torch else {"create_graph": True}
+    second = grad([g for _, g in live], targets, seeds, allow_unused=True, **onward)
+    return [*known, *second], given
 
 
 def _with_zeros(got: list[Any], want: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -18,8 +18,10 @@ from scoreboard.translate import target, translate
 
 # What an entry without any of the requested dtypes is sampled with.
 FALLBACK = ("float32", "int64", "bool", "complex64", "float64", "float16")
-# Derivatives of derivatives are compared in the widest of these: as torch's own tests do.
-PRECISE = ("float64", "complex128", "float32")
+# Derivatives of derivatives and along tangents are compared in the widest of these: as torch's own
+# tests do. All derivatives are compared for complex numbers as well.
+PRECISE = ("float64", "float32")
+COMPLEX = "complex128"
 
 
 def title(op: Any) -> str:
@@ -129,10 +131,10 @@ def _derivatives(op: Any, options: Options, row: dict[str, Any]) -> None:
             row[kind][name] = tally(samples, lambda s, w=within: check(op, s, w))
 
     if op.supports_autograd:
-        fill(
-            "gradient", [n for n in _dtypes(op, options.dtypes) if n in known], derivatives.gradient
-        )
-        precise = [n for n in PRECISE if n in known][:1]
+        complex_too = [COMPLEX] if COMPLEX in known else []
+        names = [n for n in _dtypes(op, options.dtypes) if n in known and n != COMPLEX]
+        fill("gradient", names + complex_too, derivatives.gradient)
+        precise = [n for n in PRECISE if n in known][:1] + complex_too
         if op.supports_gradgrad:
             fill("second", precise, derivatives.second)
         if op.supports_forward_ad:

@@ -11,7 +11,7 @@ from cupola import dtypes
 from cupola.errors import UnsupportedError
 from cupola.functional._convert import expand_node, own, wrap_dim
 from cupola.functional._register import PUBLIC, operator
-from cupola.functional.joining import cat, min_of, select, sliced, stack
+from cupola.functional.joining import cat, min_of, sliced
 from cupola.functional.shape import _ints, transpose
 from cupola.functional.strides import is_contiguous, order_of, phantom, strides
 from cupola.ir import source
@@ -23,6 +23,7 @@ from cupola.tensor import Tensor, apply, wrap
 from cupola.tensor.alias import replay
 from cupola.tensor.history import restrided
 from cupola.tensor.layout import contiguous_format, preserve_format
+from cupola.tensor.reread import IMAG, JOINED, PAIRS, REAL, flat_as
 
 
 @operator
@@ -149,7 +150,8 @@ def _over_storage(x: Tensor, shape: Any, steps: Any, offset: int, read: Any = No
     shared = root._share()
     storage = shared if x._storage is None else x._storage
     whole = storage.external if storage.external is not None else storage.node
-    room = math.prod(whole.shape)
+    held = whole.dtype if storage.external is None else dtypes.from_numpy_dtype(whole.dtype)
+    room = math.prod(whole.shape) * held.itemsize // x.dtype.itemsize
     reach = offset + sum((n - 1) * s for n, s in zip(shape, steps, strict=True)) + 1
     if 0 not in shape and reach > room:
         raise RuntimeError(
@@ -162,13 +164,16 @@ def _over_storage(x: Tensor, shape: Any, steps: Any, offset: int, read: Any = No
     start = 0
     if own:  # the root is a detached part of other memory
         _, have, start = phantom(root)
-        count = root.numel()
+        count = root.numel() * root.dtype.itemsize // x.dtype.itemsize
+        start = start * root.dtype.itemsize // x.dtype.itemsize
         inside = offset >= start and (0 in shape or reach <= start + count)
         if root._turned or have != strides_of(root._n.shape) or not inside:
             return _foreign(x, shape, steps, offset)
     out = upright(root)
     if not own and storage.external is None and storage.node.order is not None:
         out = out.view_by(mv.permute, dims=storage.node.order)
+    for op, attrs in flat_as(out._n.shape, out.dtype, x.dtype):
+        out = out.view_by(op, **attrs)
     out = out.view_by(mv.as_strided, shape=shape, strides=steps, offset=offset - start)
     node = x.node
     if x is not root and mode.grad and node.requires_grad:
@@ -206,9 +211,10 @@ def _foreign(x: Tensor, shape: Any, steps: Any, offset: int) -> Tensor:
     if array is not None:
         if not array.flags.c_contiguous:
             raise UnsupportedError("as_strided", "the tensor is a part of a strided NumPy array")
-        node = source.buffer(array.copy(), x.dtype, x.node.device)
+        node = source.buffer(array.copy(), dtypes.from_numpy_dtype(array.dtype), x.node.device)
     elif node.order is not None:
         chain += ((mv.permute, {"dims": node.order}),)
+    chain += flat_as(node.shape, node.dtype, x.dtype)
     whole._chain = (*chain, (mv.as_strided, {"shape": shape, "strides": steps, "offset": offset}))
     whole._n = replay(node, whole._chain)
     if mode.grad and x.node.requires_grad:
@@ -374,42 +380,59 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 
 @operator
 def view_as_real(input: Tensor) -> Tensor:
-    """Real and imaginary parts as a last dimension of size 2 (torch.view_as_real)."""
-    return stack([_part(ew.real, input), _part(ew.imag, input)], -1)
+    """A view of real and imaginary parts as a last dimension of size 2 (torch.view_as_real).
 
-
-def _part(primitive: Any, input: Tensor) -> Tensor:
-    """A part of complex numbers; of complex32 by way of complex64."""
-    if input.dtype is not dtypes.complex32:
-        return apply(primitive, input)
-    wide = ew.cast(input.node, dtype=dtypes.complex64)
-    return wrap(ew.cast(primitive(wide), dtype=dtypes.float16))
+    Raises:
+        RuntimeError: the tensor is real.
+    """
+    if not input.dtype.is_complex:
+        raise RuntimeError("view_as_real is only supported for complex tensors")
+    return input.view_by(PAIRS)
 
 
 @operator
 def view_as_complex(input: Tensor) -> Tensor:
-    """Complex numbers from a last dimension of size 2 (torch.view_as_complex)."""
-    from cupola.functional.selection import joined
+    """A view of a last dimension of size 2 as complex numbers (torch.view_as_complex).
 
-    return joined(select(input, -1, 0), select(input, -1, 1))
+    Raises:
+        RuntimeError: the tensor is not of floating point dtype, or its pairs do not lie side by
+            side in memory.
+    """
+    if input.dtype not in (dtypes.float16, dtypes.float32, dtypes.float64):
+        raise RuntimeError(
+            "view_as_complex is only supported for half, float and double tensors, but got a "
+            f"tensor of {input.dtype}"
+        )
+    _, steps, offset = phantom(input)
+    if not input.ndim:
+        raise RuntimeError("Input tensor must have one or more dimensions")
+    if input._n.shape[-1] != 2:
+        raise RuntimeError("Tensor must have a last dimension of size 2")
+    if steps[-1] != 1:
+        raise RuntimeError("Tensor must have a last dimension with stride 1")
+    if any(s % 2 for s in steps[:-1]):
+        raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
+    if offset % 2:
+        raise RuntimeError("Tensor must have a storage_offset divisible by 2")
+    return input.view_by(JOINED)
 
 
 @operator(method=False)
 def real(input: Tensor) -> Tensor:
-    """The real part; of a real tensor the tensor itself (torch.real)."""
-    return _part(ew.real, input) if input.dtype.is_complex else input
+    """A view of the real part; of a real tensor the tensor itself (torch.real)."""
+    return input.view_by(REAL) if input.dtype.is_complex else input
 
 
 @operator(method=False)
 def imag(input: Tensor) -> Tensor:
-    """The imaginary part of a complex tensor (torch.imag).
+    """A view of the imaginary part of a complex tensor (torch.imag).
 
     Raises:
         RuntimeError: the tensor is real.
     """
     if not input.dtype.is_complex:
         raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-    return _part(ew.imag, input)
+    return input.view_by(IMAG)
 
 
 @operator(method=False)
@@ -419,17 +442,11 @@ def numel(input: Tensor) -> int:
 
 
 def _set_real(self: Tensor, value: Tensor) -> None:
-    from cupola.functional.selection import joined
-
-    parts = (value.expand_as(imag(self)), imag(self)) if self.dtype.is_complex else None
-    self.copy_(value if parts is None else joined(*parts))  # type: ignore[attr-defined]
+    real(self).copy_(value)  # type: ignore[attr-defined]
 
 
 def _set_imag(self: Tensor, value: Tensor) -> None:
-    from cupola.functional.selection import joined
-
-    now = real(self) if self.dtype.is_complex else imag(self)
-    self.copy_(joined(now, value.expand_as(now)))  # type: ignore[attr-defined]
+    imag(self).copy_(value)  # type: ignore[attr-defined]
 
 
 Tensor.real = property(real, _set_real)  # type: ignore[attr-defined]

@@ -57,10 +57,11 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 
 
 def log_sum(x: Tensor, y: Tensor, further: Callable[[Tensor], Tensor]) -> Tensor:
-    """The larger of two logarithms and what the smaller adds to it, a function of their
-    difference; two equal infinities are their sum.
+    """The larger of two logarithms (of complex ones: by their real parts) and what the smaller adds
+    to it, a function of their difference; two equal infinities are their sum.
     """
-    ahead = ge(x, y)
+    parts = (wrap(ew.real(z.node)) if z.dtype.is_complex else z for z in (x, y))
+    ahead = ge(*parts)
     high, low = where(ahead, x, y), where(ahead, y, x)
     same = logical_and(eq(x, y), isinf(high))
     return where(same, high, add(high, further(sub(low, high))))

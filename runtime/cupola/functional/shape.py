@@ -11,10 +11,10 @@ import numpy as np
 from cupola import dtypes
 from cupola.functional._convert import broadcast_shapes, host, own, wrap_dim
 from cupola.functional._register import PUBLIC, operator
-from cupola.functional.strides import viewable
-from cupola.ops import elementwise as ew
+from cupola.functional.strides import phantom, strides, viewable
 from cupola.ops import movement as mv
 from cupola.tensor import Tensor, apply, no_grad, wrap
+from cupola.tensor.reread import BITS
 
 
 def _ints(args: tuple[Any, ...]) -> tuple[int, ...]:
@@ -90,11 +90,35 @@ def _view(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
 
 
 def _view_dtype(x: Tensor, dtype: dtypes.dtype) -> Tensor:
-    if dtype.itemsize == x.dtype.itemsize:
-        return wrap(ew.bitcast(x.node, dtype=dtype))
-    from cupola.tensor.create import of_array
+    """The same bits as another dtype, without a gradient.
 
-    return of_array(host(x).view(dtype.np), x.device)
+    Raises:
+        RuntimeError: elements of different size do not fit into the last dimension.
+    """
+    old, new = x.dtype.itemsize, dtype.itemsize
+    if dtype is x.dtype:
+        return x.view_by(mv.reshape, shape=x._n.shape)
+    if old != new:
+        what = f"to view {x.dtype} as {dtype} (different element sizes), but got"
+        if not x.ndim:
+            raise RuntimeError(f"self.dim() cannot be 0 {what.removesuffix(', but got')}")
+        steps = strides(x)
+        if steps[-1] != 1:
+            raise RuntimeError(f"self.stride(-1) must be 1 {what} {steps[-1]}")
+        if new > old:
+            ratio = new // old
+            if x._n.shape[-1] % ratio:
+                raise RuntimeError(
+                    f"self.size(-1) must be divisible by {ratio} {what} {x._n.shape[-1]}"
+                )
+            if phantom(x)[2] % ratio:
+                raise RuntimeError(
+                    f"self.storage_offset() must be divisible by {ratio} {what} {phantom(x)[2]}"
+                )
+            for d, s in enumerate(steps[:-1]):
+                if s % ratio:
+                    raise RuntimeError(f"self.stride({d}) must be divisible by {ratio} {what} {s}")
+    return x.view_by(BITS, dtype=dtype, ratio=old / new)
 
 
 Tensor.view = _view

@@ -39,6 +39,22 @@ def same_shape(name: str, *xs: Node) -> tuple[int, ...]:
     return first
 
 
+def of_real(name: str, infer: Callable[..., Any]) -> Callable[..., Any]:
+    """The shape and dtype rule of what complex numbers have no order or no value for.
+
+    Raises:
+        NotImplementedError: the last operand is complex.
+    """
+
+    def checked(*xs: Any, **attrs: Any) -> Any:
+        found = xs[-1].dtype
+        if found.is_complex:
+            raise NotImplementedError(f'"{name}" not implemented for complex numbers ({found})')
+        return infer(*xs, **attrs)
+
+    return checked
+
+
 def computed_in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     """Lets a NumPy function take half types: computes in float32 and rounds back."""
 

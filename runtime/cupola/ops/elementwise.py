@@ -14,7 +14,7 @@ from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
-from cupola.ops._build import computed_in_float32, install, like, same_shape
+from cupola.ops._build import computed_in_float32, install, like, of_real, same_shape
 
 Rule = Callable[..., Any]
 
@@ -33,11 +33,14 @@ def _declare(
     lower: Rule | None,
     bool_result: bool = False,
     cost: int = 1,
+    of_complex: bool = True,
 ) -> Primitive:
     def infer(*xs: Node, **_: Any) -> tuple[tuple[int, ...], DType]:
         shape = xs[0].shape if len(xs) == 1 else same_shape(name, *xs)
         return shape, dtypes.bool if bool_result else xs[-1].dtype
 
+    if not of_complex:
+        infer = of_real(name, infer)
     if vjp is not None and not isinstance(vjp, tuple):
         vjp = (vjp,)
     return Primitive(
@@ -52,6 +55,7 @@ def unary(
     lower: Rule | None = None,
     cost: int = 1,
     machine: bool = True,
+    of_complex: bool = True,
 ) -> Primitive:
     """Declares ``y = name(x)``; ``function`` is NumPy's name or a reference ``f(xp, x)``."""
     if isinstance(function, str):
@@ -63,7 +67,7 @@ def unary(
         reference = function
     if lower is None and machine:
         lower = _machine(name)
-    return _declare(name, reference, vjp, lower, cost=cost)
+    return _declare(name, reference, vjp, lower, cost=cost, of_complex=of_complex)
 
 
 def binary(
@@ -74,6 +78,7 @@ def binary(
     cost: int = 1,
     machine: bool = True,
     bool_result: bool = False,
+    of_complex: bool = True,
 ) -> Primitive:
     """Declares ``y = name(a, b)`` with one gradient rule an operand."""
     if isinstance(function, str):
@@ -85,7 +90,7 @@ def binary(
         reference = function
     if lower is None and machine:
         lower = _machine(name)
-    return _declare(name, reference, vjp, lower, bool_result, cost)
+    return _declare(name, reference, vjp, lower, bool_result, cost, of_complex)
 
 
 # --- arithmetic
@@ -191,7 +196,12 @@ def _fmod_reference(xp: Any, a: Any, b: Any) -> Any:
 
 
 floor_divide = binary(
-    "floor_divide", _floor_divide_reference, (_zero, _zero), _floor_divide, cost=20
+    "floor_divide",
+    _floor_divide_reference,
+    (_zero, _zero),
+    _floor_divide,
+    cost=20,
+    of_complex=False,
 )
 remainder = binary(
     "remainder",
@@ -199,6 +209,7 @@ remainder = binary(
     (lambda g, y, a, b: g, lambda g, y, a, b: neg(g * floor(div(a, b)))),
     _remainder,
     cost=20,
+    of_complex=False,
 )
 fmod = binary(
     "fmod",
@@ -206,6 +217,7 @@ fmod = binary(
     (lambda g, y, a, b: g, lambda g, y, a, b: neg(g * trunc(div(a, b)))),
     lambda build, a, b, dtype: build("fmod" if dtype.is_floating_point else "imod", dtype, a, b),
     cost=20,
+    of_complex=False,
 )
 
 
@@ -244,6 +256,7 @@ atan2 = binary(
     "arctan2",
     (lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: neg(g * a) / (a * a + b * b)),
     cost=40,
+    of_complex=False,
 )
 
 
@@ -258,8 +271,8 @@ def _extreme(better: str) -> tuple[Rule, Rule]:
     return first, second
 
 
-maximum = binary("maximum", "maximum", _extreme("max"), _machine("max"))
-minimum = binary("minimum", "minimum", _extreme("min"), _machine("min"))
+maximum = binary("maximum", "maximum", _extreme("max"), _machine("max"), of_complex=False)
+minimum = binary("minimum", "minimum", _extreme("min"), _machine("min"), of_complex=False)
 copysign = binary(
     "copysign",
     "copysign",
@@ -268,14 +281,18 @@ copysign = binary(
         _zero,
     ),
     machine=True,
+    of_complex=False,
 )
 hypot = binary(
     "hypot",
     "hypot",
     (lambda g, y, a, b: g * (a / y), lambda g, y, a, b: g * (b / y)),
     machine=False,
+    of_complex=False,
 )
-nextafter = binary("nextafter", "nextafter", (lambda g, y, a, b: g, _zero), machine=True, cost=20)
+nextafter = binary(
+    "nextafter", "nextafter", (lambda g, y, a, b: g, _zero), cost=20, of_complex=False
+)
 gcd = binary("gcd", "gcd", machine=False, cost=40)
 
 
@@ -293,15 +310,15 @@ exponent = Primitive(
 # --- comparison and logic
 
 
-def _comparison(name: str, function: str) -> Primitive:
+def _comparison(name: str, function: str, ordered: bool = True) -> Primitive:
     def lower(build: Any, a: Any, b: Any, dtype: DType) -> Any:
         return build(name, dtypes.bool, a, b)
 
-    return binary(name, function, lower=lower, bool_result=True)
+    return binary(name, function, lower=lower, bool_result=True, of_complex=not ordered)
 
 
-eq = _comparison("eq", "equal")
-ne = _comparison("ne", "not_equal")
+eq = _comparison("eq", "equal", ordered=False)
+ne = _comparison("ne", "not_equal", ordered=False)
 lt = _comparison("lt", "less")
 le = _comparison("le", "less_equal")
 gt = _comparison("gt", "greater")
@@ -329,7 +346,7 @@ isnan = _predicate(
 
 # --- signs and rounding
 
-abs = unary("abs", "abs", lambda g, y, x: g * (sign(x) if not x.dtype.is_complex else sgn(x)))
+abs = unary("abs", "abs", lambda g, y, x: g * sign(x), of_complex=False)
 
 
 def _sign_lower(build: Any, x: Any, dtype: DType) -> Any:
@@ -347,6 +364,7 @@ sign = unary(
     _zero,
     _sign_lower,
     cost=3,
+    of_complex=False,
 )
 
 
@@ -355,7 +373,7 @@ def _sgn_back(g: Node, y: Node, x: Node) -> Node:
     if not x.dtype.is_complex:
         return _zero(g, y, x)
     along = cast(real(conj(y) * g), dtype=x.dtype)
-    size = cast(abs(x), dtype=x.dtype)
+    size = cast(modulus(x), dtype=x.dtype)
     flat = eq(x, like(x, 0))
     turn = (g - y * along) / where(flat, like(x, 1), size)
     return where(flat, like(x, 0), turn)
@@ -367,25 +385,25 @@ sgn = unary(
     _sgn_back,
     machine=False,
 )
-floor = unary("floor", "floor", _zero)
-ceil = unary("ceil", "ceil", _zero)
-trunc = unary("trunc", "trunc", _zero)
-round = unary("round", "rint", _zero)
+floor = unary("floor", "floor", _zero, of_complex=False)
+ceil = unary("ceil", "ceil", _zero, of_complex=False)
+trunc = unary("trunc", "trunc", _zero, of_complex=False)
+round = unary("round", "rint", _zero, of_complex=False)
 
 # --- exponentials, roots
 
 exp = unary("exp", "exp", lambda g, y, x: g * conj_of(y), cost=12)
 expm1 = unary("expm1", "expm1", lambda g, y, x: g * conj_of(y + 1.0), cost=16)
-exp2 = unary("exp2", "exp2", lambda g, y, x: g * y * math.log(2.0), cost=12)
+exp2 = unary("exp2", "exp2", lambda g, y, x: g * conj_of(y) * math.log(2.0), cost=12)
 log = unary("log", "log", lambda g, y, x: g / conj_of(x), cost=14)
 log1p = unary("log1p", "log1p", lambda g, y, x: g / conj_of(x + 1.0), cost=16)
-log2 = unary("log2", "log2", lambda g, y, x: g / (x * math.log(2.0)), cost=14)
-log10 = unary("log10", "log10", lambda g, y, x: g / (x * math.log(10.0)), cost=14)
+log2 = unary("log2", "log2", lambda g, y, x: g / conj_of(x * math.log(2.0)), cost=14)
+log10 = unary("log10", "log10", lambda g, y, x: g / conj_of(x * math.log(10.0)), cost=14)
 sqrt = unary("sqrt", "sqrt", lambda g, y, x: g / conj_of(y * 2.0), cost=4)
 rsqrt = unary(
     "rsqrt",
     lambda xp, x: (1 / xp.sqrt(x)).astype(x.dtype, copy=False),
-    lambda g, y, x: g * (y * y * y) * -0.5,
+    lambda g, y, x: g * conj_of(y * y * y) * -0.5,
     lambda build, x, dtype: build("div", dtype, build.const(1, dtype), build("sqrt", dtype, x)),
     cost=8,
 )
@@ -413,7 +431,11 @@ def _sigmoid_lower(build: Any, x: Any, dtype: DType) -> Any:
 
 
 sigmoid = unary(
-    "sigmoid", _sigmoid_reference, lambda g, y, x: g * y * (1.0 - y), _sigmoid_lower, cost=16
+    "sigmoid",
+    _sigmoid_reference,
+    lambda g, y, x: g * conj_of(y * (1.0 - y)),
+    _sigmoid_lower,
+    cost=16,
 )
 
 # --- trigonometric and hyperbolic

@@ -30,24 +30,28 @@ erf = unary(
     lambda xp, x: _special_function(xp, "erf")(x),
     lambda g, y, x: g * exp(neg(x * x)) * _TWO_OVER_SQRT_PI,
     cost=16,
+    of_complex=False,
 )
 erfc = unary(
     "erfc",
     lambda xp, x: _special_function(xp, "erfc")(x),
     lambda g, y, x: g * exp(neg(x * x)) * -_TWO_OVER_SQRT_PI,
     cost=30,
+    of_complex=False,
 )
 erfinv = unary(
     "erfinv",
     lambda xp, x: _special_function(xp, "erfinv")(x),
     lambda g, y, x: g * exp(y * y) * (1.0 / _TWO_OVER_SQRT_PI),
     machine=False,
+    of_complex=False,
 )
 lgamma = unary(
     "lgamma",
     lambda xp, x: _special_function(xp, "gammaln")(x),
     lambda g, y, x: g * digamma(x),
     cost=40,
+    of_complex=False,
 )
 
 
@@ -65,7 +69,13 @@ def _digamma_reference(xp: Any, x: Any) -> Any:
     return xp.where(x == 0, xp.copysign(xp.asarray(np.inf, x.dtype), -x), out).astype(x.dtype)
 
 
-digamma = unary("digamma", _digamma_reference, lambda g, y, x: g * polygamma(x, n=1), machine=False)
+digamma = unary(
+    "digamma",
+    _digamma_reference,
+    lambda g, y, x: g * polygamma(x, n=1),
+    machine=False,
+    of_complex=False,
+)
 
 
 def _polygamma_infer(x: Node, n: int) -> Any:

@@ -305,8 +305,7 @@ def _cholesky(a: Any, check: bool) -> Any:
 
 def _cholesky_back(g: Node, y: Node, a: Node, check: bool) -> Node:
     p = triangle(matmul(adjoint(y), g), diagonal=0, upper=False)
-    p = p - diagonal_part(p) * 0.5
-    p = (p + adjoint(p)) * 0.5
+    p = (p + adjoint(p - diagonal_part(p))) * 0.5
     left = solve_triangular(adjoint(y), p, upper=True, unit=False)  # L^-H P
     return adjoint(solve_triangular(adjoint(y), adjoint(left), upper=True, unit=False))
 
@@ -550,6 +549,8 @@ def _svd_back(g: Node, y: Node, a: Node) -> Node:
     gaps = _gaps(s * s)
     ug, vg = _skew(matmul(adjoint(u), gu)), _skew(matmul(adjoint(v), gv))
     square = (*a.shape[:-2], k, k)
+    if a.dtype.is_complex:  # singular values are real, whatever their row's dtype
+        gs = to_complex(real(gs), like(real(gs), 0))
     inner = off_diagonal(ug) / gaps * across(s, square)
     inner = inner + across(down, square) * (off_diagonal(vg) / gaps) + diagonal_of_row(gs)
     if a.dtype.is_complex:

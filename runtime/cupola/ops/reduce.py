@@ -11,7 +11,8 @@ from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
-from cupola.ops.elementwise import cast, eq
+from cupola.ops._build import of_real
+from cupola.ops.elementwise import cast, conj_of, eq
 
 Shape = tuple[int, ...]
 
@@ -69,7 +70,7 @@ def _prod_back(g: Node, y: Node, x: Node, dims: Shape) -> Node:
     after = flip(exclusive_cumprod(flip(flat, dims=(last,)), dim=last), dims=(last,))
     inverse = tuple(order.index(i) for i in range(x.ndim))
     others = permute(reshape(before * after, shape=tuple(x.shape[i] for i in order)), dims=inverse)
-    return spread(g, x.shape) * others
+    return spread(g, x.shape) * conj_of(others)
 
 
 prod = Primitive("prod", "reduce", _infer, _reference("prod"), (_prod_back,)).register()
@@ -82,8 +83,12 @@ def _extreme_back(g: Node, y: Node, x: Node, dims: Shape) -> Node:
     return spread(g / sum(ones, dims=dims), x.shape) * ones
 
 
-amax = Primitive("amax", "reduce", _infer, _reference("max"), (_extreme_back,)).register()
-amin = Primitive("amin", "reduce", _infer, _reference("min"), (_extreme_back,)).register()
+amax = Primitive(
+    "amax", "reduce", of_real("amax", _infer), _reference("max"), (_extreme_back,)
+).register()
+amin = Primitive(
+    "amin", "reduce", of_real("amin", _infer), _reference("min"), (_extreme_back,)
+).register()
 
 
 def _arg_reference(name: str) -> Any:
@@ -100,5 +105,9 @@ def _arg_reference(name: str) -> Any:
 
 # Over several dims the result is the row-major position within them; NaN counts as extreme, the
 # first one wins.
-argmax = Primitive("argmax", "reduce", _infer_index, _arg_reference("argmax")).register()
-argmin = Primitive("argmin", "reduce", _infer_index, _arg_reference("argmin")).register()
+argmax = Primitive(
+    "argmax", "reduce", of_real("argmax", _infer_index), _arg_reference("argmax")
+).register()
+argmin = Primitive(
+    "argmin", "reduce", of_real("argmin", _infer_index), _arg_reference("argmin")
+).register()

@@ -11,8 +11,8 @@ from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ir.source import const
-from cupola.ops._build import like
-from cupola.ops.elementwise import eq, exp, ge, gt, log, lt, neg, where
+from cupola.ops._build import like, of_real
+from cupola.ops.elementwise import conj_of, eq, exp, ge, gt, log, lt, neg, where
 from cupola.ops.movement import expand, flip, iota, permute, reshape
 from cupola.ops.reduce import sum as sum_
 
@@ -76,13 +76,15 @@ def _product_back(exclusive: bool) -> Any:
     """
 
     def rule(g: Node, y: Node, x: Node, dim: int) -> Node:
+        x = conj_of(x)
         if not mode.grad:
             return cumprod_grad(g, x, dim=dim, exclusive=exclusive)
         # Differentiable itself: row i holds the products without factor i.
         row, place = _pairs(x, dim)
         product = exclusive_cumprod if exclusive else cumprod
         runs = product(where(eq(row, place), like(_rows(x, dim), 1), _rows(x, dim)), dim=dim + 1)
-        return _summed(ge(place, row), _rows(g, dim) * runs, dim)
+        later = gt if exclusive else ge
+        return _summed(later(place, row), _rows(g, dim) * runs, dim)
 
     return rule
 
@@ -175,5 +177,9 @@ def _index_infer(x: Node, dim: int) -> Any:
     return x.shape, int64
 
 
-cummax_index = Primitive("cummax_index", "library", _index_infer, _running("max")).register()
-cummin_index = Primitive("cummin_index", "library", _index_infer, _running("min")).register()
+cummax_index = Primitive(
+    "cummax_index", "library", of_real("cummax", _index_infer), _running("max")
+).register()
+cummin_index = Primitive(
+    "cummin_index", "library", of_real("cummin", _index_infer), _running("min")
+).register()

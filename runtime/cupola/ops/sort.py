@@ -6,6 +6,7 @@ from typing import Any
 
 from cupola import dtypes
 from cupola.ir.op import Primitive
+from cupola.ops._build import of_real
 
 
 def _argsort_reference(xp: Any, x: Any, dim: int, descending: bool) -> Any:
@@ -21,7 +22,10 @@ def _argsort_reference(xp: Any, x: Any, dim: int, descending: bool) -> Any:
 
 
 argsort = Primitive(
-    "argsort", "library", lambda x, dim, descending: (x.shape, dtypes.int64), _argsort_reference
+    "argsort",
+    "library",
+    of_real("sort", lambda x, dim, descending: (x.shape, dtypes.int64)),
+    _argsort_reference,
 ).register()
 
 

@@ -20,8 +20,9 @@ from cupola.ir.program import strides_of
 from cupola.ops import elementwise, index, movement, reduce
 from cupola.tensor.geometry import distinct, geometry
 from cupola.tensor.history import repeated, tied
+from cupola.tensor.reread import Reread
 
-Step = tuple[Primitive, dict[str, Any]]
+Step = tuple[Any, dict[str, Any]]  # a movement primitive or a Reread, and its attributes
 Chain = tuple[Step, ...]
 
 
@@ -94,6 +95,11 @@ def write(base: Node, chain: Chain, value: Node) -> Node:
         return value
     if 0 in value.shape:
         return tied(base, value)
+    for k, (op, attrs) in enumerate(chain):
+        if isinstance(op, Reread):
+            there = replay(base, chain[:k])
+            inner = write(op(there, **attrs), chain[k + 1 :], value)
+            return write(base, chain[:k], op.written(there, inner, **attrs))
     if any(op is movement.expand or op is movement.window for op, _ in chain):
         shape, strides, offset = geometry(base.shape, chain)
         if distinct(shape, strides):  # what repeats elements on the way was cut off again

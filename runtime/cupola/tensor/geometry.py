@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cupola.ops import movement as mv
+from cupola.tensor.reread import Reread
 
 Shape = tuple[int, ...]
 _REPEATING = (mv.expand, mv.as_strided, mv.window)
@@ -66,6 +67,10 @@ def _walked(ghost: Any, chain: Any) -> tuple[Any, Shape, int]:
         elif op is mv.reshape and _same_but_ones(ghost.shape, attrs["shape"]):
             steps = _restride(ghost.shape, ghost.strides, attrs["shape"])
             ghost = np.lib.stride_tricks.as_strided(ghost, attrs["shape"], steps)
+        elif isinstance(op, Reread):
+            steps, offset = op.strides(ghost.strides, _address(ghost) - start, **attrs)
+            ghost = _ghost(op.shape(ghost.shape, **attrs), steps)
+            start = _address(ghost) - offset
         else:
             assert op.reference is not None
             ghost = op.reference(np, ghost, **attrs)
@@ -182,12 +187,15 @@ def _check_apart(target: Any, x: Any, apart: bool, aligned: bool) -> None:
     _, a_steps, a = phantom(target)
     _, b_steps, b = phantom(x)
     m, n = target.numel(), x.numel()
+    wide, narrow = target._n.dtype.itemsize, x._n.dtype.itemsize
     if not m or not n:
         return
     if target is x:
         raise RuntimeError(_OVERLAPPING)
     if not dense(target._n.shape, a_steps) or not dense(x._n.shape, b_steps):
         return  # PyTorch finds this too hard to say
+    if wide != narrow:  # the same memory as other dtypes: places in bytes
+        a, b, m, n = a * wide, b * narrow, m * wide, n * narrow
     if (a, m) == (b, n):
         if apart or not aligned and len(a_steps) != len(b_steps):
             raise RuntimeError(_OVERLAPPING)

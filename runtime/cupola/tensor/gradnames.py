@@ -14,6 +14,8 @@ _NAMES = {
     "copy": "CloneBackward0",
     "pad": "ConstantPadNdBackward0",
     "index_rows": "IndexSelectBackward0",
+    "real": "SelectBackward0",
+    "imag": "SelectBackward0",
 }
 
 
@@ -110,11 +112,24 @@ def _cat(node: Node) -> str | None:
             return False
         return part.shape[:dim] + part.shape[dim + 1 :] == part.srcs[0].shape
 
-    return "StackBackward0" if node.srcs and all(map(widened, node.srcs)) else None
+    if not node.srcs or not all(map(widened, node.srcs)):
+        return None
+    parts = [part.srcs[0] for part in node.srcs]
+    if [x.op.name for x in parts] == ["real", "imag"] and parts[0].srcs == parts[1].srcs:
+        return "ViewAsRealBackward0"
+    return "StackBackward0"
+
+
+def _complex(node: Node) -> str | None:
+    """Both halves of a last dimension."""
+    halves = [x.srcs[0] for x in node.srcs if x.op.name == "reshape" and x.srcs]
+    cut = len(halves) == 2 and all(x.op.name == "slice" for x in halves)
+    return "ViewAsComplexBackward0" if cut and halves[0].srcs == halves[1].srcs else None
 
 
 _RULES: dict[str, Callable[[Node], str | None]] = {
     "cat": _cat,
+    "complex": _complex,
     "gather": _gather,
     "matmul": _matmul,
     "mul": _mul,
