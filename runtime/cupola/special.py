@@ -64,7 +64,8 @@ def xlog1py(input: Any, other: Any) -> Tensor:
     """x log(1 + y), 0 where x is 0, NaN where y is (torch.special.xlog1py)."""
     some_tensor("special_xlog1py", input, other)
     x, y = (wrap(v) for v in float_operands(input, other))
-    return (x * y.log1p()).masked_fill((x == 0) & ~y.isnan(), 0)
+    unbounded = (y <= -1) | (y == math.inf)
+    return x * y.log1p().masked_fill((x == 0) & unbounded, 0)
 
 
 def ndtr(input: Tensor) -> Tensor:

@@ -290,7 +290,10 @@ BACKWARD = {"backward", "grads", "grad_write"}
 # of the copies exist or not.
 REPEATING = {"expand", "expand_last", "expand_ones", "expand_as", "as_strided", "unfold"}
 OWN_ORDER = {"gather", "grads", "take_mask"}
-VIEWED = {"view", "view2", "view_as", "reshape", "reshape_as", "flatten", "unflatten"}
+VIEWED = {
+    *("view", "view2", "view_as", "reshape", "reshape_as", "flatten", "unflatten"),
+    *("as_complex", "as_complex_pairs"),
+}
 # Operators that cupola composes of others: torch keeps operands or results for the backward pass
 # which cupola does not need, so overwriting them is an error in torch only.
 COMPOSED = {"relu_", "matmul", "lerp_2", "masked_scatter_2", "mul_at_mask"}

@@ -108,6 +108,17 @@ def cast_node(node: Node, dtype: DType) -> Node:
     return elementwise.cast(node, dtype=dtype)
 
 
+def one_dtype(name: str, *tensors: Tensor) -> None:
+    """Raises RuntimeError where PyTorch promotes nothing and the tensors differ in dtype."""
+    first = tensors[0]._n.dtype
+    for x in tensors[1:]:
+        if x._n.dtype is not first:
+            raise RuntimeError(
+                f"{name}: expected tensors of one dtype, but got {first} and {x._n.dtype}. "
+                "Convert one of them with .to()."
+            )
+
+
 def _combine(high: DType | None, low: DType | None) -> DType | None:
     if high is None:
         return low

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from cupola.dtypes import asked, float64
+from cupola.functional._convert import one_dtype, to_float
 from cupola.functional._register import operator, rounded_once, settled, with_out, write_into
 from cupola.ir.op import pending
 from cupola.ir.source import const
 from cupola.ops import elementwise
-from cupola.tensor import Tensor, wrap
+from cupola.tensor import Tensor, apply, wrap
 from cupola.tensor.composite import as_one
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -74,6 +75,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 @operator
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """``x`` if positive, else ``weight * x``; ``weight`` holds one value or one a channel."""
+    one_dtype("prelu", input, weight)
     if weight.numel() != 1:
         if input.dim() == 0:
             raise RuntimeError("Not allow zero-dim input tensor.")
@@ -187,7 +189,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 @with_out
 def logsigmoid(input: Tensor) -> Tensor:
     """``log(sigmoid(x))`` without overflow."""
-    return input.masked_fill(input > 0, 0) - (-input.abs()).exp().log1p()
+    return apply(elementwise.log_sigmoid, wrap(to_float(input)))
 
 
 def softsign(input: Tensor) -> Tensor:

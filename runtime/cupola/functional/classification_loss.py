@@ -256,7 +256,7 @@ def multilabel_margin_loss(
     hits = y.new_zeros(y.shape).scatter_add(1, safe, valid.long()) > 0
     # pairs (n, j, i): target j against class i
     chosen = x.gather(1, safe).unsqueeze(2)
-    margins = (1 - (chosen - x.unsqueeze(1))).clamp(min=0)
+    margins = (1 - (chosen - x.unsqueeze(1))).relu()
     counted = valid.unsqueeze(2) & hits.logical_not().unsqueeze(1)
     loss = margins.masked_fill(counted.logical_not(), 0).sum((1, 2)) / classes
     return reduced(loss.squeeze(0) if single else loss, reduction)
@@ -286,7 +286,7 @@ def multi_margin_loss(
             f"inconsistent target size, expected {x.shape[0]} but got {list(target.shape)}"
         )
     chosen = x.gather(1, y.unsqueeze(1))
-    loss = (margin - chosen + x).clamp(min=0)
+    loss = (margin - chosen + x).relu()
     if p == 2:
         loss = loss * loss
     if weight is not None:

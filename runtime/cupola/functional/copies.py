@@ -79,7 +79,7 @@ def narrow_copy(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy with ``src`` at one position of ``dim`` (torch.select_scatter)."""
     out = input.clone()
-    write_into(out.select(dim, index), src)
+    write_into(out.select(dim, index), src.to(out.dtype))
     return out
 
 
@@ -96,7 +96,7 @@ def slice_scatter(
     out = input.clone()
     d = wrap_dim(dim, input.ndim)
     a, b, s = _slice_bounds(slice(start, end, step), input._n.shape[d])
-    write_into(sliced(out, d, a, b, s), src)
+    write_into(sliced(out, d, a, b, s), src.to(out.dtype))
     return out
 
 

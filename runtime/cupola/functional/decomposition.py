@@ -9,7 +9,7 @@ from collections import namedtuple
 from typing import Any
 
 from cupola import dtypes
-from cupola.functional._convert import broadcast_shapes, expand_node
+from cupola.functional._convert import broadcast_shapes, expand_node, one_dtype
 from cupola.functional._register import operator
 from cupola.functional.linalg import matmul
 from cupola.ir import source
@@ -17,6 +17,7 @@ from cupola.ir.node import Node
 from cupola.ops import elementwise as ew
 from cupola.ops import linalg as la
 from cupola.ops import movement as mv
+from cupola.ops.determinant import determinant, determinant_log, determinant_sign
 from cupola.ops.matrix_exp import matrix_exp as matrix_exponential
 from cupola.tensor import Tensor, wrap
 
@@ -98,6 +99,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     (torch.linalg.solve).
     """
     a = matrix_node(A, "solve")
+    one_dtype("linalg.solve", A, B)
     vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and tuple(B.shape) == tuple(A.shape[:-1]))
     b = mv.reshape(B.node, shape=(*B._n.shape, 1)) if vector else B.node
     if not left:
@@ -132,14 +134,14 @@ def solve_triangular(
 
 def det(A: Tensor) -> Tensor:
     """Determinants (torch.linalg.det)."""
-    out = la.determinant(matrix_node(A, "det"))
+    out = determinant(matrix_node(A, "det"))
     return wrap(mv.reshape(out, shape=out.shape[:-2]))
 
 
 def slogdet(A: Tensor) -> Any:
     """Signs and logarithms of absolute determinants (torch.linalg.slogdet)."""
     a = matrix_node(A, "slogdet")
-    sign, log = la.determinant_sign(a), la.determinant_log(a)
+    sign, log = determinant_sign(a), determinant_log(a)
     return SlogDet(*(wrap(mv.reshape(x, shape=x.shape[:-2])) for x in (sign, log)))
 
 

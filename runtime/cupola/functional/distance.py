@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from cupola.functional._register import operator, settled
+from cupola.functional.linalg import largest
+from cupola.functional.reduction import root
 from cupola.functional.shape import broadcast_tensors
 from cupola.tensor import Tensor, tensor
 from cupola.tensor.batching import on_lanes
@@ -23,7 +26,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 def _length(x: Tensor, dim: int) -> Tensor:
     """Euclidean norms, kept as a dimension; half types are squared and summed in float32."""
     wide = x.float() if x.dtype.is_floating_point and x.dtype.itemsize < 4 else x
-    length = (wide * wide).sum(dim, keepdim=True).sqrt()
+    length = root((wide * wide).sum(dim, keepdim=True))
     return length if wide is x else length.to(x.dtype)
 
 
@@ -44,7 +47,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         return input.reshape(-1)[:0]
     first, second = np.triu_indices(input.shape[0], 1)
     pick = [tensor(index.astype(np.int64), device=input.device) for index in (first, second)]
-    return (input.index_select(0, pick[0]) - input.index_select(0, pick[1])).norm(p, -1)
+    gap = input.index_select(0, pick[0]) - input.index_select(0, pick[1])
+    return largest(gap) if p == math.inf else gap.norm(p, -1)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

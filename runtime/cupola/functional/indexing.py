@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cupola import dtypes
-from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, wrap_dim
+from cupola.functional._convert import (
+    broadcast_shapes,
+    cast_node,
+    expand_node,
+    one_dtype,
+    wrap_dim,
+)
 from cupola.functional._register import operator
 from cupola.functional.checks import same_rows
 from cupola.functional.masks import nonzero
@@ -312,7 +318,8 @@ def _unlist(key: Any) -> Any:
 
 def _setitem(self: Tensor, key: Any, value: Any) -> None:
     _ = self.node
-    if not isinstance(value, Tensor):
+    given = isinstance(value, Tensor)
+    if not given:
         from cupola.tensor import tensor
 
         value = (
@@ -321,8 +328,14 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
             else _scalar(value, self)
         )
     parsed = _parse(self, _unlist(key))
+    if given and parsed.advanced and not (value.numel() == 1 and _is_mask(key)):
+        one_dtype("index_put_", self, value)
     with parsed.view.unhooked():
         _replace(parsed, value.to(self.device))
+
+
+def _is_mask(key: Any) -> bool:
+    return getattr(key, "dtype", None) in (dtypes.bool, dtypes.uint8, np.bool_)
 
 
 def _replace(parsed: _Parsed, value: Tensor) -> None:
@@ -542,6 +555,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     if input.ndim == 0:
         return index_copy(input.reshape(1), dim, index, source.reshape(1)).reshape(())
     d = wrap_dim(dim, input.ndim)
+    one_dtype("index_copy_", input, source)
     return _written(input, _put(input, {d: index.reshape(-1)}, source, False))
 
 
@@ -549,6 +563,8 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """Writes values at index tensors, one a dimension (torch.index_put)."""
     parsed = _parse(input, tuple(slice(None) if i is None else i for i in indices))
+    if not (values.numel() == 1 and len(indices) == 1 and _is_mask(indices[0])):
+        one_dtype("index_put", input, values)
     return wrap(_put(parsed.view, parsed.advanced, values, accumulate))
 
 

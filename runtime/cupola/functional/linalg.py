@@ -7,13 +7,13 @@ from typing import Any
 
 from cupola import dtypes
 from cupola.dtypes import bfloat16, float16, promote_types
-from cupola.functional._convert import broadcast_shapes, expand_node, host
+from cupola.functional._convert import broadcast_shapes, expand_node, host, one_dtype
 from cupola.functional._register import operator, rounded_once_on_cpu, settled, write_into
 from cupola.ir.source import rounded
 from cupola.ops import movement as mv
 from cupola.ops.matmul import matmul as product
 from cupola.tensor import Tensor, apply, wrap
-from cupola.tensor.history import tied
+from cupola.tensor.history import carried, tied
 
 
 @operator(out=True)
@@ -200,6 +200,7 @@ _addbmm_, Tensor.addbmm_ = Tensor.addbmm_, addbmm_  # type: ignore[attr-defined]
 @operator(method=False, out=True, exact=True)
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Sum over pairs of dimensions (torch.tensordot)."""
+    one_dtype("tensordot", a, b)
     if isinstance(dims, int):
         left, right = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     else:
@@ -367,10 +368,24 @@ def cdist(
     """p-norm distances between rows of two sets (torch.cdist)."""
     from cupola.functional.reduction import vector_norm
 
+    one_dtype("cdist", x1, x2)
+    if p < 0:
+        raise RuntimeError("cdist only supports non-negative p values")
     gap = x1.unsqueeze(-2).sub(x2.unsqueeze(-3))
     if p == 0:
         return wrap(tied(vector_norm(gap.detach(), p, -1).node, x1.node, x2.node))
-    return vector_norm(gap, p, -1)
+    return largest(gap) if p == math.inf else vector_norm(gap, p, -1)
+
+
+def largest(gap: Tensor) -> Tensor:
+    """The largest difference along the last dimension; as in PyTorch, the gradient goes to all that
+    are as large, undivided.
+    """
+    size = gap.abs()
+    found = size.detach().amax(-1)  # type: ignore[attr-defined]
+    if not gap.requires_grad:
+        return found
+    return wrap(carried(size.where(size == found.unsqueeze(-1), 0.0).sum(-1).node, found.node))
 
 
 @operator(out=True)
@@ -378,6 +393,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """Cross product of 3-vectors (torch.cross)."""
     if dim is None:
         dim = next(i for i, n in enumerate(input._n.shape) if n == 3)
+    one_dtype("linalg.cross", input, other)
     a, b = input, other
     there = settled(a.roll(-1, dim).mul(b.roll(-2, dim)))
     return there.sub(settled(a.roll(-2, dim).mul(b.roll(-1, dim))))

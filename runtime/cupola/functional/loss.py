@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from cupola.functional._convert import one_dtype
 from cupola.functional._reduce import reduced, reduction_name
 from cupola.functional._register import operator, settled
+from cupola.functional.activation import logsigmoid
 from cupola.functional.distance import pairwise_distance
 from cupola.functional.pointwise import minimum
 from cupola.functional.shape import broadcast_tensors
@@ -118,6 +120,7 @@ def binary_cross_entropy(
             f"Using a target size ({target.size()}) that is different to the input size "
             f"({input.size()}) is deprecated. Please ensure they have the same size."
         )
+    one_dtype("binary_cross_entropy", input, target)
     loss = _cross_entropy(input, target)
     if input.requires_grad:
         # At 0 and 1 the slope is torch's, (x - t) / 1e-12; elsewhere it follows from the formula.
@@ -152,9 +155,12 @@ def binary_cross_entropy_with_logits(
         raise ValueError(
             f"Target size ({target.size()}) must be the same as input size ({input.size()})"
         )
-    log_one_plus = (-input.abs()).exp().log1p()
-    # -log(sigmoid(x)) = max(-x, 0) + log(1 + exp(-|x|))
-    negative_log = settled(log_one_plus + (-input).masked_fill(input > 0, 0))
+    if target.dtype.category < 2:
+        raise RuntimeError(
+            f"result type {input.dtype} can't be cast to the desired output type {target.dtype}. "
+            "Convert the target with .float()."
+        )
+    negative_log = settled(-logsigmoid(input))
     if pos_weight is not None:
         log_weight = settled(settled(settled(pos_weight - 1) * target) + 1)
         negative_log = settled(log_weight * negative_log)

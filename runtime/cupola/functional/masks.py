@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cupola import dtypes, engine
-from cupola.functional._convert import broadcast_shapes, cast_node, expand_node
+from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, one_dtype
 from cupola.functional._register import PUBLIC, deliver, operator
 from cupola.ir import source
 from cupola.ops import elementwise as ew
@@ -94,6 +94,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source_: Tensor) -> Tensor:
         raise RuntimeError(
             f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype}"
         )
+    one_dtype("masked_scatter", input, source_)
     shape = broadcast_shapes(input._n.shape, mask._n.shape)
     wide = mask.expand(shape)
     if source_.numel() < wide.numel() and int(wide.sum()) > source_.numel():

@@ -203,7 +203,13 @@ def _thinned(input: Tensor) -> Tensor:
 
 
 def _wide(input: Tensor) -> Tensor:
-    """Half types are accumulated in float32."""
+    """Half types are accumulated in float32.
+
+    Raises:
+        NotImplementedError: integers.
+    """
+    if input.dtype.category < 2:
+        raise NotImplementedError(f"normalization is not implemented for {input.dtype}")
     return input.float() if input.dtype.itemsize < 4 else input
 
 

@@ -282,7 +282,7 @@ def _lp_pool(
 ) -> Tensor:
     size = math.prod(ntuple(kernel, n, "kernel_size"))
     mean = _avg_pool(n, input.pow(norm_type), kernel, stride, 0, ceil_mode, True, None)
-    clipped = mean.sign() * mean.abs().clamp(min=0)
+    clipped = mean.sign() * mean.abs().relu()
     return (clipped * size).pow(1.0 / norm_type)
 
 

@@ -411,7 +411,7 @@ def std(
     correction: Any = None,
 ) -> Tensor:
     """Standard deviation (torch.std)."""
-    return sqrt(_moments(input, dim, unbiased, correction, keepdim, "std")[0])
+    return root(_moments(input, dim, unbiased, correction, keepdim, "std")[0])
 
 
 @operator
@@ -438,7 +438,7 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean (torch.std_mean)."""
     v, m = _moments(input, dim, unbiased, correction, keepdim, "std_mean")
-    return sqrt(v), m
+    return root(v), m
 
 
 @operator(out=True)
@@ -538,7 +538,13 @@ def _powered(a: Tensor, p: Any, dim: Any, keepdim: bool) -> Tensor:
 
 def _euclidean(a: Tensor, dim: Any, keepdim: bool) -> Tensor:
     """The 2-norm; at 0 its gradient is 0, as in PyTorch."""
-    square = sum(a.mul(a), dim, keepdim)
+    return root(sum(a.mul(a), dim, keepdim))
+
+
+def root(square: Tensor) -> Tensor:
+    """The square root of a sum of squares: at 0 its gradient is 0, as PyTorch has it for norms and
+    standard deviations.
+    """
     if not square.requires_grad:
         return sqrt(square)
     zero = square.eq(0)

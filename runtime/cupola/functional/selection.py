@@ -9,7 +9,7 @@ from typing import Any
 
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
-from cupola.functional._convert import cast_node, operands, result_type, to_float
+from cupola.functional._convert import cast_node, one_dtype, operands, result_type, to_float
 from cupola.functional._register import (
     PUBLIC,
     first_tensor,
@@ -86,6 +86,7 @@ def xlogy(input: Any, other: Any) -> Tensor:
 @rounded_once
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """input + weight * (end - input), computed from the nearer end as PyTorch does (torch.lerp)."""
+    one_dtype("lerp", input, end, *([weight] if isinstance(weight, Tensor) else []))
     step = sub(end, input)
     if isinstance(weight, Tensor):
         near = lt(abs(weight), 0.5)
@@ -135,12 +136,23 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     found = result_type(input, *given)
     if all(not isinstance(v, Tensor) for v in given):
         return _clamp_numbers(input, min, max, found)
-    out = input
+    out = wrap(cast_node(input.node, found))
     if min is not None:
-        out = both(ew.maximum, out, min, dtype=found)
+        out = _limited(out, min, ew.lt)
     if max is not None:
-        out = both(ew.minimum, out, max, dtype=found)
+        out = _limited(out, max, ew.gt)
     return out
+
+
+def _limited(x: Tensor, bound: Any, beyond: Any) -> Tensor:
+    """``bound`` where ``x`` lies beyond it. The gradient goes to the one that is taken, where both
+    are equal to ``x``, as in PyTorch.
+    """
+    value, limit = operands(x, bound, dtype=x.dtype)
+    taken = beyond(value, limit)
+    if limit.dtype.category >= 2:  # NaN is a bound that nothing keeps
+        taken = ew.logical_or(taken, ew.ne(limit, limit))
+    return wrap(ew.where(taken, limit, value))
 
 
 def _clamp_numbers(input: Tensor, low: Any, high: Any, dtype: DType) -> Tensor:

@@ -18,6 +18,7 @@ from cupola.ops import scan
 from cupola.ops import sort as sorting
 from cupola.ops.introsort import unstable
 from cupola.tensor import Tensor, apply, wrap
+from cupola.tensor.history import carried
 
 
 def _order(x: Tensor, dim: int, descending: bool, stable: bool = True) -> Tensor:
@@ -108,12 +109,22 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         flat = input.reshape(-1)
         if not flat.numel():
             return input.new_full((), float("nan"))
-        return _kth(flat, (flat.numel() + 1) // 2, 0, False, True)[0]
+        return shared(flat, _kth(flat, (flat.numel() + 1) // 2, 0, False, True)[0])
     d = wrap_dim(dim, input.ndim)
     n = input._n.shape[d] if input.ndim else 1
     if not n:
         raise IndexError(f"median(): Expected reduction dim {d} to have non-zero size.")
     return named("median", *_kth(input, (n + 1) // 2, d, keepdim, True))
+
+
+def shared(flat: Tensor, value: Tensor) -> Tensor:
+    """``value``, an element; its gradient is shared evenly among all that are equal to it."""
+    if not flat.requires_grad:
+        return value
+    value = value.detach()
+    equal = flat.eq(value).logical_or(flat.isnan().logical_and(value.isnan()))
+    mean = flat.where(equal, 0.0).sum().div(equal.sum())
+    return wrap(carried(mean.node, value.node))
 
 
 def _scanned(name: str, primitive: Any, doc: str) -> Any:

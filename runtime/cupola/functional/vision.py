@@ -318,7 +318,8 @@ def _into_range(
         flips = r(offset.detach() / span).floor()
         extra = r(offset - r(flips * span))
         place = r(Tensor.where(extra, flips % 2 == 0, r(span - extra)) + low)
-    return place.clamp(0, size - 1)
+    inside = (place > 0) & (place < size - 1)  # no gradient passes at the borders themselves
+    return Tensor.where(place, inside, place.detach().clamp(0, size - 1))
 
 
 def _fetch(input: Tensor, places: list[Tensor]) -> Tensor:

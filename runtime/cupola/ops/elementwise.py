@@ -33,14 +33,14 @@ def _declare(
     lower: Rule | None,
     bool_result: bool = False,
     cost: int = 1,
-    of_complex: bool = True,
+    of_complex: bool | type[Exception] = True,
 ) -> Primitive:
     def infer(*xs: Node, **_: Any) -> tuple[tuple[int, ...], DType]:
         shape = xs[0].shape if len(xs) == 1 else same_shape(name, *xs)
         return shape, dtypes.bool if bool_result else xs[-1].dtype
 
-    if not of_complex:
-        infer = of_real(name, infer)
+    if of_complex is not True:
+        infer = of_real(name, infer, of_complex or NotImplementedError)
     if vjp is not None and not isinstance(vjp, tuple):
         vjp = (vjp,)
     return Primitive(
@@ -78,9 +78,11 @@ def binary(
     cost: int = 1,
     machine: bool = True,
     bool_result: bool = False,
-    of_complex: bool = True,
+    of_complex: bool | type[Exception] = True,
 ) -> Primitive:
-    """Declares ``y = name(a, b)`` with one gradient rule an operand."""
+    """Declares ``y = name(a, b)`` with one gradient rule an operand; ``of_complex`` is False, or
+    the error to raise, where complex operands are refused.
+    """
     if isinstance(function, str):
         numpy_name = function
 
@@ -251,10 +253,21 @@ pow = binary(
     lambda build, a, b, dtype: build("pow", dtype, a, b) if dtype.is_floating_point else None,
     cost=40,
 )
+
+
+def _square_of(a: Node, b: Node) -> Node:
+    """The squared length of (a, b), 1 where it is 0: there the angle has no slope."""
+    square = a * a + b * b
+    return where(eq(square, like(a, 0)), like(a, 1), square)
+
+
 atan2 = binary(
     "atan2",
     "arctan2",
-    (lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: neg(g * a) / (a * a + b * b)),
+    (
+        lambda g, y, a, b: g * b / _square_of(a, b),
+        lambda g, y, a, b: neg(g * a) / _square_of(a, b),
+    ),
     cost=40,
     of_complex=False,
 )
@@ -262,8 +275,8 @@ atan2 = binary(
 
 def _extreme(better: str) -> tuple[Rule, Rule]:
     def first(g: Node, y: Node, a: Node, b: Node) -> Node:
-        wins = (gt if better == "max" else lt)(a, b)
-        return where(wins, g, where(eq(a, b), g * 0.5, like(g, 0)))
+        loses = (lt if better == "max" else gt)(a, b)  # never where one is NaN
+        return where(loses, like(g, 0), where(eq(a, b), g * 0.5, g))
 
     def second(g: Node, y: Node, a: Node, b: Node) -> Node:
         return first(g, y, b, a)
@@ -271,8 +284,8 @@ def _extreme(better: str) -> tuple[Rule, Rule]:
     return first, second
 
 
-maximum = binary("maximum", "maximum", _extreme("max"), _machine("max"), of_complex=False)
-minimum = binary("minimum", "minimum", _extreme("min"), _machine("min"), of_complex=False)
+maximum = binary("maximum", "maximum", _extreme("max"), _machine("max"), of_complex=RuntimeError)
+minimum = binary("minimum", "minimum", _extreme("min"), _machine("min"), of_complex=RuntimeError)
 copysign = binary(
     "copysign",
     "copysign",
@@ -436,6 +449,22 @@ sigmoid = unary(
     lambda g, y, x: g * conj_of(y * (1.0 - y)),
     _sigmoid_lower,
     cost=16,
+)
+
+
+def _log_sigmoid_lower(build: Any, x: Any, dtype: DType) -> Any:
+    below = build("min", dtype, x, build.const(0, dtype))
+    shrunk = build("exp", dtype, build("neg", dtype, build("abs", dtype, x)))
+    return build("sub", dtype, below, build("log1p", dtype, shrunk))
+
+
+log_sigmoid = unary(
+    "log_sigmoid",
+    lambda xp, x: xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x))),
+    lambda g, y, x: g * sigmoid(neg(x)),
+    _log_sigmoid_lower,
+    cost=30,
+    of_complex=False,
 )
 
 # --- trigonometric and hyperbolic

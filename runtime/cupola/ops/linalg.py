@@ -8,6 +8,7 @@ decomposition"; Walter and Lehmann (2011) for QR.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ops._build import like
 from cupola.ops.custom import host_function
-from cupola.ops.elementwise import cast, conj_of, eq, imag, neg, real
+from cupola.ops.elementwise import cast, conj_of, eq, neg, real
 from cupola.ops.elementwise import complex as to_complex
 from cupola.ops.matmul import matmul, transposed
 from cupola.ops.movement import cat, expand, like_shape, reshape
@@ -158,6 +159,26 @@ inverse = host_function(
 )
 
 
+def _inverse_or(a: Any, fill: float) -> Any:
+    try:
+        return np.linalg.inv(a)
+    except np.linalg.LinAlgError:
+        out = np.full_like(a, fill)
+        for place in np.ndindex(a.shape[:-2]):
+            with contextlib.suppress(np.linalg.LinAlgError):
+                out[place] = np.linalg.inv(a[place])
+        return out
+
+
+# What gradients of determinants are made of: a singular matrix is no error there.
+inverse_or = host_function(
+    "inverse_or",
+    on_host(_inverse_or),
+    lambda a, fill: (a.shape, a.dtype),
+    (lambda g, y, a, fill: neg(matmul(matmul(adjoint(y), g), adjoint(y))),),
+)
+
+
 def _solve(a: Any, b: Any) -> Any:
     try:
         return np.linalg.solve(a, b)
@@ -234,52 +255,6 @@ cholesky_solve = host_function(
         _cholesky_factor_back,
         lambda g, y, factor, b, upper: cholesky_solve(factor, g, upper=upper),
     ),
-)
-
-# --- determinants
-
-
-def _scalar(name: str, is_real: bool = False) -> Callable[..., Any]:
-    def infer(a: Node) -> Any:
-        square_matrix(name)(a)
-        return (*a.shape[:-2], 1, 1), a.dtype.to_real() if is_real else a.dtype
-
-    return infer
-
-
-def _determinant_part(k: int) -> Callable[..., Any]:
-    def compute(a: Any) -> Any:
-        part = np.linalg.slogdet(a)[k]
-        return np.asarray(part).reshape(*a.shape[:-2], 1, 1)
-
-    return compute
-
-
-def _log_back(g: Node, y: Node, a: Node) -> Node:
-    scale = g if a.dtype is g.dtype else to_complex(g, like(g, 0))
-    return across(scale, a.shape) * adjoint(inverse(a))
-
-
-def _sign_back(g: Node, y: Node, a: Node) -> Node:
-    """Real signs are constant; a complex one turns by the imaginary part of tr(A^-1 dA)."""
-    if not a.dtype.is_complex:
-        return like(a, 0)
-    turn = imag(g * conj_of(y))
-    return across(to_complex(like(turn, 0), turn), a.shape) * adjoint(inverse(a))
-
-
-# Scalars come as (..., 1, 1) matrices.
-determinant = host_function(
-    "determinant",
-    on_host(lambda a: np.asarray(np.linalg.det(a), a.dtype).reshape(*a.shape[:-2], 1, 1)),
-    _scalar("det"),
-    (lambda g, y, a: across(g * conj_of(y), a.shape) * adjoint(inverse(a)),),
-)
-determinant_sign = host_function(
-    "determinant_sign", on_host(_determinant_part(0)), _scalar("slogdet"), (_sign_back,)
-)
-determinant_log = host_function(
-    "determinant_log", on_host(_determinant_part(1)), _scalar("slogdet", True), (_log_back,)
 )
 
 # --- Cholesky

@@ -40,14 +40,27 @@ def _seeds(roots: list[Tensor], given: Any) -> list[Node]:
         if g is None:
             if node.numel != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if node.dtype.is_complex:
+                raise RuntimeError(
+                    "grad can be implicitly created only for real scalar outputs but got "
+                    f"{node.dtype}. Give its gradient, or differentiate its real part."
+                )
             out.append(source.const(1, node.shape, node.dtype, node.device))
         elif g.node.shape != node.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output[0] has a shape of {g.shape} and output[0] has a "
                 f"shape of {root.shape}."
             )
-        else:
+        elif g.dtype is node.dtype:
             out.append(g.node)
+        elif g.dtype.is_complex or node.dtype.is_complex:
+            raise RuntimeError(
+                "For complex Tensors, both grad_output and output are required to have the same "
+                f"dtype. Mismatch in dtype: grad_output[0] has a dtype of {g.dtype} and output[0] "
+                f"has a dtype of {node.dtype}."
+            )
+        else:
+            out.append(elementwise.cast(g.node, dtype=node.dtype))
     return out
 
 

@@ -79,7 +79,7 @@ def _up(dims: tuple[int, ...]) -> tuple[int, ...]:
 _LEADING = (
     "cholesky determinant determinant_log determinant_sign eig eigh eigvalsh inverse ldl ldl_solve "
     "lu lu_permutation lu_pivots matrix_exp pinv qr reflections solve solve_triangular svd svdvals "
-    "cholesky_solve triangle copy"
+    "cholesky_solve inverse_or triangle copy"
 ).split()
 _POINTWISE = [v.name for v in vars(special).values() if isinstance(v, Primitive)]
 
