@@ -165,6 +165,27 @@ REGRESSIONS = [
             ("set_rows", 6, 3, 3),
         ],
     ),
+    ((3, 2), [("grads", 9, 3, 0), ("set_ellipsis", 1, 8, 6), ("grads", 9, 8, 0)]),
+    ((1, 4), [("stride", 4, 6, 7), ("hook", 3, 5, 4), ("add_at_last", 3, 1, 0)]),
+    (
+        (2, 2, 2),
+        [
+            ("unbind", 7, 4, 7),
+            ("add_2", 5, 8, 5),
+            ("data_copy_2", 9, 6, 2),
+            ("requires_grad_", 8, 9, 4),
+        ],
+    ),
+    ((1, 4), [("as_complex_pairs", 6, 1, 2), ("backward", 1, 7, 6)]),
+    (
+        (2, 2, 2),
+        [
+            ("as_complex_pairs", 0, 1, 4),
+            ("as_complex", 6, 8, 2),
+            ("cat", 3, 5, 5),
+            ("set_perm_2", 7, 4, 0),
+        ],
+    ),
 ]
 
 

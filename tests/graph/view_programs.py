@@ -297,6 +297,10 @@ VIEWED = {
 # Operators that cupola composes of others: torch keeps operands or results for the backward pass
 # which cupola does not need, so overwriting them is an error in torch only.
 COMPOSED = {"relu_", "matmul", "lerp_2", "masked_scatter_2", "mul_at_mask"}
+# torch cannot tell the history of views that read memory as another dtype after their base was
+# moved in place.
+REREAD = {"real", "imag", "as_real", "as_complex", "as_complex_pairs"}
+MOVED = {"t_", "transpose_", "unsqueeze_", "squeeze_"}
 ERRORS = (RuntimeError, IndexError, ValueError, TypeError, AttributeError)
 
 
@@ -348,6 +352,13 @@ class Undefined(Exception):
     """Raised when a step's result depends on the order in which torch visits memory."""
 
 
+def kind(error):
+    """The class of an error. Which kernels of torch's say that they are not implemented, and which
+    that something is wrong, follows no rule.
+    """
+    return "RuntimeError" if isinstance(error, RuntimeError) else type(error).__name__
+
+
 def execute(m, start, program, left_out):
     """(log, values): errors and flags as text; all values, then all gradients.
 
@@ -362,7 +373,9 @@ def execute(m, start, program, left_out):
     for step, (name, i, j, k) in enumerate(program):
         x, y = pool[i % len(pool)], pool[j % len(pool)]
         free = any(x is t or name in TWO and y is t for t in loose)
-        if step in left_out or silent and name in BACKWARD or free and name in VIEWED:
+        # torch gives a tensor whose data was replaced the history of writes to its old views.
+        stale = name == "set_data" and any(t._base is x for t in pool)
+        if step in left_out or silent and name in BACKWARD or free and name in VIEWED or stale:
             log.append("left out")
             continue
         _ask(x)
@@ -381,7 +394,7 @@ def execute(m, start, program, left_out):
         except ERRORS as error:
             if "INTERNAL ASSERT" in str(error):  # a defect of torch's
                 raise Undefined(step) from error
-            log.append(type(error).__name__)
+            log.append(kind(error))
         if unclear and (log[-1] == "ok" or quirk(name, x, y)):
             raise Undefined(step)
     values = [p.detach().clone() for p in pool]
@@ -464,9 +477,12 @@ def compare(shape, program):
 
 
 def _pardoned(want, got, program):
-    """Whether torch alone complains of an overwritten operand that cupola does not need."""
+    """Whether torch alone complains: of an overwritten operand that cupola does not need, or of a
+    view that it cannot follow.
+    """
     names = [name for name, *_ in program]
-    if not set(names) & (set(PAIRS) | set(PAIR_WRITES) | COMPOSED):
+    moved = set(names) & MOVED and set(names) & REREAD
+    if not moved and not set(names) & (set(PAIRS) | set(PAIR_WRITES) | COMPOSED):
         return False
     return any(
         w == "RuntimeError" and g == "ok" and (place >= len(names) or names[place] in BACKWARD)

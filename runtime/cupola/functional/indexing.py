@@ -92,9 +92,9 @@ def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
 _Box = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
-def _parse(x: Tensor, key: Any) -> _Parsed:
+def _parse(x: Tensor, key: Any, itself: bool = False) -> _Parsed:
     """Applies integers, slices, None and Ellipsis as one slice and one reshape; collects index
-    tensors.
+    tensors. What takes all of ``x`` gives a view of it, or ``x`` if ``itself`` says so.
 
     Raises:
         IndexError: too many indices, an index out of range, a mask of the wrong shape.
@@ -107,7 +107,7 @@ def _parse(x: Tensor, key: Any) -> _Parsed:
     view = x
     if stops != shape or any(starts) or any(s != 1 for s in steps):
         view = view.view_by(mv.slice, starts=starts, stops=stops, steps=steps)
-    if final != view._n.shape or view is x and not advanced:
+    if final != view._n.shape or view is x and not (advanced or itself):
         view = view.view_by(mv.reshape, shape=final)
     return _Parsed(view, advanced)
 
@@ -327,7 +327,7 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
             if isinstance(value, (list, tuple, np.ndarray))
             else _scalar(value, self)
         )
-    parsed = _parse(self, _unlist(key))
+    parsed = _parse(self, _unlist(key), itself=True)
     if given and parsed.advanced and not (value.numel() == 1 and _is_mask(key)):
         one_dtype("index_put_", self, value)
     with parsed.view.unhooked():

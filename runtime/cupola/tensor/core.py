@@ -194,7 +194,7 @@ class Tensor(Hooked):
         assert counter is not None
         storage.saw(node, counter)
         out._counted = counter[0]
-        if self._base is None:
+        if self._base is None or self._base._storage is not storage:  # it was given other ``data``
             out._base, out._base_chain = self, self._turned + step
         else:
             out._base, out._base_chain = self._base, self._base_chain + step
@@ -288,7 +288,7 @@ class Tensor(Hooked):
         not the gradient of the new one. A write that fails leaves the old one.
         """
         old, base = self._n, self._base
-        hooked = base is not None and old.meta is not None and "hooks" in old.meta and mode.grad
+        hooked = base is not None and mode.grad and self._hooked(base._n)
         if hooked and not base.is_leaf and not self._origin:  # else the write will be refused
             self._n = replay(base._upright(), self._base_chain)
         try:
@@ -296,6 +296,17 @@ class Tensor(Hooked):
         except BaseException:
             self._n = old
             raise
+
+    def _hooked(self, base: Node) -> bool:
+        """Whether this view, or one on the way to it from its base, has hooks."""
+        node = self._n
+        for _ in range(4 * len(self._base_chain)):  # a step of a chain records a few nodes at most
+            if node.meta is not None and "hooks" in node.meta:
+                return True
+            if node is base or not node.srcs:
+                break
+            node = node.srcs[0]
+        return False
 
     def _mark_stale(self, storage: Storage, since: int) -> None:
         """Says of what the other holders of the storage have recorded that it was overwritten;
@@ -375,7 +386,7 @@ class Tensor(Hooked):
     def requires_grad(self, wanted: bool) -> None:
         node = self._n if self._storage is None else self._sync()
         if not wanted:
-            if node.requires_grad and node.op is not source.LEAF:
+            if self._broken or node.requires_grad and node.op is not source.LEAF:
                 raise RuntimeError(
                     "you can only change requires_grad flags of leaf variables. If you want to "
                     "use a computed variable "
