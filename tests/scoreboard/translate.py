@@ -178,6 +178,7 @@ def to_cupola(t: torch.Tensor, memo: dict[Any, Any] | None = None) -> Any:
         if found:
             raise Skipped(kind)
     place = (t.untyped_storage().data_ptr(), t.dtype)
+    memo[id(t), "alive"] = t  # else its memory may be another tensor's, found under this place
     if t.ndim > 64:  # more than NumPy has
         out = _placed(_values(t.reshape(-1))).reshape(t.shape).detach()
     elif t.is_contiguous() and _stored(t) == t.numel():

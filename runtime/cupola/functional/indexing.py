@@ -302,9 +302,21 @@ def _written(input: Tensor, node: Node) -> Tensor:
 
 
 def _getitem(self: Tensor, key: Any) -> Tensor:
-    _ = self.node  # a view that must not be used any more says so before the key is looked at
+    _readable(self, key)
     parsed = _parse(self, _unlist(key))
     return _take(parsed.view, parsed.advanced) if parsed.advanced else parsed.view
+
+
+def _readable(self: Tensor, key: Any) -> None:
+    """A view that must not be used any more says so before the key is looked at, of which only the
+    length is checked first.
+    """
+    try:
+        _ = self.node
+    except RuntimeError:
+        if isinstance(key, tuple) and sum(map(_consumed, key)) > self._n.ndim:
+            raise IndexError(f"too many indices for tensor of dimension {self._n.ndim}") from None
+        raise
 
 
 def _unlist(key: Any) -> Any:
@@ -317,7 +329,7 @@ def _unlist(key: Any) -> Any:
 
 
 def _setitem(self: Tensor, key: Any, value: Any) -> None:
-    _ = self.node
+    _readable(self, key)
     given = isinstance(value, Tensor)
     if not given:
         from cupola.tensor import tensor

@@ -164,7 +164,7 @@ def binary_cross_entropy_with_logits(
     if pos_weight is not None:
         log_weight = settled(settled(settled(pos_weight - 1) * target) + 1)
         negative_log = settled(log_weight * negative_log)
-    loss = settled(settled(1 - target) * input) + negative_log
+    loss = (settled(settled(1 - target) * input) + negative_log).to(target.dtype)
     if weight is not None:
         loss = settled(loss) * weight
     return reduced(loss, reduction)

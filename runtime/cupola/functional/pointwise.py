@@ -192,6 +192,13 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     return both(ew.add, input, other)
 
 
+def _as(x: Any, dtype: DType) -> Any:
+    """An operand in the dtype of the result, in which PyTorch multiplies; numbers as they are."""
+    if not isinstance(x, Tensor) or x._n.dtype is dtype:
+        return x
+    return wrap(cast_node(x.node, dtype))
+
+
 def _scaled(primitive: Primitive, input: Any, other: Any, alpha: Any, found: DType) -> Tensor:
     """``primitive`` of input and alpha * other. Beside half types PyTorch rounds both numbers, but
     not their product.
@@ -201,7 +208,7 @@ def _scaled(primitive: Primitive, input: Any, other: Any, alpha: Any, found: DTy
         if isinstance(input, Tensor) and found in (dtypes.float16, dtypes.bfloat16):
             scaled = mul(other.float(), alpha)  # neither device may round the product
             return both(primitive, input.float(), scaled).to(found)
-        return both(primitive, input, mul(other, alpha))
+        return both(primitive, input, mul(_as(other, found), alpha))
     return wrap(primitive(*operands(input, rounded(other, found) * alpha, exact=True)))
 
 
@@ -428,6 +435,8 @@ def hypot(input: Any, other: Any) -> Tensor:
 @rounded_once
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Any, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 * tensor2 (torch.addcmul)."""
+    found = result_type(input, tensor1, tensor2)
+    tensor1, tensor2 = _as(tensor1, found), _as(tensor2, found)
     product = mul(tensor1, tensor2) if value == 1 else mul(mul(tensor1, value), tensor2)
     return add(input, product)
 
@@ -436,5 +445,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Any, *, value: Any = 1) -> 
 @rounded_once
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2 (torch.addcdiv)."""
+    found = result_type(input, tensor1, tensor2)
+    tensor1, tensor2 = _as(tensor1, found), _as(tensor2, found)
     top = tensor1 if value == 1 else mul(tensor1, value)
     return add(input, div(top, tensor2))

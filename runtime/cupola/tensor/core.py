@@ -99,7 +99,7 @@ class Tensor(Hooked):
                 # Such a view says of itself what its base says.
                 self._n = source.detach(self._n)
         if self._seen != storage.version:
-            base, counter = self._base, self._counter
+            base, counter, order = self._base, self._counter, self._n.order
             first = base
             assert storage.node is not None and counter is not None
             if base is not None and base._storage is not storage:  # it was given other ``data``
@@ -124,6 +124,8 @@ class Tensor(Hooked):
                 if wanted and not self._n.requires_grad:
                     self._n = lost(self._n)
                 self._moved_on()
+            if order is not None and self._chain:
+                self._n.order = order
             if self._n.requires_grad:
                 self._counted = counter[0]
             self._seen = storage.version
