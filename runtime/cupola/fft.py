@@ -16,22 +16,22 @@ Norm = str | None
 
 def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """Transform along one dimension (torch.fft.fft)."""
-    return fftn(input, None if n is None else [n], dim, norm)
+    return fftn(input, None if n is None else [int(n)], dim, norm)
 
 
 def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """Inverse transform along one dimension (torch.fft.ifft)."""
-    return ifftn(input, None if n is None else [n], dim, norm)
+    return ifftn(input, None if n is None else [int(n)], dim, norm)
 
 
 def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """Half of the transform of a real signal (torch.fft.rfft)."""
-    return rfftn(input, None if n is None else [n], dim, norm)
+    return rfftn(input, None if n is None else [int(n)], dim, norm)
 
 
 def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """The real signal of a half transform (torch.fft.irfft)."""
-    return irfftn(input, None if n is None else [n], dim, norm)
+    return irfftn(input, None if n is None else [int(n)], dim, norm)
 
 
 _OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}

@@ -205,7 +205,7 @@ HINTS = {
         "_jit_set_nvfuser_enabled",
     ),
     "_dynamo": ("allow_in_graph", "disable", "graph_break", "reset", "mark_dynamic",
-                "maybe_mark_dynamic", "mark_static", "mark_unbacked"),
+                "maybe_mark_dynamic", "mark_static", "mark_static_address", "mark_unbacked"),
     "fx": ("wrap",),
     "onnx": ("register_custom_op_symbolic", "unregister_custom_op_symbolic"),
 }  # fmt: skip

@@ -108,6 +108,9 @@ def seed() -> None:
 seed_all = seed
 
 
+default_generators: tuple[Any, ...] = ()  # one generator, that of the CPU, serves all devices
+
+
 def initial_seed() -> int:
     """The seed of the stream."""
     return int(_generators.initial_seed())

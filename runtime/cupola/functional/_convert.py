@@ -21,6 +21,9 @@ from cupola.tensor import Tensor, wrap
 Number = (int, float, complex, np.number, np.bool_, Dynamic)
 
 
+_CHANNELS_LAST = ((0, 2, 3, 1), (0, 2, 3, 4, 1))
+
+
 def wrap_dim(dim: int, ndim: int) -> int:
     """A non-negative dimension.
 
@@ -39,6 +42,8 @@ def wrap_dim(dim: int, ndim: int) -> int:
 
 def wrap_dims(dims: Any, ndim: int) -> tuple[int, ...]:
     """Non-negative, sorted, distinct dimensions; None or an empty sequence means all."""
+    if getattr(dims, "ndim", None) == 0:
+        dims = int(dims)  # a tensor or an array of one number
     if dims is None or (not isinstance(dims, int) and len(dims) == 0):
         return tuple(range(ndim))
     if ndim > 64:
@@ -224,6 +229,15 @@ def own(x: Tensor, given: Tensor) -> Tensor:
     out = wrap(movement.copy(node))
     out._n.order = None
     return out
+
+
+def row_major(x: Tensor, keeps: bool = False) -> Tensor:
+    """A result that was just made, laid in memory in the order of its dimensions, as PyTorch's
+    kernels store it whatever they read; ``keeps``: channels_last stays as it is.
+    """
+    if not (keeps and x._n.order in _CHANNELS_LAST):
+        x._n.order = None
+    return x
 
 
 def host(x: Tensor) -> Any:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 
+def ints(value: Any) -> tuple[int, ...]:
+    """One integer or several; each may be a 0-d tensor or an array of one number."""
+    if isinstance(value, int) or getattr(value, "ndim", None) == 0:
+        return (int(value),)
+    return tuple(int(v) for v in value)
+
+
 def ntuple(value: Any, n: int, name: str = "argument") -> tuple[int, ...]:
     """``value`` as ``n`` integers; RuntimeError if it has another length."""
     if isinstance(value, int):
         return (value,) * n
-    values = tuple(int(v) for v in value)
+    values = ints(value)
     if len(values) == 1:
         return values * n
     if len(values) != n:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cupola.dtypes import asked, float64
-from cupola.functional._convert import one_dtype, to_float
+from cupola.functional._convert import one_dtype, row_major, to_float
 from cupola.functional._register import operator, rounded_once, settled, with_out, write_into
 from cupola.ir.op import pending
 from cupola.ir.source import const
@@ -264,7 +264,7 @@ def _softmax(input: Tensor, dim: int) -> Tensor:
     wide = _wide(input)
     powers = (wide - wide.detach().amax(dim, keepdim=True)).exp()
     result = powers / powers.sum(dim, keepdim=True)
-    return result if wide is input else result.to(input.dtype)
+    return row_major(result if wide is input else result.to(input.dtype))
 
 
 def _wide(input: Tensor) -> Tensor:
@@ -294,9 +294,9 @@ def _log_softmax(input: Tensor, dim: int) -> Tensor:
     if wide is not input and input.device.type == "cpu" and dim in (-1, input.dim() - 1):
         # Along the last dimension PyTorch's CPU kernel keeps the sum and its logarithm narrow.
         total = settled(total.to(input.dtype).log()).float()
-        return (shifted - total).to(input.dtype)
+        return row_major((shifted - total).to(input.dtype))
     result = shifted - total.log()
-    return result if wide is input else result.to(input.dtype)
+    return row_major(result if wide is input else result.to(input.dtype))
 
 
 def _softmax_arguments(input: Tensor, dim: Any, stacklevel: Any, dtype: Any) -> tuple[int, Any]:
@@ -305,6 +305,7 @@ def _softmax_arguments(input: Tensor, dim: Any, stacklevel: Any, dtype: Any) -> 
         dtype = stacklevel
     if dim is None:
         dim = _softmax_dim("softmax", input.dim())
+    dim = int(dim)
     ndim = max(input.dim(), 1)
     if not -ndim <= dim < ndim:
         raise IndexError(
@@ -312,6 +313,30 @@ def _softmax_arguments(input: Tensor, dim: Any, stacklevel: Any, dtype: Any) -> 
             f"but got {dim})"
         )
     return dim, asked(dtype)
+
+
+@operator(method=False)
+def _softmax_backward_data(
+    grad_output: Tensor, output: Tensor, dim: int, input_dtype: Any
+) -> Tensor:
+    """What comes back through ``softmax`` along ``dim`` that gave ``output``, in ``input_dtype``;
+    all of one shape (torch._softmax_backward_data).
+    """
+    product = _wide(grad_output) * _wide(output)
+    result = product - _wide(output) * product.sum(dim, keepdim=True)
+    return row_major(result.to(input_dtype))
+
+
+@operator(method=False)
+def _log_softmax_backward_data(
+    grad_output: Tensor, output: Tensor, dim: int, input_dtype: Any
+) -> Tensor:
+    """What comes back through ``log_softmax`` along ``dim`` that gave ``output``, in
+    ``input_dtype``; all of one shape (torch._log_softmax_backward_data).
+    """
+    wide = _wide(grad_output)
+    result = wide - _wide(output).exp() * wide.sum(dim, keepdim=True)
+    return row_major(result.to(input_dtype))
 
 
 def softmin(

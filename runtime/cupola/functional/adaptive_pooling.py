@@ -18,7 +18,7 @@ from cupola.tensor import Tensor, apply, is_grad_enabled, tensor
 
 def _sizes(input: Tensor, n: int, size: Any) -> tuple[int, ...]:
     """The wanted output size; None keeps the input's."""
-    if isinstance(size, int) or size is None:
+    if isinstance(size, int) or size is None or getattr(size, "ndim", None) == 0:
         size = (size,) * n
     size = tuple(size)
     if len(size) != n:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cupola import dtypes
 from cupola.functional._register import PUBLIC
+from cupola.tensor import Tensor
 
 
 def _assert(condition: Any, message: str) -> None:
@@ -17,17 +19,26 @@ def _assert(condition: Any, message: str) -> None:
     assert condition, message
 
 
+def _check_with(error_type: type[Exception], cond: Any, message: Callable[[], Any] | None) -> None:
+    """Raises an error of this type, with what ``message()`` says, unless ``cond``.
+
+    Raises:
+        TypeError: the condition is no bool, or the message no function.
+    """
+    if not isinstance(cond, bool):
+        raise TypeError(f"cond must be a bool, but got {type(cond)}")
+    if cond:
+        return
+    if message is None:
+        raise error_type("Expected cond to be True, but got False")
+    if not callable(message):
+        raise TypeError("message must be a callable")
+    raise error_type(str(message()))
+
+
 def _checker(name: str, error: type[Exception]) -> Callable[..., None]:
     def check(cond: Any, message: Callable[[], Any] | None = None) -> None:
-        if not isinstance(cond, bool):
-            raise TypeError(f"cond must be a bool, but got {type(cond)}")
-        if cond:
-            return
-        if message is None:
-            raise error("Expected cond to be True, but got False")
-        if not callable(message):
-            raise TypeError("message must be a callable")
-        raise error(str(message()))
+        _check_with(error, cond, message)
 
     check.__name__ = name
     check.__doc__ = f"Raises {error.__name__}, with what ``message()`` says, unless ``cond``."
@@ -73,10 +84,27 @@ def _check_is_size(i: Any, message: Callable[[], str] | None = None, *, max: Any
         PUBLIC["_check"](bool(i <= max), message)
 
 
-def _check_tensor_all(cond: Any, message: Callable[[], str] | None = None) -> None:
+def _check_tensor_all_with(
+    error_type: type[Exception], cond: Any, message: Callable[[], Any] | None = None
+) -> None:
+    """Raises an error of this type unless every element of a tensor of bools is true.
+
+    Raises:
+        TypeError: the condition is no tensor of bools.
+    """
+    if not isinstance(cond, Tensor):
+        raise TypeError(f"cond must be a tensor, but got {type(cond)}")
+    if cond.dtype is not dtypes.bool:
+        raise TypeError(f"cond tensor must have dtype torch.bool, but got {cond.dtype}")
+    _check_with(error_type, bool(cond.all()), message)  # type: ignore[attr-defined]
+
+
+def _check_tensor_all(cond: Any, message: Callable[[], Any] | None = None) -> None:
     """Raises RuntimeError unless every element of a tensor of bools is true."""
-    PUBLIC["_check"](bool(cond.all()), message)
+    _check_tensor_all_with(RuntimeError, cond, message)
 
 
-for _function in (_assert_async, _check_is_size, _check_tensor_all):
+for _function in (
+    _assert_async, _check_is_size, _check_tensor_all, _check_tensor_all_with, _check_with
+):  # fmt: skip
     PUBLIC[_function.__name__] = _function

@@ -8,6 +8,7 @@ from typing import Any
 from cupola import dtypes, engine
 from cupola.dtypes import dtype as DType
 from cupola.functional._register import PUBLIC, operator
+from cupola.functional.strides import memory_order
 from cupola.ir import source
 from cupola.ir.device import resolve
 from cupola.ops import elementwise as ew
@@ -80,9 +81,7 @@ def _filled(value: float, name: str, doc: str) -> Any:
         memory_format: Any = None,
         pin_memory: bool = False,
     ) -> Tensor:
-        return constant(
-            value, input._n.shape, dtype or input.dtype, device or input.device, requires_grad
-        )
+        return _laid(value, input, dtype, device, requires_grad, memory_format)
 
     def new(
         self: Tensor,
@@ -106,6 +105,25 @@ def _filled(value: float, name: str, doc: str) -> Any:
     PUBLIC[name], PUBLIC[f"{name}_like"] = function, like
     setattr(Tensor, f"new_{name}", new)
     return function, like
+
+
+def _laid(
+    value: Any,
+    like: Tensor,
+    dtype: DType | None,
+    device: Any,
+    requires_grad: bool,
+    memory_format: Any,
+) -> Tensor:
+    """One value in the shape of ``like``, in memory in the order that the format asks for."""
+    shape, order = like._n.shape, memory_order(like, memory_format)
+    dtype, device = dtype or like.dtype, device or like.device
+    if order is None:
+        return constant(value, shape, dtype, device, requires_grad)
+    inner = constant(value, tuple(shape[d] for d in order), dtype, device)
+    made = wrap(mv.permute(inner.node, dims=mv.inverse_permutation(order)))
+    made.requires_grad = requires_grad
+    return made
 
 
 def _into(made: Tensor, out: Tensor | None) -> Tensor:
@@ -161,9 +179,7 @@ def full_like(
 ) -> Tensor:
     """A tensor of one value, shaped like the input (torch.full_like)."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    return constant(
-        value, input._n.shape, dtype or input.dtype, device or input.device, requires_grad
-    )
+    return _laid(value, input, dtype, device, requires_grad, memory_format)
 
 
 def _new_full(
@@ -300,6 +316,7 @@ def linspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """``steps`` evenly spaced values from start to end, both included (torch.linspace)."""
+    steps = int(steps)
     start, end = _ends("linspace", start, end, steps)
     found = out_dtype(dtype, out)
     if steps < 0:
@@ -409,7 +426,8 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """Ones on the diagonal, zeros elsewhere (torch.eye)."""
-    shape = (n, n if m is None else m)
+    n = int(n)
+    shape = (n, n if m is None else int(m))
     if n < 0:
         raise RuntimeError(f"n must be greater or equal to 0, got {n}")
     if shape[1] < 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from cupola.functional._register import operator, settled, write_into
+from cupola.functional.creation import empty_like
 from cupola.tensor import Tensor
 
 _ALPHA = 1.7580993408473766  # the negative saturation value of SELU, as in torch
@@ -19,16 +20,20 @@ def _finish(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
     return write_into(input, result) if inplace else result
 
 
+def _noise(input: Tensor, channels: bool) -> Tensor:
+    """What is filled with random numbers: like the input in memory, or one number a channel."""
+    if channels:
+        return input.new_empty((*input.shape[:2], *(1,) * (input.dim() - 2)))
+    return empty_like(input.detach())
+
+
 def _drop(input: Tensor, p: float, train: bool, inplace: bool, channels: bool = False) -> Tensor:
     _check(p)
     if p == 0 or not train or input.numel() == 0:
         return input
     if p == 1:
         return _finish(input, input * 0.0, inplace)
-    shape = input.shape
-    if channels:
-        shape = (*input.shape[:2], *(1,) * (input.dim() - 2))
-    noise = settled(input.detach().new_empty(shape).bernoulli_(1 - p) / (1 - p))
+    noise = settled(_noise(input, channels).bernoulli_(1 - p) / (1 - p))
     return _finish(input, input * noise, inplace)
 
 
@@ -44,8 +49,7 @@ def _alpha(input: Tensor, p: float, train: bool, inplace: bool, channels: bool) 
         return input
     if p == 1:
         return _finish(input, input * 0.0, inplace)
-    shape = (*input.shape[:2], *(1,) * (input.dim() - 2)) if channels else input.shape
-    noise = input.detach().new_empty(shape).bernoulli_(1 - p)
+    noise = _noise(input, channels).bernoulli_(1 - p)
     # Scale and shift that keep mean and variance (Klambauer et al., 2017).
     a = 1.0 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
     shift = settled(settled((noise - 1) * (_ALPHA * a)) + _ALPHA * a * p)

@@ -159,6 +159,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """A view of ``length`` elements along ``dim`` (torch.narrow)."""
     if input.ndim == 0:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    length = int(length)
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     d = wrap_dim(dim, input.ndim)
@@ -201,15 +202,16 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = wrap_dim(dim, tensor.ndim)
     n = tensor._n.shape[d]
-    if isinstance(split_size_or_sections, int):
-        size = split_size_or_sections
+    given = split_size_or_sections
+    if isinstance(given, int) or getattr(given, "ndim", None) == 0:
+        size = int(given)
         if size < 0 or (size == 0 and n != 0):
             raise RuntimeError(
                 f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}"
             )
         parts = [min_of(size, n - a) for a in range(0, n, size)] if n else [0]
     else:
-        parts = [int(p) for p in split_size_or_sections]
+        parts = [int(p) for p in given]
         if sum_of(parts) != n:
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's "
@@ -252,6 +254,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` views of equal size (torch.chunk)."""
     if input.ndim == 0:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    chunks = int(chunks)
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     n = input._n.shape[wrap_dim(dim, input.ndim)]

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from cupola import dtypes, engine
-from cupola.functional._convert import broadcast_shapes, cast_node, expand_node, one_dtype
+from cupola.functional._convert import (
+    broadcast_shapes,
+    cast_node,
+    expand_node,
+    one_dtype,
+    row_major,
+)
 from cupola.functional._register import PUBLIC, deliver, operator
 from cupola.ir import source
 from cupola.ops import elementwise as ew
@@ -76,11 +82,10 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         _check_scalar(isinstance(value, complex), input.dtype)
         v = source.const(source.rounded(value, input.dtype), (), input.dtype, input.device)
     shape = broadcast_shapes(input._n.shape, mask._n.shape)
-    return wrap(
-        ew.where(
-            expand_node(mask.node, shape), expand_node(v, shape), expand_node(input.node, shape)
-        )
+    filled = ew.where(
+        expand_node(mask.node, shape), expand_node(v, shape), expand_node(input.node, shape)
     )
+    return row_major(wrap(filled))
 
 
 @operator(inplace=True)
@@ -101,4 +106,4 @@ def masked_scatter(input: Tensor, mask: Tensor, source_: Tensor) -> Tensor:
         raise RuntimeError("masked_scatter: source has fewer elements than the mask has ones")
     taken = wide.reshape(-1).to(dtypes.int64).cumsum(0).sub(1).clamp(min=0).reshape(shape)
     picked = wrap(ix.index_rows(mv.reshape(source_.node, shape=(source_.numel(),)), taken.node))
-    return wrap(ew.where(wide.node, picked.node, expand_node(input.node, shape)))
+    return row_major(wrap(ew.where(wide.node, picked.node, expand_node(input.node, shape))))

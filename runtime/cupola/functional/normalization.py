@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cupola.dtypes import bfloat16, float16
+from cupola.functional._convert import row_major
 from cupola.functional._register import deliver, operator, settled, write_into
 from cupola.functional.pooling import avg_pool1d
 from cupola.tensor import Tensor, no_grad
@@ -115,7 +116,7 @@ def _by_running(
     shift = mean * scale
     shift = -shift if bias is None else bias - shift
     result = input * scale.reshape(shape) + shift.reshape(shape)
-    return result if result.dtype == input.dtype else result.to(input.dtype)
+    return row_major(result if result.dtype == input.dtype else result.to(input.dtype), keeps=True)
 
 
 def _by_batch(
@@ -159,7 +160,8 @@ def _by_batch(
     result = centered * scale
     if bias is not None:
         result = result + bias.reshape(shape)
-    return (result if result.dtype == input.dtype else result.to(input.dtype), *moved)
+    result = result if result.dtype == input.dtype else result.to(input.dtype)
+    return (row_major(result, keeps=True), *moved)
 
 
 _BY_BATCH = Composite("native_batch_norm", _by_batch, 1, casts=False, rereads=True)
@@ -256,7 +258,7 @@ def instance_norm(
         result = result * weight.reshape(shape)
     if bias is not None:
         result = result + bias.reshape(shape)
-    return result if result.dtype == input.dtype else result.to(input.dtype)
+    return row_major(result if result.dtype == input.dtype else result.to(input.dtype))
 
 
 def _narrow_instance_norm(
@@ -329,7 +331,7 @@ def layer_norm(
         result = result * weight
     if bias is not None:
         result = result + bias
-    return result if result.dtype == input.dtype else result.to(input.dtype)
+    return row_major(result if result.dtype == input.dtype else result.to(input.dtype))
 
 
 @operator(method=False)
@@ -389,7 +391,7 @@ def group_norm(
         result = result + bias.reshape(num_groups, members, 1)
     if result.dtype != input.dtype:
         result = result.to(input.dtype)
-    return result.reshape(input.shape)
+    return row_major(result.reshape(input.shape), keeps=True)
 
 
 def local_response_norm(

@@ -17,7 +17,7 @@ from cupola.functional._convert import broadcast_shapes, host
 from cupola.functional._register import PUBLIC, operator
 from cupola.functional.creation import out_dtype, sizes
 from cupola.functional.selection import where
-from cupola.functional.strides import strides
+from cupola.functional.strides import memory_order, strides
 from cupola.ir import source
 from cupola.ir.device import device as Device
 from cupola.ir.device import resolve
@@ -26,7 +26,6 @@ from cupola.tensor import Tensor, wrap
 from cupola.tensor.batching import Level, drawn, left, levels, physical
 from cupola.tensor.create import of_array
 from cupola.tensor.geometry import check_write, ordered
-from cupola.tensor.layout import contiguous_format
 
 
 class Generator(random.CPUGenerator):
@@ -236,17 +235,6 @@ def randperm(
     return _drawn((int(n),), rows, device, requires_grad, out)
 
 
-def _memory_order(x: Tensor, memory_format: Any) -> tuple[int, ...]:
-    """Dimensions as ``empty_like`` lays them in memory, outermost first."""
-    plain = tuple(range(x.ndim))
-    if memory_format is contiguous_format:
-        return plain
-    steps = strides(x)
-    moving = sorted((d for d in plain if x._n.shape[d] != 1), key=lambda d: -steps[d])
-    places = iter(moving)
-    return tuple(d if x._n.shape[d] == 1 else next(places) for d in plain)
-
-
 def _like(function: Any, name: str) -> Any:
     def like(
         input: Tensor,
@@ -258,7 +246,8 @@ def _like(function: Any, name: str) -> Any:
         memory_format: Any = None,
         **kw: Any,
     ) -> Tensor:
-        shape, order = input._n.shape, _memory_order(input, memory_format)
+        shape = input._n.shape
+        order = memory_order(input, memory_format) or tuple(range(len(shape)))
         kind, place = dtypes.asked(dtype) or input.dtype, device or input.device
         if function is randn and order != tuple(range(len(shape))) and not levels():
             # Out of order in memory, normal numbers are drawn one by one.

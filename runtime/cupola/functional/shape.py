@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from cupola import dtypes
-from cupola.functional._convert import broadcast_shapes, host, own, wrap_dim
+from cupola.functional._convert import broadcast_shapes, host, own, row_major, wrap_dim
 from cupola.functional._register import PUBLIC, operator
+from cupola.functional._sizes import ints
 from cupola.functional.strides import phantom, strides, viewable
 from cupola.ops import movement as mv
 from cupola.tensor import Tensor, apply, no_grad, wrap
@@ -163,7 +164,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     if dim is None:
         shape = tuple(s for s in n if s != 1)
     else:
-        dims = {wrap_dim(d, len(n)) for d in ((dim,) if isinstance(dim, int) else dim)}
+        dims = {wrap_dim(d, len(n)) for d in ints(dim)}
         shape = tuple(s for i, s in enumerate(n) if not (i in dims and s == 1))
     return input.view_by(mv.reshape, shape=shape)
 
@@ -290,8 +291,8 @@ Tensor.mH = _of_matrices("mH", adjoint)
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Moves dimensions to new places (torch.movedim)."""
     n = input.ndim
-    a = [wrap_dim(d, n) for d in ((source,) if isinstance(source, int) else source)]
-    b = [wrap_dim(d, n) for d in ((destination,) if isinstance(destination, int) else destination)]
+    a = [wrap_dim(d, n) for d in ints(source)]
+    b = [wrap_dim(d, n) for d in ints(destination)]
     if len(a) != len(b):
         raise RuntimeError(
             "movedim: Invalid source or destination dims: source and destination must have as "
@@ -369,7 +370,8 @@ def repeat(self: Tensor, *sizes: Any) -> Tensor:
     pairs = tuple(v for n in shape for v in (1, n))
     wide = tuple(v for n, k in zip(shape, times, strict=True) for v in (k, n))
     node = mv.expand(mv.reshape(node, shape=pairs), shape=wide)
-    return wrap(mv.reshape(node, shape=tuple(n * k for n, k in zip(shape, times, strict=True))))
+    shape = tuple(n * k for n, k in zip(shape, times, strict=True))
+    return row_major(wrap(mv.reshape(node, shape=shape)))
 
 
 @operator

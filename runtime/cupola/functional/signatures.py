@@ -1,4 +1,5 @@
-"""Further ways to call: sizes and dimensions by keyword, the number-first forms of old PyTorch.
+"""Further ways to call: sizes and dimensions by keyword, NumPy's names of arguments, the
+number-first forms of old PyTorch.
 
 Imported last: it wraps what the other families published.
 """
@@ -82,6 +83,34 @@ def _wrap(name: str, change: Callable[[Callable[..., Any]], Callable[..., Any]])
         setattr(Tensor, name, change(vars(Tensor)[name]))
 
 
+# PyTorch's own parser takes NumPy's names of arguments as well.
+_NUMPY = {"axis": "dim", "keepdims": "keepdim"}
+_REDUCTIONS = (
+    "all any amax amin argmax argmin count_nonzero kthvalue logsumexp median mode nanmean "
+    "nanmedian nanquantile nansum prod quantile std std_mean var var_mean"
+).split()
+_ALONG = (
+    "argsort chunk cross cummax cummin cumprod cumsum diff gather index_add index_copy index_fill "
+    "index_select log_softmax logcumsumexp narrow repeat_interleave scatter scatter_add select "
+    "softmax sort squeeze stack take_along_dim tensor_split topk trapezoid unbind unsqueeze"
+).split()
+_IN_PLACE = (
+    "cumprod cumsum index_add index_copy index_fill scatter scatter_add squeeze unsqueeze"
+).split()
+
+
+def _numpy_names(f: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(f)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if "axis" in kwargs or "keepdims" in kwargs:
+            kwargs = {_NUMPY.get(name, name): value for name, value in kwargs.items()}
+        return f(*args, **kwargs)
+
+    return wrapper
+
+
+for _name in (*_REDUCTIONS, *_ALONG, *(n + "_" for n in _IN_PLACE)):
+    _wrap(_name, _numpy_names)
 for _keyword, _names in _KEYWORDS.items():
     for _name in _names:
         _wrap(_name, functools.partial(_with_keyword, keyword=_keyword))

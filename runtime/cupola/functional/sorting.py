@@ -61,7 +61,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         RuntimeError: k exceeds the size of the dimension.
     """
     d = wrap_dim(dim, input.ndim)
-    n = input._n.shape[d] if input.ndim else 1
+    n, k = input._n.shape[d] if input.ndim else 1, int(k)
     if not 0 <= k <= n:
         raise RuntimeError("selected index k out of range")
     if input.ndim == 0:

@@ -8,9 +8,16 @@ from cupola.functional._convert import wrap_dim
 from cupola.functional._register import operator
 from cupola.ir.program import strides_of
 from cupola.ir.strides import viewed
+from cupola.random.layout import inner_first
+from cupola.random.layout import is_contiguous as in_order
 from cupola.tensor import Tensor
 from cupola.tensor.geometry import phantom, strides
-from cupola.tensor.layout import channels_last, channels_last_3d
+from cupola.tensor.layout import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    preserve_format,
+)
 
 
 def viewable(x: Tensor, shape: tuple[int, ...]) -> bool:
@@ -36,6 +43,23 @@ def order_of(memory_format: Any, rank: int) -> tuple[int, ...] | None:
         name = str(memory_format).removeprefix("torch.")
         raise RuntimeError(f"required rank {wanted} tensor to use {name} format")
     return (0, *range(2, rank), 1)
+
+
+def memory_order(x: Tensor, memory_format: Any = None) -> tuple[int, ...] | None:
+    """Dimensions as ``empty_like`` lays them in memory, outermost first; None: row-major."""
+    if x._storage is None and x._n.order is None and memory_format in (None, preserve_format):
+        return None
+    if memory_format is contiguous_format:
+        return None
+    wanted = order_of(memory_format, x.ndim)
+    if wanted is not None:
+        return wanted
+    shape, steps = x._n.shape, strides(x)
+    if in_order(shape, steps):
+        return None
+    places = iter([d for d in reversed(inner_first(shape, steps)) if shape[d] != 1])
+    wanted = tuple(d if n == 1 else next(places) for d, n in enumerate(shape))
+    return None if wanted == tuple(range(x.ndim)) else wanted
 
 
 def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
@@ -70,4 +94,4 @@ def storage_offset(self: Tensor) -> int:
 Tensor.is_contiguous = is_contiguous  # type: ignore[attr-defined]
 
 
-__all__ = ["is_contiguous", "order_of", "phantom", "strides", "viewable"]
+__all__ = ["is_contiguous", "memory_order", "order_of", "phantom", "strides", "viewable"]
