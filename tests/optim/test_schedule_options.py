@@ -363,3 +363,21 @@ def test_every_public_schedule_is_compared():
     used |= {"ReduceLROnPlateau", "CosineAnnealingWarmRestarts", "LRScheduler"}
     assert set(torch.optim.lr_scheduler.__all__) <= used
     assert set(torch.optim.lr_scheduler.__all__) <= set(cupola.optim.lr_scheduler.__all__)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_momenta_of_a_cycle_belong_to_the_groups(kind):
+    """The optimizer's state carries the bounds; a step reads the schedule's own."""
+    seen = []
+    for m in (torch, cupola):
+        options = {"momentum": 0.9} if kind == "SGD" else {}
+        optimizer = getattr(m.optim, kind)([m.nn.Parameter(m.ones(2))], lr=0.5, **options)
+        schedule = m.optim.lr_scheduler.CyclicLR(optimizer, 0.1, 0.4, 4)
+        (group,) = optimizer.state_dict()["param_groups"]
+        optimizer.param_groups[0]["max_momentum"] = 0.95
+        optimizer.step()
+        schedule.step()
+        (after,) = optimizer.state_dict()["param_groups"]
+        seen.append((group, after))
+    assert seen[0] == seen[1]
+    assert seen[0][0]["base_momentum"] == 0.8

@@ -100,9 +100,14 @@ WHEN: dict[str, Condition] = {
     "interpolate": lambda args, kw: _argument(args, kw, 3, "mode", "nearest") != "area",
 }
 # What another device type casts, and this one's composition decides.
-_OPEN = {"cpu": ("tensordot",)}
+_OPEN = {
+    "cpu": (
+        *("tensordot", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
+        *("lstm", "gru", "rnn_tanh", "rnn_relu"),
+    )
+}
 # Modules whose functions PyTorch composes of operators that it casts.
-_COMPOSED = ("attention", "least_squares", "low_rank")
+_COMPOSED = ("attention", "least_squares", "low_rank", "recurrent")
 
 
 def _tensors(values: Any) -> list[Tensor]:

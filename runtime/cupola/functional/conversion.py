@@ -322,6 +322,11 @@ Tensor.__float__, Tensor.__int__, Tensor.__complex__ = map(_number, (float, int,
 
 
 def _contains(self: Tensor, element: Any) -> bool:
+    if not isinstance(element, Tensor | int | float | complex):
+        raise RuntimeError(
+            "Tensor.__contains__ only supports Tensor or scalar, "
+            f"but you passed in a {type(element)}."
+        )
     return bool((self == element).any())
 
 

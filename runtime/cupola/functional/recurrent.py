@@ -14,6 +14,7 @@ from cupola.functional.activation import relu
 from cupola.functional.convolution import linear
 from cupola.functional.dropout import dropout as drop
 from cupola.functional.joining import cat, stack
+from cupola.ir.mode import mode
 from cupola.ops import matmul as matmul_ops
 from cupola.ops import movement
 from cupola.tensor import Tensor, apply
@@ -32,8 +33,23 @@ def _steps(x: Tensor, sizes: Sequence[int]) -> list[Tensor]:
 # -- cells: one step, given the projected input --------------------------------------------------
 
 
+def _low(device: str) -> Any:
+    """What autocast casts products to on a device type; None where it is off."""
+    return None if mode.casts is None else mode.casts.get(device)
+
+
+def _cast(values: Sequence[Any], low: Any) -> list[Any]:
+    """Tensors of 16- or 32-bit floating point in the region's dtype, once for all steps."""
+    return [
+        v if v is None or not v.is_floating_point() or v.dtype.itemsize > 4 else v.to(low)
+        for v in values
+    ]
+
+
 def _affine(x: Tensor, w: Tensor, b: Any) -> Tensor:
     """``x w + b`` with a weight (in, out) that was transposed once for all steps."""
+    if mode.casts is not None:
+        return linear(x, w.t(), b)
     result = apply(matmul_ops.matmul, x, w)
     return result if b is None else result + b
 
@@ -129,7 +145,7 @@ def _backward_in_time(
 
 
 def run_layers(
-    mode: str,
+    kind: str,
     data: Tensor,
     sizes: Sequence[int],
     states: tuple[Tensor, ...],
@@ -145,9 +161,15 @@ def run_layers(
     ``states`` are the initial states (num_layers * directions, N, *): h, and c for LSTM. Returns
     the last layer's rows and the final states.
     """
-    step = _STEPS[mode]
+    step = _STEPS[kind]
     directions = 2 if bidirectional else 1
     per_layer = len(params) // (num_layers * directions)
+    low = _low(data.device.type)
+    if low is not None:
+        params = _cast(params, low)
+        if data.device.type != "cpu" or kind == "LSTM" and per_layer in (2, 4):
+            # One operator of PyTorch; on the CPU the others are composed of those that it casts.
+            data, states = _cast([data], low)[0], tuple(_cast(states, low))
     finals: list[tuple] = []
     for layer in range(num_layers):
         results = []
@@ -157,7 +179,7 @@ def run_layers(
             w_ih, w_hh = own[:2]
             b_ih, b_hh = own[2:4] if has_biases else (None, None)
             w_hr = own[-1] if per_layer in (3, 5) else None
-            if has_biases and mode != "GRU":
+            if has_biases and kind != "GRU":
                 # Both biases only ever appear as their sum; GRU scales one of them.
                 b_ih, b_hh = b_ih + b_hh, None
             x = linear(data, w_ih, b_ih)
@@ -175,24 +197,24 @@ def run_layers(
 # -- torch's functions -------------------------------------------------------------------------
 
 
-def _run(mode: str, args: tuple) -> tuple[Tensor, ...]:
+def _run(kind: str, args: tuple) -> tuple[Tensor, ...]:
     """Tell apart ``(input, hx, params, ..., batch_first)`` and ``(data, batch_sizes, hx, ...)``."""
     if isinstance(args[2], Tensor) or (
-        mode == "LSTM" and isinstance(args[1], Tensor) and args[1].dim() == 1
+        kind == "LSTM" and isinstance(args[1], Tensor) and args[1].dim() == 1
     ):
         data, batch_sizes, hx, params, biases, layers, dropout, train, both = args
-        states = tuple(hx) if mode == "LSTM" else (hx,)
+        states = tuple(hx) if kind == "LSTM" else (hx,)
         rows, finals = run_layers(
-            mode, data, batch_sizes.tolist(), states, params, biases, layers, dropout, train, both
+            kind, data, batch_sizes.tolist(), states, params, biases, layers, dropout, train, both
         )
         return (rows, *finals)
     input, hx, params, biases, layers, dropout, train, both, batch_first = args
-    states = tuple(hx) if mode == "LSTM" else (hx,)
+    states = tuple(hx) if kind == "LSTM" else (hx,)
     if batch_first:
         input = input.transpose(0, 1)
     steps, batch = input.shape[:2]
     rows, finals = run_layers(
-        mode,
+        kind,
         input.reshape(steps * batch, input.shape[2]),
         [batch] * steps,
         states,

@@ -8,6 +8,7 @@ from typing import Any
 from cupola.functional.creation import empty
 from cupola.io.tensors import parameter_class
 from cupola.tensor import Tensor
+from cupola.tensor.copying import deepcopy
 
 __all__ = [
     "Buffer",
@@ -52,6 +53,9 @@ class Parameter(Tensor, metaclass=_ByMark):
         return "Parameter containing:\n" + super().__repr__()
 
     __str__ = __repr__
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return deepcopy(self, memo, alone=True)
 
 
 class Buffer(Tensor, metaclass=_ByMark):

@@ -82,8 +82,12 @@ class CyclicLR(LRScheduler):
             self.base_momentums = per_group(optimizer, base_momentum, "base_momentum")
             self.max_momentums = per_group(optimizer, max_momentum, "max_momentum")
             if last_epoch == -1:
-                for m, group in zip(self.max_momentums, optimizer.param_groups, strict=True):
-                    _set_momentum(group, key, m)
+                for low, high, group in zip(
+                    self.base_momentums, self.max_momentums, optimizer.param_groups, strict=True
+                ):
+                    _set_momentum(group, key, high)
+                    # Part of the group, so that the optimizer's state carries them.
+                    group["max_momentum"], group["base_momentum"] = high, low
         super().__init__(optimizer, last_epoch)
         self.base_lrs = base_lrs
 

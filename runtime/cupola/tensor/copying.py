@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy as copying
+import weakref
 from typing import Any
 
 from cupola import engine
 from cupola.ir import source
+from cupola.ops.movement import copy
+from cupola.tensor.alias import Storage, replay
 from cupola.tensor.core import Tensor, wrap
 
 
@@ -54,8 +58,26 @@ def reduce(t: Tensor) -> Any:
     )
 
 
-def deepcopy(t: Tensor, memo: dict[int, Any]) -> Any:
-    """A copy of a leaf with its own storage, and of its gradient.
+def _storage_of(t: Tensor, memo: dict[int, Any]) -> tuple[Storage, list[int]]:
+    """The copy of a tensor's storage, made once for all that share it, and who counts its writes.
+
+    ``memo`` is of ``copy.deepcopy``: it keeps what its keys are the addresses of alive.
+    """
+    storage = t._storage
+    assert storage is not None and storage.node is not None
+    if id(storage) not in memo:
+        memo.setdefault(id(memo), []).append(storage)
+        memo[id(storage)] = Storage(copy(source.detach(storage.node))), [0]
+    return memo[id(storage)]
+
+
+def deepcopy(t: Tensor, memo: dict[int, Any], alone: bool = False) -> Any:
+    """A copy of a leaf with its gradient. Tensors that share storage share that of their copies.
+
+    Args:
+        t: any leaf.
+        memo: of ``copy.deepcopy``.
+        alone: as PyTorch copies parameters: with storage of its own, without the gradient.
 
     Raises:
         RuntimeError: the tensor is not a leaf.
@@ -69,18 +91,23 @@ def deepcopy(t: Tensor, memo: dict[int, Any]) -> Any:
             "If you were attempting to deepcopy a module, this may be because of a "
             "torch.nn.utils.weight_norm usage."
         )
-    from cupola.ops.movement import copy
-
     out = object.__new__(type(t))
-    out._n = copy(source.detach(t.node))
+    node = t.node  # what was written through an alias is read first
+    if alone or t._storage is None or t._storage.external is not None:
+        out._n = copy(source.detach(node))
+    else:
+        storage, counter = _storage_of(t, memo)
+        assert storage.node is not None
+        out._storage, out._counter, out._chain = storage, counter, t._chain
+        out._n = source.detach(replay(storage.node, t._chain))
+        out._seen = storage.version
+        storage.join(weakref.ref(out))
     if t.requires_grad:
         out.requires_grad = True
     memo[id(t)] = out
-    import copy as copying
-
     for key, value in _extras(t).items():
         out.__dict__[key] = copying.deepcopy(value, memo)
-    if t._grad is not None:
+    if t._grad is not None and not alone:
         out._grad = copying.deepcopy(t._grad, memo)
     return out
 

@@ -14,6 +14,7 @@ from cupola.functional.recurrent import (
     rnn_tanh_cell,
     run_layers,
 )
+from cupola.ir.mode import mode
 from cupola.nn import init
 from cupola.nn.modules.module import Module
 from cupola.nn.parameter import Parameter
@@ -125,7 +126,7 @@ class RNNBase(Module):
         """Does nothing: weights need no common memory here."""
 
     def _check_input(self, input: Tensor, packed: bool) -> None:
-        if input.dtype != self._flat_weights[0].dtype:
+        if input.dtype != self._flat_weights[0].dtype and mode.casts is None:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype "
                 f"({self._flat_weights[0].dtype}). Convert input or model to the same dtype."
