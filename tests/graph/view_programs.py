@@ -331,11 +331,7 @@ def undefined(name, x, y):
         return True
     if name in PAIR_WRITES and (y is not x or name in _BY_INDEX):
         shared = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
-        if (
-            shared
-            and set(mine) & set(places(y))
-            and (places(y) != mine or name == "masked_scatter_2")
-        ):
+        if shared and set(mine) & set(places(y)) and (places(y) != mine or name in _BY_INDEX):
             return True
     return False
 

@@ -193,5 +193,5 @@ _OTHERS: dict[str, Callable[[Builder, dtype, list[Val]], Val]] = {
     "ceil": _same,
     "trunc": _same,
     "round": _same,
-    "copysign": lambda b, d, args: b.intrinsic("copysign", *args),
+    "copysign": lambda b, d, args: b.with_sign(*args),
 }

@@ -115,6 +115,16 @@ class Builder:
         source, result = vector(v.type, v.lanes), vector(to, v.lanes)
         return self.put(f"{op} {source} {v.name} to {result}", to, v.lanes, v.level)
 
+    def with_sign(self, size: Val, sign: Val) -> Val:
+        """The size of one float with the sign of another (copysign), in integer arithmetic: LLVM's
+        own copysign of a half and a rounded double asks for a library function that is not there.
+        """
+        bits = {"float": "i32", "double": "i64"}[size.type]
+        top = 1 << (31 if bits == "i32" else 63)
+        kept = self.binary("and", self.convert("bitcast", size, bits), self.const(bits, top - 1))
+        added = self.binary("and", self.convert("bitcast", sign, bits), self.const(bits, top))
+        return self.convert("bitcast", self.binary("or", kept, added), size.type)
+
     def intrinsic(self, name: str, *args: Val, result: str = "", tail: str = "") -> Val:
         """``llvm.name`` overloaded on the first argument's type; ``result`` when it differs."""
         lanes, level, texts = self.operands(*args)

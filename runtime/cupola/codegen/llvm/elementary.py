@@ -190,7 +190,7 @@ def tanh(b: Builder, x: Val) -> Val:
     a = _at_most(b, b.intrinsic("fabs", x), _FORMATS[t].tanh_end)
     m = _expm1(b, b.binary("fadd", a, a))
     y = b.binary("fdiv", m, b.binary("fadd", m, b.const(t, 2.0)))
-    return b.intrinsic("copysign", y, x)
+    return b.with_sign(y, x)
 
 
 def _split(b: Builder, x: Val) -> tuple[Val, Val]:
@@ -319,7 +319,7 @@ def erf(b: Builder, x: Val) -> Val:
     power = b.horner(a, tuple(-c for c in _ERF_LARGE))
     large = b.binary("fsub", b.const(t, 1.0), _exp_of_moderate(b, power))
     near = b.compare("fcmp olt", size, b.const(t, _ERF_SPLIT))
-    return b.select(near, small, b.intrinsic("copysign", large, x))
+    return b.select(near, small, b.with_sign(large, x))
 
 
 def pow_(b: Builder, x: Val, y: Val) -> Val:
