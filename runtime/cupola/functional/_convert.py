@@ -4,6 +4,7 @@ takes.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -101,6 +102,15 @@ def expand_node(node: Node, shape: tuple[int, ...]) -> Node:
     if lead:
         node = movement.reshape(node, shape=(1,) * lead + node.shape)
     return node if node.shape == shape else movement.expand(node, shape=shape)
+
+
+def whole(x: Any) -> int:
+    """An integer, also one that a tensor or NumPy holds.
+
+    Raises:
+        TypeError: anything else, such as 1.0.
+    """
+    return operator.index(x)
 
 
 def cast_node(node: Node, dtype: DType) -> Node:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
-from cupola.functional._convert import cast_node, host, own, to_float, wrap_dim
+from cupola.functional._convert import cast_node, host, own, to_float, whole, wrap_dim
 from cupola.functional._register import operator, settled
 from cupola.functional.joining import sliced
 from cupola.functional.reduction import named
@@ -61,7 +61,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         RuntimeError: k exceeds the size of the dimension.
     """
     d = wrap_dim(dim, input.ndim)
-    n, k = input._n.shape[d] if input.ndim else 1, int(k)
+    n, k = input._n.shape[d] if input.ndim else 1, whole(k)
     if not 0 <= k <= n:
         raise RuntimeError("selected index k out of range")
     if input.ndim == 0:
