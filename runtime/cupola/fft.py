@@ -6,6 +6,7 @@ from typing import Any
 
 from cupola import dtypes
 from cupola.functional._register import with_out
+from cupola.functional._sizes import integer
 from cupola.functional.creation import arange
 from cupola.functional.rearrange import roll
 from cupola.functional.spectral import fftn, ifftn, irfftn, rfftn
@@ -16,22 +17,22 @@ Norm = str | None
 
 def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """Transform along one dimension (torch.fft.fft)."""
-    return fftn(input, None if n is None else [int(n)], dim, norm)
+    return fftn(input, None if n is None else [integer(n)], dim, norm)
 
 
 def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """Inverse transform along one dimension (torch.fft.ifft)."""
-    return ifftn(input, None if n is None else [int(n)], dim, norm)
+    return ifftn(input, None if n is None else [integer(n)], dim, norm)
 
 
 def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """Half of the transform of a real signal (torch.fft.rfft)."""
-    return rfftn(input, None if n is None else [int(n)], dim, norm)
+    return rfftn(input, None if n is None else [integer(n)], dim, norm)
 
 
 def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """The real signal of a half transform (torch.fft.irfft)."""
-    return irfftn(input, None if n is None else [int(n)], dim, norm)
+    return irfftn(input, None if n is None else [integer(n)], dim, norm)
 
 
 _OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}

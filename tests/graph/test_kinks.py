@@ -162,3 +162,15 @@ def test_curvature_of_logits_at_zero():
         return m.autograd.grad(slope.sum(), x)[0].numpy()
 
     np.testing.assert_allclose(of(cupola), of(torch), rtol=1e-9)
+
+
+def test_every_derivative_of_a_product():
+    def of(m):
+        x = m.tensor([0.3, 0.4, -0.7, 2.0], dtype=m.float64, requires_grad=True)
+        y, found = x.prod(), []
+        for _ in range(4):
+            (y,) = m.autograd.grad(y.sum(), x, create_graph=True)
+            found.append(y.detach().numpy())
+        return found
+
+    np.testing.assert_allclose(of(cupola), of(torch), rtol=1e-9, atol=1e-12)

@@ -79,3 +79,16 @@ def test_logits_loss_has_the_dtype_of_its_target():
     for m in (torch, cupola):
         x, y = m.tensor(FIRST, dtype=m.float64), m.tensor([0.0, 1.0, 1.0])
         assert m.nn.functional.binary_cross_entropy_with_logits(x, y).dtype is m.float32
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+@pytest.mark.parametrize("name", ["dot", "vdot", "addbmm"])
+def test_products_of_integers_keep_their_dtype(name, dtype):
+    def of(m):
+        x = m.arange(1, 5, dtype=getattr(m, dtype))
+        square = x.view(1, 2, 2)
+        return m.addbmm(square[0], square, square) if name == "addbmm" else getattr(m, name)(x, x)
+
+    got, want = of(cupola), of(torch)
+    assert str(got.dtype) == str(want.dtype)
+    assert got.tolist() == want.tolist()

@@ -165,6 +165,7 @@ REGRESSIONS = [
             ("set_rows", 6, 3, 3),
         ],
     ),
+    ((2, 3), [("slice", 4, 4, 2), ("as_strided", 3, 3, 0)]),
     ((3, 2), [("grads", 9, 3, 0), ("set_ellipsis", 1, 8, 6), ("grads", 9, 8, 0)]),
     ((1, 4), [("stride", 4, 6, 7), ("hook", 3, 5, 4), ("add_at_last", 3, 1, 0)]),
     (

@@ -171,6 +171,8 @@ def page(rows: list[dict[str, Any]], options: dict[str, Any]) -> str:
         "",
         f"- dtypes: {' '.join(options['dtypes'])} in every column{_further(options)} (an entry "
         "that has none of them is sampled with another)",
+        "- derivatives: gradients in complex128 as well, second gradients and forward mode in "
+        "float64 and complex128",
         f"- samples of an entry, for each dtype and column: {samples}; {_compared(run):,} were "
         "compared",
         f"- time-out: {options['limit']:.0f} s an entry; all of them took "

@@ -4,7 +4,6 @@ takes.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,9 +19,6 @@ from cupola.ops import elementwise, movement
 from cupola.tensor import Tensor, wrap
 
 Number = (int, float, complex, np.number, np.bool_, Dynamic)
-
-
-_CHANNELS_LAST = ((0, 2, 3, 1), (0, 2, 3, 4, 1))
 
 
 def wrap_dim(dim: int, ndim: int) -> int:
@@ -102,15 +98,6 @@ def expand_node(node: Node, shape: tuple[int, ...]) -> Node:
     if lead:
         node = movement.reshape(node, shape=(1,) * lead + node.shape)
     return node if node.shape == shape else movement.expand(node, shape=shape)
-
-
-def whole(x: Any) -> int:
-    """An integer, also one that a tensor or NumPy holds.
-
-    Raises:
-        TypeError: anything else, such as 1.0.
-    """
-    return operator.index(x)
 
 
 def cast_node(node: Node, dtype: DType) -> Node:
@@ -239,15 +226,6 @@ def own(x: Tensor, given: Tensor) -> Tensor:
     out = wrap(movement.copy(node))
     out._n.order = None
     return out
-
-
-def row_major(x: Tensor, keeps: bool = False) -> Tensor:
-    """A result that was just made, laid in memory in the order of its dimensions, as PyTorch's
-    kernels store it whatever they read; ``keeps``: channels_last stays as it is.
-    """
-    if not (keeps and x._n.order in _CHANNELS_LAST):
-        x._n.order = None
-    return x
 
 
 def host(x: Tensor) -> Any:

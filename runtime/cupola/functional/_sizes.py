@@ -1,8 +1,18 @@
-"""Arguments given as one number or as one number a spatial dimension."""
+"""Arguments that are integers: one, several, or one a spatial dimension."""
 
 from __future__ import annotations
 
+import operator
 from typing import Any
+
+
+def integer(value: Any) -> int:
+    """An integer, also one that a tensor or NumPy holds.
+
+    Raises:
+        TypeError: anything else, such as 1.0.
+    """
+    return operator.index(value)
 
 
 def ints(value: Any) -> tuple[int, ...]:

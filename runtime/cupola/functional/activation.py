@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from cupola.dtypes import asked, float64
-from cupola.functional._convert import one_dtype, row_major, to_float
+from cupola.functional._convert import one_dtype, to_float
 from cupola.functional._register import operator, rounded_once, settled, with_out, write_into
+from cupola.functional._sizes import integer
+from cupola.functional.strides import row_major
 from cupola.ir.op import pending
 from cupola.ir.source import const
 from cupola.ops import elementwise
@@ -305,7 +307,7 @@ def _softmax_arguments(input: Tensor, dim: Any, stacklevel: Any, dtype: Any) -> 
         dtype = stacklevel
     if dim is None:
         dim = _softmax_dim("softmax", input.dim())
-    dim = int(dim)
+    dim = integer(dim)
     ndim = max(input.dim(), 1)
     if not -ndim <= dim < ndim:
         raise IndexError(

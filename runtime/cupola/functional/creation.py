@@ -7,8 +7,8 @@ from typing import Any
 
 from cupola import dtypes, engine
 from cupola.dtypes import dtype as DType
-from cupola.functional._convert import whole
 from cupola.functional._register import PUBLIC, operator
+from cupola.functional._sizes import integer
 from cupola.functional.strides import memory_order
 from cupola.ir import source
 from cupola.ir.device import resolve
@@ -33,7 +33,7 @@ def sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
     for n in args:
         if isinstance(n, (float, str)) or n is None:
             raise TypeError(f"expected a size to be an int, but got {type(n).__name__}")
-        n = whole(n)
+        n = integer(n)
         if n < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(args)}")
         out.append(n)
@@ -317,7 +317,7 @@ def linspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """``steps`` evenly spaced values from start to end, both included (torch.linspace)."""
-    steps = whole(steps)
+    steps = integer(steps)
     start, end = _ends("linspace", start, end, steps)
     found = out_dtype(dtype, out)
     if steps < 0:
@@ -427,8 +427,8 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """Ones on the diagonal, zeros elsewhere (torch.eye)."""
-    n = whole(n)
-    shape = (n, n if m is None else whole(m))
+    n = integer(n)
+    shape = (n, n if m is None else integer(m))
     if n < 0:
         raise RuntimeError(f"n must be greater or equal to 0, got {n}")
     if shape[1] < 0:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cupola.functional._register import operator, settled
-from cupola.functional.linalg import largest
+from cupola.functional.linalg import largest_gap
 from cupola.functional.reduction import root
 from cupola.functional.shape import broadcast_tensors
 from cupola.tensor import Tensor, tensor
@@ -48,7 +48,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     first, second = np.triu_indices(input.shape[0], 1)
     pick = [tensor(index.astype(np.int64), device=input.device) for index in (first, second)]
     gap = input.index_select(0, pick[0]) - input.index_select(0, pick[1])
-    return largest(gap) if p == math.inf else gap.norm(p, -1)
+    return largest_gap(gap) if p == math.inf else gap.norm(p, -1)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cupola import dtypes
-from cupola.functional._convert import cast_node, whole, wrap_dim
+from cupola.functional._convert import cast_node, wrap_dim
 from cupola.functional._register import PUBLIC, operator
+from cupola.functional._sizes import integer
 from cupola.functional.shape import unsqueeze
 from cupola.ops import movement as mv
 from cupola.tensor import Tensor, wrap
@@ -159,7 +160,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """A view of ``length`` elements along ``dim`` (torch.narrow)."""
     if input.ndim == 0:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-    length = whole(length)
+    length = integer(length)
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     d = wrap_dim(dim, input.ndim)
@@ -204,14 +205,14 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     n = tensor._n.shape[d]
     given = split_size_or_sections
     if isinstance(given, int) or getattr(given, "ndim", None) == 0:
-        size = whole(given)
+        size = integer(given)
         if size < 0 or (size == 0 and n != 0):
             raise RuntimeError(
                 f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}"
             )
         parts = [min_of(size, n - a) for a in range(0, n, size)] if n else [0]
     else:
-        parts = [whole(p) for p in given]
+        parts = [integer(p) for p in given]
         if sum_of(parts) != n:
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's "
@@ -254,7 +255,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` views of equal size (torch.chunk)."""
     if input.ndim == 0:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
-    chunks = whole(chunks)
+    chunks = integer(chunks)
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     n = input._n.shape[wrap_dim(dim, input.ndim)]

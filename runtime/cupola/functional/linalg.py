@@ -105,7 +105,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
             "inconsistent tensor size, expected tensors to have the same number of elements, but "
             f"got {input.numel()} and {tensor.numel()} elements respectively"
         )
-    return input.mul(tensor).sum()
+    return input.mul(tensor).sum(dtype=input.dtype)
 
 
 @operator(method=False, out=True)
@@ -179,7 +179,7 @@ def addbmm(
         for k in range(batch1._n.shape[0]):
             out = addmm(out, batch1[k], batch2[k], beta=1 if k else beta, alpha=alpha)
         return out if batch1._n.shape[0] else _scaled(input, beta)
-    out = _scaled(bmm(batch1, batch2).sum(0), alpha)
+    out = _scaled(bmm(batch1, batch2).sum(0, dtype=batch1.dtype), alpha)
     return out if beta == 0 else out.add(_scaled(input, beta))
 
 
@@ -374,10 +374,10 @@ def cdist(
     gap = x1.unsqueeze(-2).sub(x2.unsqueeze(-3))
     if p == 0:
         return wrap(tied(vector_norm(gap.detach(), p, -1).node, x1.node, x2.node))
-    return largest(gap) if p == math.inf else vector_norm(gap, p, -1)
+    return largest_gap(gap) if p == math.inf else vector_norm(gap, p, -1)
 
 
-def largest(gap: Tensor) -> Tensor:
+def largest_gap(gap: Tensor) -> Tensor:
     """The largest difference along the last dimension; as in PyTorch, the gradient goes to all that
     are as large, undivided.
     """

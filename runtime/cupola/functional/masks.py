@@ -10,9 +10,9 @@ from cupola.functional._convert import (
     cast_node,
     expand_node,
     one_dtype,
-    row_major,
 )
 from cupola.functional._register import PUBLIC, deliver, operator
+from cupola.functional.strides import row_major
 from cupola.ir import source
 from cupola.ops import elementwise as ew
 from cupola.ops import index as ix

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from cupola.dtypes import bfloat16, float16
-from cupola.functional._convert import row_major
 from cupola.functional._register import deliver, operator, settled, write_into
 from cupola.functional.pooling import avg_pool1d
+from cupola.functional.strides import row_major
 from cupola.tensor import Tensor, no_grad
 from cupola.tensor.composite import Composite, as_one
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from cupola import dtypes
 from cupola.errors import UnsupportedError
-from cupola.functional._convert import expand_node, own, whole, wrap_dim
+from cupola.functional._convert import expand_node, own, wrap_dim
 from cupola.functional._register import PUBLIC, operator
-from cupola.functional._sizes import ints
+from cupola.functional._sizes import integer, ints
 from cupola.functional.joining import cat, min_of, sliced
 from cupola.functional.shape import _ints, transpose
 from cupola.functional.strides import is_contiguous, order_of, phantom, strides
@@ -232,7 +232,7 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Sliding windows along one dimension, appended as a last dimension."""
     d = wrap_dim(dimension, self.ndim)
     n = self._n.shape[d] if self.ndim else 1
-    size, step = whole(size), whole(step)
+    size, step = integer(size), integer(step)
     if size > n:
         raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
     if step <= 0:
@@ -324,7 +324,7 @@ PUBLIC["triu_indices"] = _triangle_indices(np.triu_indices, "triu_indices")
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A view of a diagonal, as the last dimension (torch.diagonal)."""
     _ = input.node  # a view that must not be used any more says so first
-    n, offset = input.ndim, whole(offset)
+    n, offset = input.ndim, integer(offset)
     a, b = wrap_dim(dim1, n), wrap_dim(dim2, n)
     if a == b:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
@@ -355,7 +355,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 @operator
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices with the last dimension on a diagonal (torch.diag_embed)."""
-    offset = whole(offset)
+    offset = integer(offset)
     n = input._n.shape[-1] + (offset if offset >= 0 else -offset)
     wide = source.const(0, (n, n), dtypes.int64, input.device)
     on = (

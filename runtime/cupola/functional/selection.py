@@ -24,7 +24,6 @@ from cupola.functional.pointwise import (
     abs,
     add,
     atan2,
-    both,
     cos,
     div,
     exp,
@@ -37,7 +36,7 @@ from cupola.functional.pointwise import (
 )
 from cupola.ir.node import Node
 from cupola.ops import elementwise as ew
-from cupola.tensor import Tensor, apply, wrap
+from cupola.tensor import Tensor, apply, reread, wrap
 
 
 @operator(inplace=True, out=True)
@@ -145,8 +144,8 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 
 def _limited(x: Tensor, bound: Any, beyond: Any) -> Tensor:
-    """``bound`` where ``x`` lies beyond it. The gradient goes to the one that is taken, where both
-    are equal to ``x``, as in PyTorch.
+    """``bound`` where ``x`` lies beyond it. The gradient goes to the one that is taken: to ``x``
+    where both are equal, as in PyTorch.
     """
     value, limit = operands(x, bound, dtype=x.dtype)
     taken = beyond(value, limit)
@@ -250,10 +249,7 @@ def complex_(real: Tensor, imag: Tensor) -> Tensor:
 
 def joined(real: Tensor, imag: Tensor) -> Tensor:
     """Complex numbers from parts of one dtype; of halves by way of complex64."""
-    if real.dtype is not dtypes.float16:
-        return both(ew.complex, real, imag)
-    wide = (wrap(ew.cast(x.node, dtype=dtypes.float32)) for x in (real, imag))
-    return wrap(ew.cast(both(ew.complex, *wide).node, dtype=dtypes.complex32))
+    return wrap(reread.joined(*operands(real, imag)))
 
 
 def _parts(name: str, a: Tensor, b: Tensor) -> None:

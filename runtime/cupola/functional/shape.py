@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from cupola import dtypes
-from cupola.functional._convert import broadcast_shapes, host, own, row_major, wrap_dim
+from cupola.functional._convert import broadcast_shapes, host, own, wrap_dim
 from cupola.functional._register import PUBLIC, operator
 from cupola.functional._sizes import ints
-from cupola.functional.strides import phantom, strides, viewable
+from cupola.functional.strides import phantom, row_major, strides, viewable
 from cupola.ops import movement as mv
 from cupola.tensor import Tensor, apply, no_grad, wrap
 from cupola.tensor.reread import BITS
@@ -21,10 +21,7 @@ from cupola.tensor.reread import BITS
 def _ints(args: tuple[Any, ...]) -> tuple[int, ...]:
     if all(type(a) is int for a in args):
         return args
-    if len(args) == 1 and not isinstance(args[0], int):
-        given = args[0]
-        args = tuple(given) if isinstance(given, (tuple, list)) else (given,)
-    return tuple(int(a) for a in args)
+    return ints(args[0] if len(args) == 1 else args)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -8,8 +8,9 @@ import numpy as np
 
 from cupola import dtypes
 from cupola.dtypes import dtype as DType
-from cupola.functional._convert import cast_node, host, own, to_float, whole, wrap_dim
+from cupola.functional._convert import cast_node, host, own, to_float, wrap_dim
 from cupola.functional._register import operator, settled
+from cupola.functional._sizes import integer
 from cupola.functional.joining import sliced
 from cupola.functional.reduction import named
 from cupola.ops import index as ix
@@ -61,7 +62,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         RuntimeError: k exceeds the size of the dimension.
     """
     d = wrap_dim(dim, input.ndim)
-    n, k = input._n.shape[d] if input.ndim else 1, whole(k)
+    n, k = input._n.shape[d] if input.ndim else 1, integer(k)
     if not 0 <= k <= n:
         raise RuntimeError("selected index k out of range")
     if input.ndim == 0:
@@ -109,7 +110,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         flat = input.reshape(-1)
         if not flat.numel():
             return input.new_full((), float("nan"))
-        return shared(flat, _kth(flat, (flat.numel() + 1) // 2, 0, False, True)[0])
+        return shared_evenly(flat, _kth(flat, (flat.numel() + 1) // 2, 0, False, True)[0])
     d = wrap_dim(dim, input.ndim)
     n = input._n.shape[d] if input.ndim else 1
     if not n:
@@ -117,7 +118,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     return named("median", *_kth(input, (n + 1) // 2, d, keepdim, True))
 
 
-def shared(flat: Tensor, value: Tensor) -> Tensor:
+def shared_evenly(flat: Tensor, value: Tensor) -> Tensor:
     """``value``, an element; its gradient is shared evenly among all that are equal to it."""
     if not flat.requires_grad:
         return value

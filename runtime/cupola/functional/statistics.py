@@ -13,7 +13,7 @@ from cupola.functional._register import operator
 from cupola.functional.indexing import gather
 from cupola.functional.reduction import named, vector_norm
 from cupola.functional.selection import where
-from cupola.functional.sorting import shared, sort
+from cupola.functional.sorting import shared_evenly, sort
 from cupola.tensor import Tensor
 
 
@@ -138,7 +138,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
     at = count.sub(1).clamp(min=0).floor_divide(2)
     value, index = gather(values, d, at), gather(places, d, at)
     if dim is None:
-        return shared(whole, value.reshape(()))
+        return shared_evenly(whole, value.reshape(()))
     if not keepdim:
         value, index = value.squeeze(d), index.squeeze(d)
     return named("nanmedian", value, index)

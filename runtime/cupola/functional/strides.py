@@ -19,6 +19,8 @@ from cupola.tensor.layout import (
     preserve_format,
 )
 
+_CHANNELS_LAST = ((0, 2, 3, 1), (0, 2, 3, 4, 1))
+
 
 def viewable(x: Tensor, shape: tuple[int, ...]) -> bool:
     """Whether PyTorch would give a view of this shape without a copy."""
@@ -43,6 +45,15 @@ def order_of(memory_format: Any, rank: int) -> tuple[int, ...] | None:
         name = str(memory_format).removeprefix("torch.")
         raise RuntimeError(f"required rank {wanted} tensor to use {name} format")
     return (0, *range(2, rank), 1)
+
+
+def row_major(x: Tensor, keeps: bool = False) -> Tensor:
+    """A result that was just made, laid in memory in the order of its dimensions, as PyTorch's
+    kernels store it whatever they read; ``keeps``: channels_last stays as it is.
+    """
+    if not (keeps and x._n.order in _CHANNELS_LAST):
+        x._n.order = None
+    return x
 
 
 def memory_order(x: Tensor, memory_format: Any = None) -> tuple[int, ...] | None:
@@ -94,4 +105,12 @@ def storage_offset(self: Tensor) -> int:
 Tensor.is_contiguous = is_contiguous  # type: ignore[attr-defined]
 
 
-__all__ = ["is_contiguous", "memory_order", "order_of", "phantom", "strides", "viewable"]
+__all__ = [
+    "is_contiguous",
+    "memory_order",
+    "order_of",
+    "phantom",
+    "row_major",
+    "strides",
+    "viewable",
+]

@@ -39,17 +39,17 @@ def same_shape(name: str, *xs: Node) -> tuple[int, ...]:
     return first
 
 
-def of_real(
-    name: str, infer: Callable[..., Any], error: type[Exception] = NotImplementedError
-) -> Callable[..., Any]:
-    """The shape and dtype rule of what complex numbers have no order or no value for: it raises
-    ``error`` where the last operand is complex.
+def of_real(name: str, infer: Callable[..., Any]) -> Callable[..., Any]:
+    """The shape and dtype rule of what complex numbers have no order or no value for.
+
+    Raises (the rule):
+        NotImplementedError: the last operand is complex.
     """
 
     def checked(*xs: Any, **attrs: Any) -> Any:
         found = xs[-1].dtype
         if found.is_complex:
-            raise error(f'"{name}" not implemented for complex numbers ({found})')
+            raise NotImplementedError(f'"{name}" not implemented for complex numbers ({found})')
         return infer(*xs, **attrs)
 
     return checked

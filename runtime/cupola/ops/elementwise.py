@@ -33,14 +33,14 @@ def _declare(
     lower: Rule | None,
     bool_result: bool = False,
     cost: int = 1,
-    of_complex: bool | type[Exception] = True,
+    of_complex: bool = True,
 ) -> Primitive:
     def infer(*xs: Node, **_: Any) -> tuple[tuple[int, ...], DType]:
         shape = xs[0].shape if len(xs) == 1 else same_shape(name, *xs)
         return shape, dtypes.bool if bool_result else xs[-1].dtype
 
-    if of_complex is not True:
-        infer = of_real(name, infer, of_complex or NotImplementedError)
+    if not of_complex:
+        infer = of_real(name, infer)
     if vjp is not None and not isinstance(vjp, tuple):
         vjp = (vjp,)
     return Primitive(
@@ -78,11 +78,9 @@ def binary(
     cost: int = 1,
     machine: bool = True,
     bool_result: bool = False,
-    of_complex: bool | type[Exception] = True,
+    of_complex: bool = True,
 ) -> Primitive:
-    """Declares ``y = name(a, b)`` with one gradient rule an operand; ``of_complex`` is False, or
-    the error to raise, where complex operands are refused.
-    """
+    """Declares ``y = name(a, b)`` with one gradient rule an operand."""
     if isinstance(function, str):
         numpy_name = function
 
@@ -284,8 +282,8 @@ def _extreme(better: str) -> tuple[Rule, Rule]:
     return first, second
 
 
-maximum = binary("maximum", "maximum", _extreme("max"), _machine("max"), of_complex=RuntimeError)
-minimum = binary("minimum", "minimum", _extreme("min"), _machine("min"), of_complex=RuntimeError)
+maximum = binary("maximum", "maximum", _extreme("max"), _machine("max"), of_complex=False)
+minimum = binary("minimum", "minimum", _extreme("min"), _machine("min"), of_complex=False)
 copysign = binary(
     "copysign",
     "copysign",

@@ -22,7 +22,7 @@ from cupola.tensor.geometry import distinct, geometry
 from cupola.tensor.history import repeated, tied
 from cupola.tensor.reread import Reread
 
-Step = tuple[Any, dict[str, Any]]  # a movement primitive or a Reread, and its attributes
+Step = tuple[Primitive | Reread, dict[str, Any]]  # a movement or a reading, and its attributes
 Chain = tuple[Step, ...]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy as copying
+import copy
 import weakref
 from typing import Any
 
 from cupola import engine
 from cupola.ir import source
-from cupola.ops.movement import copy
+from cupola.ops import movement
 from cupola.tensor.alias import Storage, replay
 from cupola.tensor.core import Tensor, wrap
 
@@ -67,7 +67,7 @@ def _storage_of(t: Tensor, memo: dict[int, Any]) -> tuple[Storage, list[int]]:
     assert storage is not None and storage.node is not None
     if id(storage) not in memo:
         memo.setdefault(id(memo), []).append(storage)
-        memo[id(storage)] = Storage(copy(source.detach(storage.node))), [0]
+        memo[id(storage)] = Storage(movement.copy(source.detach(storage.node))), [0]
     return memo[id(storage)]
 
 
@@ -94,7 +94,7 @@ def deepcopy(t: Tensor, memo: dict[int, Any], alone: bool = False) -> Any:
     out = object.__new__(type(t))
     node = t.node  # what was written through an alias is read first
     if alone or t._storage is None or t._storage.external is not None:
-        out._n = copy(source.detach(node))
+        out._n = movement.copy(source.detach(node))
     else:
         storage, counter = _storage_of(t, memo)
         assert storage.node is not None
@@ -106,9 +106,9 @@ def deepcopy(t: Tensor, memo: dict[int, Any], alone: bool = False) -> Any:
         out.requires_grad = True
     memo[id(t)] = out
     for key, value in _extras(t).items():
-        out.__dict__[key] = copying.deepcopy(value, memo)
+        out.__dict__[key] = copy.deepcopy(value, memo)
     if t._grad is not None and not alone:
-        out._grad = copying.deepcopy(t._grad, memo)
+        out._grad = copy.deepcopy(t._grad, memo)
     return out
 
 

@@ -20,6 +20,7 @@ from cupola.tensor.described import _wrap
 from cupola.tensor.gradfn import GradFn
 from cupola.tensor.history import carried, lost, overwritten
 from cupola.tensor.hooked import Hooked
+from cupola.tensor.reread import Reread
 from cupola.tensor.size import Size
 from cupola.tensor.written import holding, note
 
@@ -181,9 +182,9 @@ class Tensor(Hooked):
         self._counter = other._counter
         self._n = source.detach(node)
 
-    def view_by(self, op: Primitive, **attrs: Any) -> Tensor:
-        """A view of this tensor through one movement primitive; writes through it reach this
-        tensor.
+    def view_by(self, op: Primitive | Reread, **attrs: Any) -> Tensor:
+        """A view of this tensor through one movement primitive, or one reading of its memory as
+        another dtype; writes through it reach this tensor.
         """
         node = op(self.node, **attrs)
         out = object.__new__(Tensor)

@@ -67,6 +67,11 @@ def _walked(ghost: Any, chain: Any) -> tuple[Any, Shape, int]:
         elif op is mv.reshape and _same_but_ones(ghost.shape, attrs["shape"]):
             steps = _restride(ghost.shape, ghost.strides, attrs["shape"])
             ghost = np.lib.stride_tricks.as_strided(ghost, attrs["shape"], steps)
+        elif op is mv.slice:  # of nothing, too, the place where it would begin
+            begin = sum(a * s for a, s in zip(attrs["starts"], ghost.strides, strict=True))
+            there = _address(ghost) - start + begin
+            ghost = op.reference(np, ghost, **attrs)
+            start = _address(ghost) - there
         elif isinstance(op, Reread):
             steps, offset = op.strides(ghost.strides, _address(ghost) - start, **attrs)
             ghost = _ghost(op.shape(ghost.shape, **attrs), steps)
