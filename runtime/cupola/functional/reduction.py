@@ -23,6 +23,7 @@ from cupola.ops import index as ix
 from cupola.ops import movement as mv
 from cupola.ops import reduce as rd
 from cupola.tensor import Tensor, wrap
+from cupola.tensor.composite import as_one
 from cupola.tensor.history import lost
 
 
@@ -541,12 +542,11 @@ def _euclidean(a: Tensor, dim: Any, keepdim: bool) -> Tensor:
     return root(sum(a.mul(a), dim, keepdim))
 
 
+@as_one("root")
 def root(square: Tensor) -> Tensor:
     """The square root of a sum of squares: at 0 its gradient is 0, as PyTorch has it for norms and
     standard deviations.
     """
-    if not square.requires_grad:
-        return sqrt(square)
     zero = square.eq(0)
     return where(zero, 0.0, sqrt(where(zero, 1.0, square)))
 
