@@ -8,10 +8,11 @@ import pytest
 
 import cupola
 from cupola import nn
+from cupola.codegen import lower as lowering
 from cupola.engine.realize import described, walk
 from cupola.ir.program import Item, Program, fixed_numbers
 from cupola.nn import functional as F
-from cupola.schedule import expand, simplify, split
+from cupola.schedule import Lowering, expand, plan, simplify, split
 
 
 def _program(nodes, device):
@@ -134,6 +135,79 @@ def test_small_strided_convolutions_become_blocks_on_a_gpu():
     (conv,) = [i for i in short.items if i.op.name == "convolution_fused"]
     assert conv.attr("stride") == (1, 1)
     assert short.items[conv.srcs[1]].shape == (4, 4, 4, 12)
+
+
+def _simplified(nodes, device):
+    """Values before and after; the simplified program."""
+    program, values, numbers, wanted = _program(nodes, device)
+    before = _run(program, values, numbers)
+    short, place = simplify(program)
+    moved, counts = (
+        {place[p]: v for p, v in d.items() if place[p] >= 0} for d in (values, numbers)
+    )
+    after = _run(short, moved, counts)
+    for i in wanted:
+        np.testing.assert_allclose(after[place[i]], before[i], rtol=1e-9, atol=1e-9)
+    return short
+
+
+def _launches(program):
+    made = plan(program, Lowering(lowering.lower, lowering.view))
+    return [step for step in made.steps if step[0] in ("kernel", "kernels", "call")]
+
+
+@pytest.mark.parametrize(
+    ("space", "kernel", "extra"),
+    [((28, 28), (14, 14), {}), ((6, 12, 17), (2, 4, 4), {}), ((9, 9), (3, 3), {"padding": 1})],
+)
+def test_patches_of_images_are_a_product_on_a_gpu(space, kernel, extra):
+    x = cupola.randn(2, 3, *space, dtype=cupola.float64)
+    w = cupola.randn(8, 3, *kernel, dtype=cupola.float64)
+    for t in (x, w):
+        t.numpy()
+    function = F.conv2d if len(kernel) == 2 else F.conv3d
+    node = (function(x, w, stride=kernel, **extra).flatten(2).transpose(1, 2) + 1).node
+    short = _simplified([node], "cuda")
+    (conv,) = [i for i in short.items if i.op.name == "convolution_fused"]
+    assert set(short.items[conv.srcs[1]].shape[1:-1]) == {1}
+    rest, _, prologue = split(short)
+    assert prologue is not None
+    assert len(_launches(rest)) == 3  # the pixels are put in order by one kernel
+
+
+def test_a_residual_is_added_by_the_product_on_a_gpu():
+    a, w, bias = (cupola.randn(*s, dtype=cupola.float64) for s in ((2, 3, 4), (5, 4), (5,)))
+    x = cupola.randn(2, 3, 5, dtype=cupola.float64)
+    for t in (a, w, bias, x):
+        t.numpy()
+    nodes = {
+        "bias": (x + F.linear(a, w, bias)).node,
+        "no bias": (F.linear(a, w) + x).node,
+        "addmm": cupola.addmm(x[0], a[0], w.T).node,
+    }
+    for node in nodes.values():
+        short = _simplified([node], "cuda")
+        (product,) = [i for i in short.items if i.op.name == "matmul_fused"]
+        assert product.attr("residual")
+        assert "add" not in _names(short)
+    short = _simplified([(F.linear(a, w, bias) + x[:1, :1]).node], "cuda")
+    assert not [i for i in short.items if dict(i.attrs).get("residual")]  # broadcast, no residual
+    assert "add" in _names(_simplified([nodes["bias"]], "cpu"))
+
+
+def test_what_is_joined_and_read_often_is_stored():
+    cupola.manual_seed(0)
+    tokens, first = cupola.randn(2, 9, 8), cupola.randn(1, 1, 8)
+    places, weight = cupola.randn(1, 10, 8), cupola.randn(8, 8)
+    for t in (tokens, first, places, weight):
+        t.numpy()
+    x = cupola.cat([first.expand(2, 1, 8), tokens], 1) + places
+    for _ in range(3):
+        x = x + F.linear(F.layer_norm(x, (8,)), weight)
+    program, *_ = _program([x.node], "cuda")
+    short, _ = simplify(program)
+    # The sequence once, with the first layer's normalisation; then a product and a normalisation.
+    assert len(_launches(short)) <= 2 + 3 + 2
 
 
 def test_half_types_keep_their_scale_unless_frozen():

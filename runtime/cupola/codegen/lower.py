@@ -366,13 +366,22 @@ class KernelBuilder:
         """Whether a member has an element for each step of the inner loops."""
         return self.count > 1 and 0 < self.elements == _count(self.program.items[i].shape)
 
+    def is_read(self, i: int) -> bool:
+        """Whether movements alone lead from memory to an item."""
+        items = self.program.items
+        while not self.loadable(i):
+            if i in self.members or items[i].op.kind != "movement":
+                return False
+            (i,) = items[i].srcs
+        return True
+
     def place(self, i: int) -> Coords:
         """Where in its own shape a member lies at each point of the kernel's space."""
         found = self.places.get(i)
         if found is None:
             item = self.program.items[i]
             shape, name = item.shape, item.op.name
-            if name in ("permute", "reshape") and not self.loadable(item.srcs[0]):
+            if name in ("permute", "reshape") and not self.is_read(item.srcs[0]):
                 coords, space = self.place(item.srcs[0]), self.program.items[item.srcs[0]].shape
                 if name == "permute":
                     coords, space = tuple([coords[d] for d in item.attr("dims")]), shape

@@ -179,8 +179,6 @@ def _library(items: list[Item], i: int) -> Step:
         flop = _attention(items, item)
     attrs = dict(item.attrs)
     extra = [n for n in ("bias", "residual") if attrs.get(n)]
-    if name == "matmul_fused":
-        extra = ["bias"]
     if attrs.get("activation"):
         extra.append(attrs["activation"])
     shapes = item.shape if item.op.multi else (item.shape,)

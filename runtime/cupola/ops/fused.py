@@ -92,10 +92,19 @@ weight_grad = Primitive("convolution_weight_grad_last", "library", _never, _weig
 """``ops.conv.convolution_weight_grad`` of channels-last operands; gives (O, C / g, *kernel)."""
 
 
-def _product(xp: Any, a: Any, b: Any, bias: Any, activation: str | None) -> Any:
+def _product(
+    xp: Any, a: Any, b: Any, *extra: Any, bias: bool, residual: bool, activation: str | None
+) -> Any:
     assert matmul.reference is not None
-    return _activated(xp, matmul.reference(xp, a, b) + bias, activation)
+    y = matmul.reference(xp, a, b)
+    for x in extra:
+        y = y + x
+    return _activated(xp, y, activation)
 
 
 product = Primitive("matmul_fused", "library", _never, _product).register()
-"""activation(a (..., M, K) @ b (..., K, N) + bias (N,)), equal leading dimensions."""
+"""activation(a (..., M, K) @ b (..., K, N) + bias + residual), equal leading dimensions.
+
+Operands a, b, then bias (N,) and residual (..., M, N) if any; attributes: ``bias``, ``residual``,
+``activation``.
+"""

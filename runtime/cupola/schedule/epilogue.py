@@ -21,7 +21,7 @@ class Epilogue:
     Attributes:
         root, end: the call, and the last item taken over.
         vectors: ("mul" | "add" | "sub", item) in program order; items hold one number a channel.
-        residual: an item of the result's shape, added after the vectors, or None.
+        residual: an item with the end's elements in order, added after the vectors, or None.
         activation: applied last, or None.
     """
 
@@ -68,7 +68,7 @@ def _epilogue(
 ) -> Epilogue:
     items = program.items
     found = Epilogue(root, root)
-    kind = items[root].dtype
+    kind, product = items[root].dtype, items[root].op.name == "matmul"
     wide = half or kind.itemsize >= 4
     scales = items[root].op.name == "convolution" and wide
     narrow = scales and kind.itemsize < 4
@@ -82,6 +82,9 @@ def _epilogue(
         if len(readers[at]) != 1 or readers[at][0] in taken:
             break
         item = items[readers[at][0]]
+        if product and item.op.name == "reshape" and item.shape[-1:] == items[at].shape[-1:]:
+            found.end, axis = readers[at][0], len(item.shape) - 1
+            continue
         if narrow and item.op.name == "cast" and {item.dtype, items[at].dtype} == {kind, float32}:
             if items[at].dtype is kind:
                 before = at, len(found.vectors)
@@ -100,8 +103,8 @@ def _epilogue(
             found.residual is None
             and item.op.name == "add"
             and item.dtype is kind
-            and items[root].op.name == "convolution"
-            and items[other].op.name not in ("const", "expand")
+            and (program.device_type == "cuda" or not product)
+            and _is_whole(items, other)
         ):
             found.residual = other
         else:
@@ -110,7 +113,16 @@ def _epilogue(
         taken.add(found.end)
     if items[found.end].dtype is not kind:  # not rounded back: the library's result is needed
         found.end, found.vectors = before[0], found.vectors[: before[1]]
+    while items[found.end].op.name == "reshape":
+        (found.end,) = items[found.end].srcs
     return found
+
+
+def _is_whole(items: list[Item], i: int) -> bool:
+    """Whether an item has elements of its own, rather than a number or a few of them repeated."""
+    while items[i].op.name in ("reshape", "permute"):
+        (i,) = items[i].srcs
+    return items[i].op.name not in ("const", "expand")
 
 
 def fuse_epilogues(program: Program, half: bool = False) -> tuple[Program, list[int]]:
@@ -128,8 +140,8 @@ def fuse_epilogues(program: Program, half: bool = False) -> tuple[Program, list[
         axis = 1 if item.op.name == "convolution" else len(item.shape) - 1
         found = _epilogue(program, readers, i, axis, taken, half)
         if found.end != i:
-            if item.op.name == "matmul" and not found.vectors:
-                continue  # the product's epilogue starts with a bias
+            if item.op.name == "matmul" and not found.vectors and found.residual is None:
+                continue  # a product's epilogue starts with a bias or a residual
             ends[found.end] = found
     if not ends:
         return program, list(range(len(program.items)))
@@ -205,7 +217,19 @@ def _convolution(out: Rewrite, e: Epilogue) -> int:
 
 def _product(out: Rewrite, e: Epilogue) -> int:
     item = out.old.items[e.root]
-    a, b = (out.place[s] for s in item.srcs)
+    srcs = [out.place[s] for s in item.srcs]
     _, bias = _bias(out, e.vectors, item.shape[-1], item.dtype)
-    assert bias is not None
-    return out.add("matmul_fused", (a, b, bias), item.shape, item.dtype, activation=e.activation)
+    if bias is not None:
+        srcs.append(bias)
+    if e.residual is not None:
+        srcs.append(out.reshaped(out.place[e.residual], item.shape))
+    made = out.add(
+        "matmul_fused",
+        tuple(srcs),
+        item.shape,
+        item.dtype,
+        bias=bias is not None,
+        residual=e.residual is not None,
+        activation=e.activation,
+    )
+    return out.reshaped(made, out.old.items[e.end].shape)

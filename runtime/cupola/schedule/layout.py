@@ -8,6 +8,7 @@ which is an index map and costs nothing.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from cupola.ir.program import Item, Program
@@ -73,7 +74,10 @@ class _Layout:
                 self.convolve(i, item)
                 continue
             order = self.order_of(item)
-            if order is None:
+            if item.op.name == "permute" and i not in self.program.wanted:
+                (s,) = item.srcs
+                self.out.place[i] = self.out.permuted(self.out.place[s], item.attr("dims"))
+            elif order is None:
                 self.out.keep(i)
             else:
                 self.permute(i, item, order)
@@ -119,7 +123,10 @@ class _Layout:
                 return None
             return (*order, *range(rank, len(item.shape)))
         if name == "reshape":
-            return _without_ones(self.program.items[item.srcs[0]].shape, item.shape, order)
+            old = self.program.items[item.srcs[0]].shape
+            if _is_sequence(old, item.shape, order):
+                return _last(3)
+            return _without_ones(old, item.shape, order)
         return None
 
     def permute(self, i: int, item: Item, order: Dims) -> None:
@@ -127,6 +134,12 @@ class _Layout:
         name, kind = item.op.name, item.op.kind
         shape = tuple(item.shape[d] for d in order)
         attrs = dict(item.attrs)
+        if name == "reshape" and order == _last(3):
+            (s,) = item.srcs
+            whole = self.order[s]
+            assert whole is not None
+            self.set(i, self.out.reshaped(self.wanted_as(s, whole), shape), order)
+            return
         if name in ("window", "reshape"):
             # Index maps: written as they are, and permuted.
             self.out.keep(i)
@@ -173,7 +186,7 @@ class _Layout:
         b = self.weight(item.srcs[1], order)
         if name in ("convolution", "convolution_fused"):
             if self.program.device_type == "cuda" and attrs["groups"] == 1:
-                if self.packs(a, attrs):
+                if self.packs(a, b, attrs):
                     a, b = self.packed(a, b, shape[1:-1], attrs)
                 a, b = self.padded(a, b)
             extra = [self.out.place[s] for s in item.srcs[2:]]
@@ -197,13 +210,15 @@ class _Layout:
             again = self.copies[found] = self.out.add("copy", (found,), item.shape, item.dtype)
         return again
 
-    def packs(self, x: int, attrs: dict[str, Any]) -> bool:
-        """Whether a strided convolution of a few channels becomes a dense one of many."""
-        steps = set(attrs["stride"])
+    def packs(self, x: int, w: int, attrs: dict[str, Any]) -> bool:
+        """Whether a strided convolution of a few channels becomes a dense one of many: if the
+        strides are small, or if the windows are patches side by side.
+        """
+        steps = attrs["stride"]
+        small = 1 < max(steps) <= _FEW_CHANNELS // 2
         return (
             self.out.items[x].shape[-1] < _FEW_CHANNELS
-            and len(steps) == 1
-            and 1 < max(steps) <= _FEW_CHANNELS // 2
+            and (small or steps == self.out.items[w].shape[1:-1])
             and set(attrs["dilation"]) == {1}
         )
 
@@ -212,31 +227,32 @@ class _Layout:
 
         Tap k of the kernel reads pixel o * s + k: with k = b * s + r, the r-th of block o + b.
         """
-        rank, s = len(space), attrs["stride"][0]
-        taps = tuple(-(-k // s) for k in self.out.items[w].shape[1:-1])
+        rank, steps = len(space), attrs["stride"]
+        taps = tuple(-(-k // s) for k, s in zip(self.out.items[w].shape[1:-1], steps, strict=True))
         blocks = tuple(o + t - 1 for o, t in zip(space, taps, strict=True))
         low = tuple(lo for lo, _ in attrs["padding"])
         attrs |= {"stride": (1,) * rank, "padding": ((0, 0),) * rank}
-        return self.blocked(x, blocks, s, low), self.blocked(w, taps, s, (0,) * rank)
+        return self.blocked(x, blocks, steps, low), self.blocked(w, taps, steps, (0,) * rank)
 
-    def blocked(self, x: int, blocks: Dims, s: int, low: Dims) -> int:
-        """(N, *space, C) with ``low`` zeros in front, cut into blocks: (N, *blocks, s ... s C)."""
+    def blocked(self, x: int, blocks: Dims, sizes: Dims, low: Dims) -> int:
+        """(N, *space, C) with ``low`` zeros in front, in blocks: (N, *blocks, prod(sizes) C)."""
         out, rank = self.out, len(blocks)
         item = out.items[x]
         n, *space, channels = item.shape
-        spare = [b * s - lo - m for b, lo, m in zip(blocks, low, space, strict=True)]
+        whole = tuple(b * s for b, s in zip(blocks, sizes, strict=True))
+        spare = [b - lo - m for b, lo, m in zip(whole, low, space, strict=True)]
         if min(spare) < 0:  # pixels that no window reaches
             stops = (n, *(m + min(e, 0) for m, e in zip(space, spare, strict=True)), channels)
             starts, steps = (0,) * (rank + 2), (1,) * (rank + 2)
             x = out.add("slice", (x,), stops, item.dtype, starts=starts, stops=stops, steps=steps)
         pairs = ((0, 0), *((lo, max(e, 0)) for lo, e in zip(low, spare, strict=True)), (0, 0))
         if any(pair != (0, 0) for pair in pairs):
-            shape = (n, *(b * s for b in blocks), channels)
+            shape = (n, *whole, channels)
             x = out.add("pad", (x,), shape, item.dtype, pairs=pairs, value=0)
-        cut = tuple(d for b in blocks for d in (b, s))
+        cut = tuple(d for pair in zip(blocks, sizes, strict=True) for d in pair)
         x = out.reshaped(x, (n, *cut, channels))
         dims = (0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1)
-        return out.reshaped(out.permuted(x, dims), (n, *blocks, s**rank * channels))
+        return out.reshaped(out.permuted(x, dims), (n, *blocks, prod(sizes) * channels))
 
     def padded(self, x: int, w: int) -> tuple[int, int]:
         """Operands with zeros appended to the channels so that tensor cores fit."""
@@ -253,6 +269,11 @@ class _Layout:
             wide = (*shape[:-1], channels + extra)
             grown.append(self.out.add("pad", (y,), wide, items[y].dtype, pairs=pairs, value=0))
         return grown[0], grown[1]
+
+
+def _is_sequence(old: Dims, new: Dims, order: Dims) -> bool:
+    """Whether channels-last images (N, C, *space) are reshaped to (N, C, points)."""
+    return order == _last(len(old)) and len(new) == 3 < len(old) and old[:2] == new[:2]
 
 
 def _without_ones(old: Dims, new: Dims, order: Dims) -> Dims | None:

@@ -22,8 +22,8 @@ KERNEL_LIMIT = 400
 DEPTH_LIMIT = 80
 # Expressions repeated by broadcasting are stored unless they are cheaper than this.
 BROADCAST_LIMIT = 3
-# What several read is stored rather than computed from more arrays of its own size than this.
-WIDE_LIMIT = 2
+# What several read is stored rather than computed from more elements than this for each of its own.
+WIDE_LIMIT = 2.5
 # Distinct arrays that one kernel may read.
 OPERAND_LIMIT = 20
 
@@ -157,10 +157,10 @@ class Partition:
         if i not in self.stored and self.items[i].op.name != "const":
             self.store(i, work, leaves)
 
-    def wide(self, item: Item, leaves: frozenset[int]) -> int:
-        """How many arrays as large as the item it would be computed from."""
+    def wide(self, item: Item, leaves: frozenset[int]) -> float:
+        """How many stored elements are read for one of the item, at most one of each array."""
         size = _count(item.shape)
-        return sum(_count(self.items[s].shape) >= size for s in leaves) if size > 1 else 0
+        return sum(min(_count(self.items[s].shape) / size, 1) for s in leaves) if size > 1 else 0
 
     def repeated(self, i: int) -> bool:
         """Whether movement makes readers compute the expression more than once an element."""

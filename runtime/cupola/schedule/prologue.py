@@ -91,7 +91,7 @@ def _only_moved(program: Program, i: int, readers: list[int]) -> bool:
 
 
 def _has_bias(item: Item) -> bool:
-    return item.op.name == "matmul_fused" or bool(dict(item.attrs).get("bias"))
+    return bool(dict(item.attrs).get("bias"))
 
 
 def _reads_buffer(program: Program, i: int) -> bool:

@@ -107,9 +107,17 @@ def calls(
         return heavy.matmul(a, b, weight_key=_fixed(weight_key))
 
     def matmul_fused(
-        a: Any, b: Any, bias: Any, *, activation: str | None, weight_key: Any = None
+        a: Any,
+        b: Any,
+        added: Any,
+        *,
+        bias: bool,
+        residual: bool,
+        activation: str | None,
+        weight_key: Any = None,
     ) -> Any:
-        return heavy.matmul(a, b, bias, activation=activation, weight_key=_fixed(weight_key))
+        assert bias and not residual  # a residual is added on GPUs only (schedule/epilogue.py)
+        return heavy.matmul(a, b, added, activation=activation, weight_key=_fixed(weight_key))
 
     return {
         "matmul": matmul,

@@ -99,7 +99,8 @@ def _factors(name: str) -> Any:
 
 
 class Product:
-    """out = activation(first @ second + bias), prepared; column-major, ``out`` dense.
+    """out = activation(first @ second + bias + residual), prepared; column-major; ``out`` and the
+    residual dense.
 
     Raises:
         Unavailable: cuBLASLt has no algorithm for it.
@@ -117,6 +118,7 @@ class Product:
         tf32: bool = False,
         bias: bool = False,
         activation: str = "",
+        residual: bool = False,
     ) -> None:
         kind = KINDS[name]
         compute = _COMPUTE_64F if name in ("float64", "complex128") else _COMPUTE_32F
@@ -140,7 +142,7 @@ class Product:
         self._algo = ctypes.byref(algo)
         self._room = room
         self._size = ctypes.c_size_t(room)
-        self._one, self._zero = one, zero
+        self._one, self._kept = one, one if residual else zero
         self._lock = threading.Lock()
 
     def _created(self, function: str, *args: int) -> ctypes.c_void_p:
@@ -182,7 +184,9 @@ class Product:
         _check(status or found.state or (count.value == 0))
         return found, int(found.workspace)
 
-    def __call__(self, first: int, second: int, out: int, bias: int = 0) -> None:
+    def __call__(
+        self, first: int, second: int, out: int, bias: int = 0, residual: int = 0
+    ) -> None:
         """Queues the product on the current stream; addresses of device memory.
 
         Raises:
@@ -195,10 +199,10 @@ class Product:
             if self._bias:
                 function = self._library.cublasLtMatmulDescSetAttribute
                 self._set(function, self._work, _BIAS, pointer(bias))
-            target = pointer(out)
+            target, added = pointer(out), pointer(residual or out)
             status = self._library.cublasLtMatmul(
                 self._handle, self._work, self._one, pointer(first), a, pointer(second), b,
-                self._zero, target, c, target, c, self._algo, pointer(room), self._size,
+                self._kept, added, c, target, c, self._algo, pointer(room), self._size,
                 pointer(stream()),
             )  # fmt: skip
         if status:

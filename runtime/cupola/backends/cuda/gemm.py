@@ -63,7 +63,9 @@ class _Plan:
 
     __slots__ = ("copy_a", "copy_b", "product", "shape", "slices", "steps", "trivial")
 
-    def __init__(self, a: Any, b: Any, align: int, bias: bool, activation: str) -> None:
+    def __init__(
+        self, a: Any, b: Any, align: int, bias: bool, activation: str, residual: bool
+    ) -> None:
         xp = require()
         m, k = a.shape[-2:]
         n = b.shape[-1]
@@ -93,7 +95,7 @@ class _Plan:
         # The library is column-major: it computes the transpose, with the operands exchanged.
         self.product = Product(
             a.dtype.name, _operand(tb, ldb, k, n, sb), _operand(ta, lda, m, k, sa), n, m, count,
-            align, flags.matmul_tf32, bias, activation,
+            align, flags.matmul_tf32, bias, activation, residual,
         )  # fmt: skip
 
     def _sliced(self, a: Any, b: Any) -> bool:
@@ -107,56 +109,69 @@ class _Plan:
 _plans: dict[Any, _Plan | None] = {}
 
 
-def matmul(a: Any, b: Any, bias: Any = None, activation: str = "") -> Any:
-    """activation(a (..., M, K) @ b (..., K, N) + bias), equal leading dimensions; bias (N,).
+def matmul(
+    a: Any, b: Any, bias: Any = None, activation: str = "", residual: Any = None
+) -> Any:
+    """activation(a (..., M, K) @ b (..., K, N) + bias (N,) + residual (..., M, N)), equal leading
+    dimensions.
 
     Half types accumulate in float32; float32 uses TF32 only where ``flags.matmul_tf32`` is set.
     activation: ``relu``, ``gelu_tanh`` or none. The result is C-contiguous.
     """
     xp = require()
-    low = (a.data.ptr | b.data.ptr | (bias.data.ptr if bias is not None else 0)) & 255
+    residual = None if residual is None else xp.ascontiguousarray(residual)
+    low = a.data.ptr | b.data.ptr
+    for extra in (bias, residual):
+        low |= extra.data.ptr if extra is not None else 0
+    low &= 255
     key = (
         a.shape, a.strides, b.shape, b.strides, a.dtype.num, low & -low, bias is None, activation,
-        flags.matmul_tf32, current(),
+        residual is None, flags.matmul_tf32, current(),
     )  # fmt: skip
     try:
         plan = _plans[key]
     except KeyError:
         if len(_plans) >= 4096:
             _plans.clear()
-        plan = _plans[key] = _planned(a, b, (low & -low) or 256, bias is not None, activation)
+        align = (low & -low) or 256
+        rest = bias is not None, activation, residual is not None
+        plan = _plans[key] = _planned(a, b, align, *rest)
     if plan is None:
-        return _other(xp, a, b, bias, activation)
+        return _other(xp, a, b, bias, activation, residual)
     if plan.product is None:
-        return _finish(xp, xp.zeros(plan.shape, a.dtype), bias, activation)
+        return _finish(xp.zeros(plan.shape, a.dtype), bias, activation, residual)
     out = xp.empty(plan.shape, a.dtype)
     a = xp.ascontiguousarray(a) if plan.copy_a else a
     b = xp.ascontiguousarray(b) if plan.copy_b else b
     addresses = (b.data.ptr, a.data.ptr, out.data.ptr)
     offset = bias.data.ptr if bias is not None else 0
-    plan.product(*addresses, offset)
+    added = residual.data.ptr if residual is not None else 0
+    plan.product(*addresses, offset, added)
     for i in range(1, plan.slices):
-        plan.product(*(p + i * step for p, step in zip(addresses, plan.steps)), offset)
+        beside = added and added + i * plan.steps[2]
+        plan.product(*(p + i * step for p, step in zip(addresses, plan.steps)), offset, beside)
     return out
 
 
-def _planned(a: Any, b: Any, align: int, bias: bool, activation: str) -> _Plan | None:
+def _planned(
+    a: Any, b: Any, align: int, bias: bool, activation: str, residual: bool
+) -> _Plan | None:
     if a.dtype.name not in KINDS or activation not in EPILOGUES:
         return None
     try:
-        return _Plan(a, b, align, bias, activation)
+        return _Plan(a, b, align, bias, activation, residual)
     except Unavailable:
         return None
 
 
-def _other(xp: Any, a: Any, b: Any, bias: Any, activation: str) -> Any:
+def _other(xp: Any, a: Any, b: Any, bias: Any, activation: str, residual: Any) -> Any:
     """Integers, bools and what cuBLASLt does not take: CuPy's own product."""
     if a.dtype == xp.bool_:
         return xp.matmul(a.astype(xp.int32), b.astype(xp.int32)) != 0
-    return _finish(xp, xp.matmul(a, b).astype(a.dtype, copy=False), bias, activation)
+    return _finish(xp.matmul(a, b).astype(a.dtype, copy=False), bias, activation, residual)
 
 
-def _finish(xp: Any, y: Any, bias: Any, activation: str) -> Any:
+def _finish(y: Any, bias: Any, activation: str, residual: Any) -> Any:
     from cupola.backends.cuda.epilogue import finish
 
-    return finish(y, bias, None, activation, -1)
+    return finish(y, bias, residual, activation, -1)

@@ -38,8 +38,12 @@ def _weight_grad_last(g: Any, x: Any, **attrs: Any) -> Any:
     return convolution.weight_grad(fused.first(g), fused.first(x), channels_last=True, **attrs)
 
 
-def _product(a: Any, b: Any, bias: Any, *, activation: str | None) -> Any:
-    return gemm.matmul(a, b, bias, activation or "")
+def _product(
+    a: Any, b: Any, *extra: Any, bias: bool, residual: bool, activation: str | None
+) -> Any:
+    return gemm.matmul(
+        a, b, extra[0] if bias else None, activation or "", extra[-1] if residual else None
+    )
 
 
 def _cat(*arrays: Any, dim: int) -> Any:
