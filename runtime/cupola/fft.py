@@ -10,7 +10,7 @@ from cupola.functional._sizes import integer
 from cupola.functional.creation import arange
 from cupola.functional.rearrange import roll
 from cupola.functional.spectral import fftn, ifftn, irfftn, rfftn
-from cupola.tensor import Tensor
+from cupola.tensor import Tensor, protocol
 
 Norm = str | None
 
@@ -164,3 +164,5 @@ for _name in (
     *("fftfreq", "rfftfreq"),
 ):
     globals()[_name] = with_out(globals()[_name])
+
+protocol.publish("fft", {name: globals()[name] for name in __all__})

@@ -37,7 +37,7 @@ from cupola.functional.linalg import matmul
 from cupola.functional.packed import householder_product, ldl_factor, ldl_factor_ex, ldl_solve
 from cupola.functional.rearrange import diagonal as _diagonal
 from cupola.functional.reduction import vector_norm as _vector_norm
-from cupola.tensor import Tensor
+from cupola.tensor import Tensor, protocol
 
 
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
@@ -285,3 +285,5 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+protocol.publish("linalg", {name: globals()[name] for name in __all__})

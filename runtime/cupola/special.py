@@ -10,7 +10,7 @@ from cupola.functional._convert import float_operands, to_float
 from cupola.functional._register import some_tensor, with_out
 from cupola.ops import polynomial
 from cupola.ops import special as prim
-from cupola.tensor import Tensor, wrap
+from cupola.tensor import Tensor, protocol, wrap
 
 _PUBLIC = functional.PUBLIC
 for _own, _theirs in {
@@ -149,3 +149,5 @@ _HELPERS = ("float_operands", "operands", "some_tensor", "to_float", "with_out",
 __all__ = sorted(
     k for k, v in globals().items() if callable(v) and k[0].islower() and k not in _HELPERS
 )
+
+protocol.publish("special", {name: globals()[name] for name in __all__})

@@ -190,6 +190,10 @@ ANSWERED = {
     "_C._are_functorch_transforms_active": "cupola.func.derivatives:is_inside",
     "_C.Generator": "cupola:Generator",
     "_C._nn._parse_to": "cupola.nn.modules._convert:parse_to_arguments",
+    "_C.DisableTorchFunction": "cupola.tensor.protocol:DisableTorchFunction",
+    "_C.DisableTorchFunctionSubclass": "cupola.tensor.protocol:DisableTorchFunctionSubclass",
+    "_C._disabled_torch_function_impl": "cupola.tensor.protocol:disabled",
+    "_C._has_torch_function": "cupola.overrides:has_torch_function",
     "_C.device": "cupola:device",
     "_C.dtype": "cupola:dtype",
 }

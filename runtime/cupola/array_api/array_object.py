@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from cupola.tensor import Size, Tensor
+from cupola.tensor import Size, Tensor, protocol
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +30,8 @@ class Array(Tensor):
     backwards, integer arrays of any dtype index, and ``size`` is the number of elements (which can
     be called as torch's method).
     """
+
+    __torch_function__ = staticmethod(protocol.disabled)
 
     @property
     def size(self) -> Any:

@@ -13,6 +13,7 @@ from cupola.tensor import (
     inference_mode,
     is_grad_enabled,
     no_grad,
+    protocol,
     set_grad_enabled,
 )
 from cupola.tensor.backward import backward, grad
@@ -67,3 +68,5 @@ __all__ = [
     "set_detect_anomaly",
     "set_grad_enabled",
 ]
+
+protocol.publish("autograd", {"backward": backward, "grad": grad})

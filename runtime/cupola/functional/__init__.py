@@ -61,6 +61,10 @@ from cupola.functional._register import PUBLIC, operator
 # Last, for they look at the others and wrap what they published.
 from cupola.functional import remaining, signatures  # isort: skip
 from cupola.functional import autocast  # isort: skip
+from cupola.tensor import Tensor, as_tensor, protocol, tensor  # isort: skip
+
+protocol.own_methods(Tensor, PUBLIC.values())
+protocol.publish("", {**PUBLIC, "tensor": tensor, "as_tensor": as_tensor})
 
 __all__ = [
     "PUBLIC",

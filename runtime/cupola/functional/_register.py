@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from cupola import dtypes
 from cupola.ir.op import pending
 from cupola.ops import elementwise
-from cupola.tensor import Tensor, wrap
+from cupola.tensor import Tensor, protocol, wrap
 from cupola.tensor.geometry import check_write
 
 PUBLIC: dict[str, Callable[..., Any]] = {}
@@ -120,7 +120,12 @@ def _with_types(f: F) -> F:
         kind = kwargs.get("dtype")
         if kind is not None and type(kind) is not dtypes.dtype:
             kwargs["dtype"] = dtypes.asked(kind)
-        return f(*args, **kwargs)
+        try:
+            return f(*args, **kwargs)
+        except (TypeError, AttributeError):
+            if not protocol.noticed(args, kwargs):
+                raise
+        return protocol.public(f)(*args, **kwargs)
 
     return wrapper  # type: ignore[return-value]
 
@@ -137,7 +142,12 @@ def with_out(
     @functools.wraps(f)
     def wrapper(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None:
-            return f(*args, **kwargs)
+            try:
+                return f(*args, **kwargs)
+            except (TypeError, AttributeError):
+                if not protocol.noticed(args, kwargs):
+                    raise
+            return protocol.public(f)(*args, **kwargs)
         if adopt and kwargs.get("dtype") is None:
             kwargs["dtype"] = out.dtype
         result = f(*args, **kwargs)

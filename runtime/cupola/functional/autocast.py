@@ -15,7 +15,7 @@ from typing import Any
 from cupola import dtypes
 from cupola.functional._register import PUBLIC
 from cupola.ir.mode import mode
-from cupola.tensor import Tensor
+from cupola.tensor import Tensor, protocol
 
 _CONVOLUTIONS = (
     *("conv1d", "conv2d", "conv3d", "conv_tbc"),
@@ -159,7 +159,12 @@ def _wrapped(
     @functools.wraps(f)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if mode.casts is None or when is not None and not when(args, kwargs):
-            return f(*args, **kwargs)
+            try:
+                return f(*args, **kwargs)
+            except (TypeError, AttributeError):
+                if not protocol.noticed(args, kwargs):
+                    raise
+            return protocol.public(f)(*args, **kwargs)
         if kwargs.get("out") is not None:
             return f(*args, **kwargs)  # results of a dtype that the caller chose
         tensors = _tensors((*args, *kwargs.values()))

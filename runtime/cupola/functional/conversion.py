@@ -19,7 +19,7 @@ from cupola.ir.device import CPU, resolve
 from cupola.ir.device import device as Device
 from cupola.ir.mode import mode
 from cupola.ops import movement as mv
-from cupola.tensor import Tensor, as_tensor, wrap
+from cupola.tensor import Tensor, as_tensor, protocol, wrap
 from cupola.tensor.core import _wrap as wrap_one_dim
 from cupola.tensor.geometry import check_write
 from cupola.tensor.layout import preserve_format
@@ -351,6 +351,8 @@ def _operator(name: str, function: Any, reflected: Any = None, inplace: str | No
         except (TypeError, AttributeError):
             if isinstance(other, np.ndarray):
                 return function(self, as_tensor(other))
+            if protocol.noticed((other,), {}):
+                return getattr(Tensor, f"__{name}__")(self, other)
             if not isinstance(other, (Tensor, int, float, complex, np.generic)):
                 return NotImplemented
             raise

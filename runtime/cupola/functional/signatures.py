@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cupola.functional._register import PUBLIC
-from cupola.tensor import Size, Tensor
+from cupola.tensor import Size, Tensor, protocol
 
 # Functions whose sizes come one by one or as a sequence, and the keyword that names the sequence.
 _KEYWORDS = {
@@ -104,7 +104,12 @@ def _numpy_names(f: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if "axis" in kwargs or "keepdims" in kwargs:
             kwargs = {_NUMPY.get(name, name): value for name, value in kwargs.items()}
-        return f(*args, **kwargs)
+        try:
+            return f(*args, **kwargs)
+        except (TypeError, AttributeError):
+            if not protocol.noticed(args, kwargs):
+                raise
+        return protocol.public(f)(*args, **kwargs)
 
     return wrapper
 

@@ -148,6 +148,7 @@ from cupola.overrides import (
     has_torch_function_unary,
     has_torch_function_variadic,
 )
+from cupola.tensor import protocol as _protocol
 
 __all__ = [name for name in dir() if not name.startswith("_") and name != "annotations"]
 
@@ -169,3 +170,15 @@ relu_ = _inplace(relu, "relu_")
 rrelu_ = _inplace(rrelu, "rrelu_")
 selu_ = _inplace(selu, "selu_")
 threshold_ = _inplace(threshold, "threshold_")
+
+# Functions that PyTorch has apart from those of the same name in ``torch``: who takes over
+# operators (``__torch_function__``) is told which of the two was called.
+for _name in """
+adaptive_max_pool1d alpha_dropout batch_norm binary_cross_entropy_with_logits celu
+cosine_embedding_loss ctc_loss dropout embedding embedding_bag feature_alpha_dropout group_norm
+hinge_embedding_loss instance_norm kl_div layer_norm log_softmax margin_ranking_loss max_pool1d
+max_pool2d max_pool3d poisson_nll_loss relu rms_norm rrelu selu softmax threshold
+triplet_margin_loss
+""".split():
+    globals()[_name] = _protocol.apart(globals()[_name], _name)
+_protocol.publish("nn.functional", {name: globals()[name] for name in __all__})

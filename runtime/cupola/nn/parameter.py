@@ -7,7 +7,7 @@ from typing import Any
 
 from cupola.functional.creation import empty
 from cupola.io.tensors import parameter_class
-from cupola.tensor import Tensor
+from cupola.tensor import Tensor, protocol
 from cupola.tensor.copying import deepcopy
 
 __all__ = [
@@ -38,6 +38,7 @@ class Parameter(Tensor, metaclass=_ByMark):
     """
 
     _mark = "_is_param"
+    __torch_function__ = staticmethod(protocol.disabled)
 
     def __new__(cls, data: Any = None, requires_grad: bool = True) -> Parameter:
         if data is None:
@@ -47,6 +48,16 @@ class Parameter(Tensor, metaclass=_ByMark):
                 f"Creating a Parameter from an instance of type {type(data).__name__} requires a "
                 "tensor: wrap the values in cupola.tensor(...) first"
             )
+        if type(data) not in (Tensor, cls) and protocol.takes_over(data):
+            own = data.detach().requires_grad_(requires_grad)  # stays of its class, and is marked
+            if type(own) is not type(data):
+                raise RuntimeError(
+                    f"Creating a Parameter from an instance of type {type(data).__name__} requires "
+                    "that detach() returns an instance of the same type, but return "
+                    f"type {type(own).__name__} was found instead."
+                )
+            own._is_param = True
+            return own
         return Tensor._make_subclass(cls, data, requires_grad)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
@@ -67,6 +78,7 @@ class Buffer(Tensor, metaclass=_ByMark):
     """
 
     _mark = "_is_buffer"
+    __torch_function__ = staticmethod(protocol.disabled)
     persistent = True
 
     def __new__(cls, data: Any = None, *, persistent: bool = True) -> Buffer:
@@ -161,6 +173,7 @@ class UninitializedBuffer(_Uninitialized, Tensor):
     """A buffer whose shape a lazy module finds out from its first input."""
 
     cls_to_become = Tensor
+    __torch_function__ = staticmethod(protocol.disabled)
     persistent = True
 
     def __new__(

@@ -15,6 +15,7 @@ from cupola.ir.mode import mode
 from cupola.ir.node import DETACHED, Node
 from cupola.ir.op import Primitive, pending
 from cupola.ops import movement
+from cupola.tensor import protocol
 from cupola.tensor.alias import Chain, Storage, inverse, replay, replay_numpy, write
 from cupola.tensor.described import _wrap
 from cupola.tensor.gradfn import GradFn
@@ -61,6 +62,19 @@ class Tensor(Hooked):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        protocol.defined(cls)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Calls an operator that met a subclass; its results are of the subclass."""
+        if not all(issubclass(cls, t) for t in types):
+            return NotImplemented
+        with protocol.DisableTorchFunctionSubclass():
+            result = func(*args, **(kwargs or {}))
+        return result if protocol.keeps_kind(func) else protocol.convert(result, cls)
 
     @staticmethod
     def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Any:
@@ -535,6 +549,7 @@ class Tensor(Hooked):
         return deepcopy(self, memo)
 
 
+protocol.faces.tensor = Tensor
 _EAGER = engine.eager()
 
 

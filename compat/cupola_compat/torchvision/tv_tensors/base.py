@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cupola
-from cupola.tensor import Tensor
+from cupola.tensor import Tensor, protocol
 
 # Methods whose results keep the kind; those of all others are plain tensors (`set_return_type`).
 KEPT = ("clone", "to", "detach", "requires_grad_", "pin_memory")
@@ -22,6 +22,7 @@ class TVTensor(Tensor):
     """A tensor that says what it holds; the base class of the kinds."""
 
     _metadata: tuple[str, ...] = ()
+    __torch_function__ = staticmethod(protocol.disabled)  # the methods below see to it
 
     @staticmethod
     def _to_tensor(
