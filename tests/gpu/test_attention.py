@@ -1,4 +1,4 @@
-"""Attention through cuDNN against torch's float64 composition, in both directions."""
+"""Fused attention against torch's float64 composition, in both directions."""
 
 from __future__ import annotations
 
@@ -64,6 +64,67 @@ def test_agrees(name: str, dtype: str) -> None:
         assert _error(got, exact) < 2 * close
 
 
+@pytest.fixture
+def tf32():
+    flags = cupola.backends.cuda.matmul
+    kept, flags.allow_tf32 = flags.allow_tf32, True
+    yield
+    flags.allow_tf32 = kept
+
+
+FLOAT32 = SHAPES | {
+    "no tile is full": ((1, 1, 3, 8), (1, 1, 5, 8), (1, 1, 5, 16), False, False),
+    "many queries": ((4, 12, 197, 64), (4, 12, 197, 64), (4, 12, 197, 64), False, False),
+    "many causal": ((2, 12, 1000, 96), (2, 12, 1000, 96), (2, 12, 1000, 32), True, False),
+    "few keys": ((1, 2, 70, 64), (1, 2, 7, 64), (1, 2, 7, 64), True, False),
+}
+
+
+@pytest.mark.parametrize("name", [n for n in FLOAT32 if n != "odd heads"])
+def test_float32_is_one_kernel_where_tf32_is_allowed(name: str, tf32: None) -> None:
+    *shapes, causal, grouped = FLOAT32[name]
+    rng = np.random.default_rng(3)
+    given = [rng.standard_normal(s).astype(np.float32) for s in shapes]
+    attend = torch.nn.functional.scaled_dot_product_attention
+    want = attend(
+        *(torch.from_numpy(x).double() for x in given), is_causal=causal, enable_gqa=grouped
+    )
+    mine = [cupola.from_numpy(x).to("cuda") for x in given]
+    function = cupola.nn.functional.scaled_dot_product_attention
+
+    def run():
+        return function(*mine, is_causal=causal, enable_gqa=grouped)
+
+    assert "attention" in str(cupola.explain(run)())
+    assert _error(run(), want) < 1e-3
+    assert run().equal(run())
+    if len(shapes[0]) == 4:
+        many = [x.unsqueeze(0).expand(2, *x.shape) for x in mine]
+        mapped = cupola.vmap(
+            lambda q, k, v: function(q, k, v, is_causal=causal, enable_gqa=grouped)
+        )(*many)
+        assert _error(mapped[1], want) < 1e-3
+
+
+def test_values_that_are_no_numbers_are_kept(tf32: None) -> None:
+    q, k, v = (cupola.ones(1, 1, 40, 16, device="cuda") for _ in range(3))
+    v[0, 0, 3, 5] = math.nan
+    q[0, 0, 7] = math.nan
+    found = cupola.nn.functional.scaled_dot_product_attention(q, k, v).cpu().isnan()
+    assert found[0, 0, :, 5].all() and found[0, 0, 7].all() and found.sum() == 40 + 15
+
+
+def test_float32_keeps_its_precision_without_tf32_and_has_gradients_with_it(tf32: None) -> None:
+    q = cupola.randn(1, 2, 16, 64, device="cuda", requires_grad=True)
+    attend = cupola.nn.functional.scaled_dot_product_attention
+    assert "attention" not in str(cupola.explain(lambda: attend(q, q, q))())
+    attend(q, q, q).sum().backward()
+    assert q.grad is not None
+    cupola.backends.cuda.matmul.allow_tf32 = False
+    with cupola.no_grad():
+        assert "attention" not in str(cupola.explain(lambda: attend(q, q, q))())
+
+
 def test_parts_of_one_product_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     from cupola.backends.cuda import attention
 
@@ -72,11 +133,12 @@ def test_parts_of_one_product_are_not_copied(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         attention, "_readable", lambda x: copies.append(readable(x) is not x) or readable(x)
     )
-    x = cupola.randn(2, 48, 3 * 128, device="cuda", dtype=cupola.bfloat16)
-    parts = [y.view(2, 48, 2, 64).transpose(1, 2) for y in x.split(128, 2)]
-    y = cupola.nn.functional.scaled_dot_product_attention(*parts, is_causal=True)
-    y.transpose(1, 2).reshape(2, 48, 128).float().sum().item()
-    assert copies == [False] * 3
+    for n in (2, 1):
+        x = cupola.randn(n, 48, 3 * 128, device="cuda", dtype=cupola.bfloat16)
+        parts = [y.view(n, 48, 2, 64).transpose(1, 2) for y in x.split(128, 2)]
+        y = cupola.nn.functional.scaled_dot_product_attention(*parts, is_causal=True)
+        y.transpose(1, 2).reshape(n, 48, 128).float().sum().item()
+    assert copies == [False] * 6
 
 
 def test_captured() -> None:

@@ -158,7 +158,7 @@ def _launches(program):
 
 @pytest.mark.parametrize(
     ("space", "kernel", "extra"),
-    [((28, 28), (14, 14), {}), ((6, 12, 17), (2, 4, 4), {}), ((9, 9), (3, 3), {"padding": 1})],
+    [((28, 28), (14, 14), {}), ((6, 12, 17), (2, 4, 4), {}), ((9, 9), (4, 4), {"padding": 1})],
 )
 def test_patches_of_images_are_a_product_on_a_gpu(space, kernel, extra):
     x = cupola.randn(2, 3, *space, dtype=cupola.float64)

@@ -117,10 +117,11 @@ def _fused(
 ) -> Tensor | None:
     """Attention as one library call, or None: there is none for these operands.
 
-    Half types on a GPU, 3 or 4 dimensions, the same leading sizes.
+    On a GPU, half types, and float32 without gradients where TF32 is allowed; 3 or 4 dimensions,
+    the same leading sizes.
     """
     device, rank, dtype = query.device, query.dim(), query.dtype
-    if device.type != "cuda" or dtype not in (dtypes.float16, dtypes.bfloat16):
+    if device.type != "cuda" or dtype not in (dtypes.float16, dtypes.bfloat16, dtypes.float32):
         return None
     if not flags.fused_attention or not 3 <= rank <= 4 or not key.device == device == value.device:
         return None

@@ -5,7 +5,7 @@ H / G query heads. Results have the heads next to the features, as the layers ar
 and write them: ``out`` (N, L, H, V), and ``stats`` (N, H, L, 1) in float32, the logarithm of each
 row's sum of exponentials. ``causal`` lets query i see the keys 0..i.
 
-It is recorded where a library has kernels for it (see ``functional.attention``); a gradient that
+It is recorded where a GPU has a kernel for it (see ``functional.attention``); a gradient that
 is itself differentiated is recorded as the composition.
 """
 

@@ -179,6 +179,20 @@ def _matmul(node: Node, mapped: list[Any], size: int) -> Any:
     return node.op(*wholes(node, mapped, size))
 
 
+@rule("attention", "attention_grad")
+def _attention(node: Node, mapped: list[Any], size: int) -> Any:
+    """The examples join the first dimension."""
+    joined = [
+        movement.reshape(x, shape=(size * x.shape[1], *x.shape[2:]))
+        for x in wholes(node, mapped, size)
+    ]
+    made = node.op(*joined, **node.attrs)
+    return tuple(
+        movement.reshape(source.item(made, k), shape=(size, *shape))
+        for k, shape in enumerate(node.shape)
+    )
+
+
 # --- convolutions: the batch joins the images, or the groups
 
 

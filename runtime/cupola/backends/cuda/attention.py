@@ -1,4 +1,5 @@
-"""Scaled dot-product attention through cuDNN; the references on CuPy where it has no kernel.
+"""Scaled dot-product attention: half types through cuDNN, float32 where TF32 is allowed by a kernel
+of our own; the references on CuPy where neither has one.
 
 Operands and results as in ``ops.attention``. Operands are taken where they lie if their features
 are neighbours in memory: query, key and value are usually three parts of one product's result.
@@ -9,22 +10,25 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from cupola.backends.cuda import cudnn_graph
+from cupola.backends.cuda import cudnn_graph, flash
 from cupola.backends.cuda.cudnn_graph import Layout, Plan
 from cupola.backends.cuda.device import current, require
 from cupola.backends.cuda.flags import flags
 from cupola.ops import attention as ops
 
-_ALIGNED = 8  # elements of 16 bits in the 16 bytes that one load takes
+_LOAD = 16  # bytes that one load takes
+_ALIGNED = 8  # elements of 16 bits in them
 _WIDEST = 128  # features a head
 
 
 def available(dtype: str, widths: tuple[int, int], causal: bool, grad: bool) -> bool:
-    """Whether cuDNN has a kernel, and one for the gradients if ``grad``.
+    """Whether there is a kernel, and one for the gradients if ``grad``.
 
     ``widths``: features of a query's head and of a value's. A frontend compiled for a newer cuDNN
-    than the one that runs can lack the gradients.
+    than the one that runs can lack the gradients; float32 has none.
     """
+    if dtype == "float32":
+        return not grad and flags.matmul_tf32 and flash.available(widths)
     if not flags.cudnn or not _fit(widths):
         return False
     shapes = [(1, 1, 64, width) for width in (widths[0], *widths)]
@@ -43,6 +47,10 @@ def _fit(widths: tuple[int, int]) -> bool:
 def attention(q: Any, k: Any, v: Any, *, scale: float, causal: bool) -> tuple[Any, Any]:
     """``(out, stats)``."""
     q, k, v = map(_readable, (q, k, v))
+    if q.dtype.name == "float32" and available(
+        "float32", (q.shape[-1], v.shape[-1]), causal, False
+    ):
+        return flash.attention(q, k, v, scale, causal)
     plan = _plan(q, k, v, scale, causal, False)
     if plan is None:
         found: tuple[Any, Any] = ops.attention.reference(require(), q, k, v, scale, causal)
@@ -74,19 +82,24 @@ def attention_grad(
 
 
 def _readable(x: Any) -> Any:
-    """The operand itself, or a copy that cuDNN can read."""
-    size = x.dtype.itemsize
-    fits = x.strides[-1] == size and x.data.ptr % 16 == 0
-    fits = fits and all(s % (_ALIGNED * size) == 0 and s > 0 for s in x.strides[:-1])
+    """The operand itself, or a copy that the kernels can read."""
+    fits = x.strides[-1] == x.dtype.itemsize and x.data.ptr % _LOAD == 0
+    walked = [s for n, s in zip(x.shape[:-1], x.strides[:-1], strict=True) if n > 1]
+    fits = fits and all(s % _LOAD == 0 and s > 0 for s in walked)
     return x if fits else require().ascontiguousarray(x)
 
 
 def _layout(x: Any) -> Layout:
-    return Layout(x.shape, tuple(s // x.dtype.itemsize for s in x.strides))
+    """A dimension of size 1 has the stride that it would have in memory of its own."""
+    strides, dense = [], 1
+    for n, s in zip(reversed(x.shape), reversed(x.strides), strict=True):
+        strides.append(s // x.dtype.itemsize if n > 1 else dense)
+        dense *= n
+    return Layout(x.shape, tuple(reversed(strides)))
 
 
 def _plan(q: Any, k: Any, v: Any, scale: float, causal: bool, grad: bool) -> Plan | None:
-    usable = flags.cudnn and q.size and k.size and v.size
+    usable = flags.cudnn and q.dtype.itemsize == 2 and q.size and k.size and v.size
     if not usable or not _fit((q.shape[-1], v.shape[-1])):
         return None
     deterministic = grad and flags.deterministic

@@ -184,9 +184,7 @@ class Product:
         _check(status or found.state or (count.value == 0))
         return found, int(found.workspace)
 
-    def __call__(
-        self, first: int, second: int, out: int, bias: int = 0, residual: int = 0
-    ) -> None:
+    def __call__(self, first: int, second: int, out: int, bias: int = 0, residual: int = 0) -> None:
         """Queues the product on the current stream; addresses of device memory.
 
         Raises:

@@ -109,9 +109,7 @@ class _Plan:
 _plans: dict[Any, _Plan | None] = {}
 
 
-def matmul(
-    a: Any, b: Any, bias: Any = None, activation: str = "", residual: Any = None
-) -> Any:
+def matmul(a: Any, b: Any, bias: Any = None, activation: str = "", residual: Any = None) -> Any:
     """activation(a (..., M, K) @ b (..., K, N) + bias (N,) + residual (..., M, N)), equal leading
     dimensions.
 
