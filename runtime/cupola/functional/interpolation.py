@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from cupola.dtypes import bfloat16, float16
+from cupola.dtypes import bfloat16, float16, uint8
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import own
+from cupola.functional._register import _scalar
 from cupola.functional.adaptive_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
 )
+from cupola.functional.picture_filters import PICTURES, filter_matrix, resampled_bytes
 from cupola.tensor import Tensor, tensor
 
 _LINEAR = {"linear": 3, "bilinear": 4, "trilinear": 5}
@@ -34,7 +36,8 @@ def interpolate(
 ) -> Tensor:
     """Resample (N, C, *) to ``size`` or by ``scale_factor``.
 
-    Modes: nearest, nearest-exact, linear (3-D), bilinear and bicubic (4-D), trilinear (5-D), area.
+    Modes: nearest, nearest-exact, linear (3-D), bilinear and bicubic (4-D), trilinear (5-D), area;
+    lanczos (4-D) with ``antialias`` only. Bytes stay bytes in all modes for images but area.
     """
     chosen = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
     if input.dtype not in (float16, bfloat16) or mode == "area":
@@ -63,18 +66,22 @@ def _interpolate(
     align = bool(align_corners)
     n = input.dim() - 2
     size, scales = _target_sizes(input, n, size, scale_factor, recompute_scale_factor)
-    if antialias and not (mode in ("bilinear", "bicubic") and input.dim() == 4):
+    if antialias and not (mode in PICTURES and input.dim() == 4):
         raise ValueError(
-            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D "
-            "tensor as input"
+            "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires "
+            "a 4-D tensor as input"
         )
+    if mode == "lanczos" and not antialias:
+        raise ValueError("Lanczos mode requires antialias=True")
+    if mode == "lanczos" and align:
+        raise ValueError("Lanczos mode does not support align_corners=True")
     if mode not in _MODES or not 3 <= input.dim() <= 5:
         raise NotImplementedError(
             "Input Error: Only 3D, 4D and 5D input Tensors supported (got "
             f"{input.dim()}D) for the modes: nearest | linear | bilinear | bicubic | trilinear | "
             f"area | nearest-exact (got {mode})"
         )
-    wanted_dim = _LINEAR.get(mode, 4 if mode == "bicubic" else input.dim())
+    wanted_dim = _LINEAR.get(mode, 4 if mode in PICTURES else input.dim())
     if wanted_dim != input.dim():
         raise NotImplementedError(
             f"Got {input.dim()}D input, but {mode} mode needs {wanted_dim}D input"
@@ -87,13 +94,20 @@ def _interpolate(
     if mode == "area":
         pools = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)
         return pools[n - 1](input, size)
+    if input.dtype == uint8 and mode in PICTURES:
+        return resampled_bytes(input, size, scales, mode, align, antialias)
+    if not mode.startswith("nearest") and not input.dtype.is_floating_point:
+        kind = "cubic" if mode == "bicubic" else "linear"
+        raise NotImplementedError(
+            f'"compute_indices_weights_{kind}" not implemented for {_scalar(input.dtype)!r}'
+        )
     unchanged = True
     for i in reversed(range(n)):
         dim, scale = 2 + i, scales[i]
         if mode.startswith("nearest"):
             result = _nearest(input, dim, size[i], scale, exact=mode == "nearest-exact")
         elif antialias:
-            result = _antialias(input, dim, size[i], scale, align, cubic=mode == "bicubic")
+            result = _antialias(input, dim, size[i], scale, align, mode)
         elif mode == "bicubic":
             result = _cubic(input, dim, size[i], scale, align, narrow)
         else:
@@ -249,28 +263,14 @@ def _cubic(
 
 
 def _antialias(
-    input: Tensor, dim: int, out: int, scale: float | None, align: bool, cubic: bool
+    input: Tensor, dim: int, out: int, scale: float | None, align: bool, mode: str
 ) -> Tensor:
     """Resampling whose filter widens when the image shrinks; one matrix per dimension."""
     size = input.shape[dim]
     ratio = float(_ratio(size, out, scale, align, _precision(input)))
     if out == size and (align or scale in (None, 1.0)):
         return input
-    reach = 2.0 if cubic else 1.0
-    support = reach * ratio if ratio >= 1.0 else reach
-    inverse = 1.0 / ratio if ratio >= 1.0 else 1.0
-    matrix = np.zeros((size, out), _precision(input))
-    for i in range(out):
-        center = ratio * (i + 0.5)
-        first = max(int(center - support + 0.5), 0)
-        last = min(int(center + support + 0.5), size)
-        x = np.abs((np.arange(first, last) - center + 0.5) * inverse)
-        if cubic:
-            near, far = (1.5 * x - 2.5) * x * x + 1, ((x - 5) * x + 8) * x * -0.5 + 2
-            weights = np.where(x < 1, near, np.where(x < 2, far, 0.0))
-        else:
-            weights = np.maximum(1 - x, 0)
-        matrix[first:last, i] = weights / weights.sum()
+    matrix = filter_matrix(size, out, ratio, mode, antialias=True).astype(_precision(input))
     table = tensor(matrix, dtype=input.dtype, device=input.device)
     if dim == input.dim() - 1:
         return input.matmul(table)

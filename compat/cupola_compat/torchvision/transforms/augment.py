@@ -277,7 +277,11 @@ class RandAugment(_Augment):
         return img
 
     def extra_repr(self) -> str:
-        return f"num_ops={self.num_ops}, magnitude={self.magnitude}, fill={self.fill}"
+        return (
+            f"num_ops={self.num_ops}, magnitude={self.magnitude}, "
+            f"num_magnitude_bins={self.num_magnitude_bins}, interpolation={self.interpolation}, "
+            f"fill={self.fill}"
+        )
 
 
 class TrivialAugmentWide(_Augment):
@@ -301,7 +305,10 @@ class TrivialAugmentWide(_Augment):
         return self._apply(img, name, -strength if signed and self._is_negative() else strength)
 
     def extra_repr(self) -> str:
-        return f"num_magnitude_bins={self.num_magnitude_bins}, fill={self.fill}"
+        return (
+            f"num_magnitude_bins={self.num_magnitude_bins}, interpolation={self.interpolation}, "
+            f"fill={self.fill}"
+        )
 
 
 def _weights(alpha: float, parts: int, count: int) -> Tensor:
@@ -363,4 +370,5 @@ class AugMix(_Augment):
         return mix if isinstance(img, Tensor) else F.to_pil_image(mix)
 
     def extra_repr(self) -> str:
-        return f"severity={self.severity}, mixture_width={self.mixture_width}, fill={self.fill}"
+        names = ("severity", "mixture_width", "chain_depth", "alpha", "all_ops", "interpolation")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in (*names, "fill"))

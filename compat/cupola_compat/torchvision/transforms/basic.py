@@ -47,7 +47,13 @@ def get_image_num_channels(img: Any) -> int:
 
 
 def pil_to_tensor(pic: Any) -> Tensor:
-    """Returns a PIL image as a tensor (C, H, W) with the image's own values and type."""
+    """Returns a PIL image as a tensor (C, H, W) with the image's own values and type.
+
+    Raises:
+        TypeError: anything else.
+    """
+    if isinstance(pic, Tensor) or not hasattr(pic, "getbands"):
+        raise TypeError(f"pic should be PIL Image. Got {type(pic)}")
     array = np.array(pic, copy=True)
     array = array[:, :, None] if array.ndim == 2 else array
     if array.dtype == bool:
@@ -72,7 +78,7 @@ def to_tensor(pic: Any) -> Tensor:
         if pic.mode == "I;16":
             return result
     else:
-        raise TypeError(f"pic should be a PIL image or an ndarray, got {type(pic).__name__}")
+        raise TypeError(f"pic should be PIL Image or ndarray. Got {type(pic)}")
     if result.dtype == cupola.uint8:
         return result.to(cupola.get_default_dtype()) / 255
     return result
@@ -90,7 +96,7 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
         pic = pic[None] if pic.ndim == 2 else pic
         pic = pic.transpose(1, 2, 0)
     elif not isinstance(pic, np.ndarray):
-        raise TypeError(f"pic should be a tensor or an ndarray, got {type(pic).__name__}")
+        raise TypeError(f"pic should be Tensor or ndarray. Got {type(pic)}.")
     if pic.ndim == 3 and pic.shape[2] == 1:
         pic = pic[:, :, 0]
     image = Image.fromarray(np.ascontiguousarray(pic))
@@ -98,7 +104,13 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
 
 
 def convert_image_dtype(image: Tensor, dtype: Any = None) -> Tensor:
-    """Converts a tensor and scales it: the range is [0, 1] in floats and [0, max] in integers."""
+    """Converts a tensor and scales it: the range is [0, 1] in floats and [0, max] in integers.
+
+    Raises:
+        TypeError: not a tensor.
+    """
+    if not isinstance(image, Tensor):
+        raise TypeError("Input img should be Tensor Image")
     dtype = cupola.float32 if dtype is None else dtype
     if image.dtype == dtype:
         return image
@@ -122,9 +134,11 @@ def normalize(
     """Subtracts `mean` and divides by `std`, channel by channel.
 
     Raises:
-        TypeError: the tensor is not floating point.
+        TypeError: not a tensor, or one that is not floating point.
         ValueError: fewer than three dimensions, or a standard deviation of zero.
     """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"img should be Tensor Image. Got {type(tensor)}")
     if not tensor.is_floating_point():
         raise TypeError(f"Input tensor should be a float tensor. Got {tensor.dtype}.")
     if tensor.ndim < 3:
@@ -259,8 +273,39 @@ def ten_crop(img: Any, size: Any, vertical_flip: bool = False) -> tuple[Any, ...
     return five_crop(img, size) + five_crop(mirrored, size)
 
 
+def pil_fill(fill: Any, img: Any) -> Any:
+    """What PIL fills with: as many numbers as the image has channels.
+
+    Raises:
+        ValueError: another number of values than one, or than one for each channel.
+    """
+    channels = get_dimensions(img)[0]
+    values = [0 if fill is None else fill] if not isinstance(fill, (list, tuple)) else list(fill)
+    if len(values) == 1:
+        values *= channels
+    elif len(values) != channels:
+        raise ValueError(
+            "The number of elements in 'fill' does not match the number of channels of the image "
+            f"({len(values)} != {channels})"
+        )
+    values = values if img.mode == "F" else [int(v) for v in values]
+    return tuple(values) if channels > 1 else values[0]
+
+
+def mirrored(side: int, before: int, after: int, device: Any) -> Tensor:
+    """Positions with the border's pixels repeated in a mirror."""
+    where = cupola.arange(-before, side + after, device=device) % (2 * side)
+    return cupola.where(where < side, where, 2 * side - 1 - where)
+
+
 def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -> Any:
-    """Pads by `padding`: one number, [left/right, top/bottom], or [left, top, right, bottom]."""
+    """Pads by `padding`: one number, [left/right, top/bottom], or [left, top, right, bottom].
+
+    Raises:
+        ValueError: another mode than "constant", "edge", "reflect" and "symmetric".
+    """
+    if padding_mode not in ("constant", "edge", "reflect", "symmetric"):
+        raise ValueError("Padding mode should be either constant, edge, reflect or symmetric")
     if isinstance(padding, int):
         left = top = right = bottom = padding
     elif len(padding) == 1:
@@ -271,19 +316,26 @@ def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -
     else:
         left, top, right, bottom = padding
     if is_tensor(img):
-        modes = {"constant": "constant", "edge": "replicate", "reflect": "reflect"}
-        if padding_mode not in modes:
-            raise ValueError(f"padding mode {padding_mode!r}: use one of {', '.join(modes)}")
+        if padding_mode == "symmetric":
+            rows = mirrored(img.shape[-2], top, bottom, img.device)
+            return img[..., rows[:, None], mirrored(img.shape[-1], left, right, img.device)]
+        mode = "replicate" if padding_mode == "edge" else padding_mode
         value = {"value": float(fill)} if padding_mode == "constant" else {}
-        return cupola.nn.functional.pad(
-            img, [left, right, top, bottom], mode=modes[padding_mode], **value
-        )
+        return cupola.nn.functional.pad(img, [left, right, top, bottom], mode=mode, **value)
     from PIL import Image, ImageOps
 
     if padding_mode == "constant":
-        return ImageOps.expand(img, border=(left, top, right, bottom), fill=fill)
-    array, edges = np.asarray(img), ((top, bottom), (left, right), (0, 0))
-    return Image.fromarray(np.pad(array, edges[: array.ndim], mode=padding_mode))
+        color = pil_fill(fill, img)
+        padded = ImageOps.expand(img, border=(left, top, right, bottom), fill=color)
+    else:
+        cut = [max(-side, 0) for side in (left, top, right, bottom)]
+        inside = img.crop((cut[0], cut[1], img.width - cut[2], img.height - cut[3]))
+        array = np.asarray(inside)
+        edges = [[max(side, 0) for side in sides] for sides in ((top, bottom), (left, right))]
+        padded = Image.fromarray(np.pad(array, [*edges, (0, 0)][: array.ndim], mode=padding_mode))
+    if img.mode == "P":
+        padded.putpalette(img.getpalette())
+    return padded
 
 
 def rgb_to_grayscale(img: Any, num_output_channels: int = 1) -> Any:

@@ -11,7 +11,10 @@ import cupola
 from cupola import nn
 from cupola.tensor import Tensor
 from cupola_compat.torchvision.transforms import functional as F
-from cupola_compat.torchvision.transforms.interpolation import InterpolationMode
+from cupola_compat.torchvision.transforms.interpolation import (
+    InterpolationMode,
+    interpolation_mode,
+)
 
 BILINEAR = InterpolationMode.BILINEAR
 
@@ -67,6 +70,9 @@ class ToPILImage:
     def __call__(self, pic: Any) -> Any:
         return F.to_pil_image(pic, self.mode)
 
+    def __repr__(self) -> str:
+        return f"ToPILImage({'' if self.mode is None else f'mode={self.mode}'})"
+
 
 class Lambda:
     """Applies a function."""
@@ -78,6 +84,9 @@ class Lambda:
 
     def __call__(self, img: Any) -> Any:
         return self.lambd(img)
+
+    def __repr__(self) -> str:
+        return "Lambda()"
 
 
 class ConvertImageDtype(nn.Module):
@@ -122,6 +131,12 @@ class Resize(nn.Module):
     def forward(self, img: Any) -> Any:
         return F.resize(img, self.size, self.interpolation, self.max_size, self.antialias)
 
+    def extra_repr(self) -> str:
+        return (
+            f"size={self.size}, interpolation={interpolation_mode(self.interpolation).value}, "
+            f"max_size={self.max_size}, antialias={self.antialias}"
+        )
+
 
 class CenterCrop(nn.Module):
     """`functional.center_crop`."""
@@ -132,6 +147,9 @@ class CenterCrop(nn.Module):
 
     def forward(self, img: Any) -> Any:
         return F.center_crop(img, self.size)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}"
 
 
 class Pad(nn.Module):
@@ -144,6 +162,9 @@ class Pad(nn.Module):
     def forward(self, img: Any) -> Any:
         return F.pad(img, self.padding, self.fill, self.padding_mode)
 
+    def extra_repr(self) -> str:
+        return f"padding={self.padding}, fill={self.fill}, padding_mode={self.padding_mode}"
+
 
 class Grayscale(nn.Module):
     """`functional.rgb_to_grayscale`."""
@@ -154,6 +175,9 @@ class Grayscale(nn.Module):
 
     def forward(self, img: Any) -> Any:
         return F.rgb_to_grayscale(img, self.num_output_channels)
+
+    def extra_repr(self) -> str:
+        return f"num_output_channels={self.num_output_channels}"
 
 
 # The random transforms draw from cupola's generator in torchvision's order: same seed, same image.
@@ -169,6 +193,9 @@ class RandomHorizontalFlip(nn.Module):
     def forward(self, img: Any) -> Any:
         return F.hflip(img) if cupola.rand(1).item() < self.p else img
 
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
 
 class RandomVerticalFlip(nn.Module):
     """Mirrors top and bottom with probability `p`."""
@@ -179,6 +206,9 @@ class RandomVerticalFlip(nn.Module):
 
     def forward(self, img: Any) -> Any:
         return F.vflip(img) if cupola.rand(1).item() < self.p else img
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
 
 
 class RandomApply(nn.Module):
@@ -194,6 +224,10 @@ class RandomApply(nn.Module):
         for transform in self.transforms:
             img = transform(img)
         return img
+
+    def __repr__(self) -> str:
+        lines = "".join(f"\n    {transform}" for transform in self.transforms)
+        return f"{type(self).__name__}(\n    p={self.p}{lines}\n)"
 
 
 class RandomCrop(nn.Module):
@@ -239,6 +273,9 @@ class RandomCrop(nn.Module):
             lack = [max(self.size[1] - width, 0), max(self.size[0] - height, 0)]
             img = F.pad(img, lack, self.fill, self.padding_mode) if any(lack) else img
         return F.crop(img, *self.get_params(img, self.size))
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, padding={self.padding}"
 
 
 def drawn_part(
@@ -288,3 +325,11 @@ class RandomResizedCrop(nn.Module):
     def forward(self, img: Any) -> Any:
         part = self.get_params(img, self.scale, self.ratio)
         return F.resized_crop(img, *part, self.size, self.interpolation, self.antialias)
+
+    def extra_repr(self) -> str:
+        scale, ratio = (tuple(round(v, 4) for v in pair) for pair in (self.scale, self.ratio))
+        mode = interpolation_mode(self.interpolation).value
+        return (
+            f"size={self.size}, scale={scale}, ratio={ratio}, interpolation={mode}, "
+            f"antialias={self.antialias}"
+        )

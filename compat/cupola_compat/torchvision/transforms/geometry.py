@@ -19,6 +19,7 @@ from cupola.tensor import Tensor
 from cupola_compat.torchvision.transforms.basic import (
     get_dimensions,
     is_tensor,
+    pil_fill,
     pil_to_tensor,
     to_pil_image,
 )
@@ -29,20 +30,6 @@ from cupola_compat.torchvision.transforms.interpolation import (
 )
 
 NEAREST, BILINEAR = InterpolationMode.NEAREST, InterpolationMode.BILINEAR
-
-
-def pil_fill(fill: Any, img: Any) -> Any:
-    channels = get_dimensions(img)[0]
-    values = [0 if fill is None else fill] if not isinstance(fill, (list, tuple)) else list(fill)
-    if len(values) == 1:
-        values *= channels
-    elif len(values) != channels:
-        raise ValueError(
-            "The number of elements in 'fill' does not match the number of channels of the image "
-            f"({len(values)} != {channels})"
-        )
-    values = values if img.mode == "F" else [int(v) for v in values]
-    return tuple(values) if channels > 1 else values[0]
 
 
 def _sample(img: Tensor, grid: Tensor, mode: InterpolationMode, fill: Any) -> Tensor:

@@ -82,9 +82,8 @@ class _Sometimes(nn.Module):
         return self._change(img) if cupola.rand(1).item() < self.p else img
 
     def extra_repr(self) -> str:
-        return ", ".join(
-            f"{k}={v}" for k, v in vars(self).items() if k[0] != "_" and k != "training"
-        )
+        own = {k: v for k, v in vars(self).items() if k[0] != "_" and k not in ("training", "p")}
+        return ",".join(f"{k}={v}" for k, v in (own | {"p": self.p}).items())
 
 
 class RandomInvert(_Sometimes):
@@ -204,10 +203,17 @@ class LinearTransformation(nn.Module):
         if size != self.transformation_matrix.shape[0]:
             raise ValueError(
                 "Input tensor and transformation matrix have incompatible shape."
-                f"{list(tensor.shape[-3:])} != {self.transformation_matrix.shape[0]}"
+                f"[{' x '.join(map(str, tensor.shape[-3:]))}] != "
+                f"{self.transformation_matrix.shape[0]}"
             )
         flat = tensor.reshape(-1, size) - self.mean_vector
         return (flat @ self.transformation_matrix.to(flat.dtype)).view(tensor.shape)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(transformation_matrix={self.transformation_matrix.tolist()}, "
+            f"mean_vector={self.mean_vector.tolist()})"
+        )
 
 
 class RandomOrder(nn.Module):
@@ -226,6 +232,10 @@ class RandomOrder(nn.Module):
             img = self.transforms[index](img)
         return img
 
+    def __repr__(self) -> str:
+        lines = "".join(f"\n    {transform}" for transform in self.transforms)
+        return f"{type(self).__name__}({lines}\n)"
+
 
 class RandomChoice(nn.Module):
     """Applies one of the transforms, drawn with probabilities `p`."""
@@ -238,3 +248,7 @@ class RandomChoice(nn.Module):
         import random
 
         return random.choices(self.transforms, weights=self.p)[0](*args)
+
+    def __repr__(self) -> str:
+        lines = "".join(f"\n    {transform}" for transform in self.transforms)
+        return f"{type(self).__name__}({lines}\n)(p={self.p})"

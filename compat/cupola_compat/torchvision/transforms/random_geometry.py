@@ -11,6 +11,7 @@ import cupola
 from cupola import nn
 from cupola.tensor import Tensor
 from cupola_compat.torchvision.transforms import functional as F
+from cupola_compat.torchvision.transforms.classes import _pair
 from cupola_compat.torchvision.transforms.interpolation import (
     InterpolationMode,
     interpolation_mode,
@@ -60,10 +61,13 @@ class FiveCrop(nn.Module):
 
     def __init__(self, size: Any) -> None:
         super().__init__()
-        self.size = size
+        self.size = _pair(size)
 
     def forward(self, img: Any) -> tuple[Any, ...]:
         return F.five_crop(img, self.size)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}"
 
 
 class TenCrop(nn.Module):
@@ -71,10 +75,13 @@ class TenCrop(nn.Module):
 
     def __init__(self, size: Any, vertical_flip: bool = False) -> None:
         super().__init__()
-        self.size, self.vertical_flip = size, vertical_flip
+        self.size, self.vertical_flip = _pair(size), vertical_flip
 
     def forward(self, img: Any) -> tuple[Any, ...]:
         return F.ten_crop(img, self.size, self.vertical_flip)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, vertical_flip={self.vertical_flip}"
 
 
 class RandomRotation(nn.Module):
@@ -105,7 +112,11 @@ class RandomRotation(nn.Module):
         return F.rotate(img, angle, self.interpolation, self.expand, self.center, fill)
 
     def extra_repr(self) -> str:
-        return f"degrees={self.degrees}, interpolation={self.interpolation.value}"
+        center = "" if self.center is None else f", center={self.center}"
+        return (
+            f"degrees={self.degrees}, interpolation={self.interpolation.value}, "
+            f"expand={self.expand}{center}, fill={self.fill}"
+        )
 
 
 class RandomAffine(nn.Module):
@@ -173,7 +184,10 @@ class RandomAffine(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        given = {"translate": self.translate, "scale": self.scale, "shear": self.shear}
+        given = {name: getattr(self, name) for name in ("translate", "scale", "shear")}
+        if self.interpolation is not NEAREST:
+            given["interpolation"] = self.interpolation.value
+        given |= {"fill": self.fill or None, "center": self.center}
         more = "".join(f", {k}={v}" for k, v in given.items() if v is not None)
         return f"degrees={self.degrees}{more}"
 
@@ -249,7 +263,10 @@ class ElasticTransform(nn.Module):
         return F.elastic_transform(tensor, displacement, self.interpolation, self.fill)
 
     def extra_repr(self) -> str:
-        return f"alpha={self.alpha}, sigma={self.sigma}, fill={self.fill}"
+        return (
+            f"alpha={self.alpha}, sigma={self.sigma}, interpolation={self.interpolation}, "
+            f"fill={self.fill}"
+        )
 
 
 def drawn_rectangle(
@@ -327,4 +344,7 @@ class RandomErasing(nn.Module):
         return F.erase(img, *self.get_params(img, self.scale, self.ratio, value), self.inplace)
 
     def extra_repr(self) -> str:
-        return f"p={self.p}, scale={self.scale}, ratio={self.ratio}, value={self.value}"
+        return (
+            f"p={self.p}, scale={self.scale}, ratio={self.ratio}, value={self.value}, "
+            f"inplace={self.inplace}"
+        )

@@ -72,6 +72,8 @@ class _Draws(Transform, augment._Augment):
 class AutoAugment(_Draws, augment.AutoAugment):
     """One of the pairs of changes that were learned for a data set."""
 
+    _shown = ("interpolation", "policy")
+
     def _augmented(self, img: Any) -> Any:
         height, width = F.get_size(img)
         policy = self.policies[int(cupola.randint(len(self.policies), ()).item())]

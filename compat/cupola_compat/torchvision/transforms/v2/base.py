@@ -178,6 +178,8 @@ class Transform(nn.Module):
 
     _transformed_types: tuple[Any, ...] = (Tensor, is_pil)
     _v1_transform_cls: type | None = None
+    # What is printed, in this order; empty for all attributes as they were set.
+    _shown: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -226,7 +228,7 @@ class Transform(nn.Module):
         shown = (bool, int, float, str, tuple, list, enum.Enum)
         return ", ".join(
             f"{name}={value}"
-            for name, value in vars(self).items()
+            for name, value in ((name, vars(self).get(name)) for name in self._shown or vars(self))
             if name[0] != "_" and name != "training" and isinstance(value, shown)
         )
 

@@ -72,6 +72,8 @@ class RandomApply(_Several):
 class RandomOrder(_Several):
     """Applies all transforms, in random order."""
 
+    extra_repr = Transform.extra_repr
+
     def forward(self, *inputs: Any) -> Any:
         return self._chain(cupola.randperm(len(self.transforms)).tolist(), inputs)
 
@@ -92,6 +94,8 @@ class RandomChoice(_Several):
                 f"{len(weights)} != {len(transforms)}"
             )
         self.p = [weight / sum(weights) for weight in weights]
+
+    extra_repr = Transform.extra_repr
 
     def forward(self, *inputs: Any) -> Any:
         index = int(cupola.multinomial(cupola.tensor(self.p), 1))

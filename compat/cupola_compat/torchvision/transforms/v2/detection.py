@@ -38,6 +38,8 @@ class _Resizing(Transform):
 class ScaleJitter(_Resizing):
     """Resizes to fit into `target_size`, times a random factor from `scale_range`."""
 
+    _shown = ("target_size", "scale_range", "interpolation", "antialias")
+
     def __init__(
         self,
         target_size: tuple[int, int],
@@ -58,6 +60,8 @@ class ScaleJitter(_Resizing):
 
 class RandomShortestSize(_Resizing):
     """Resizes the shorter side to one of `min_size`, the longer one to `max_size` at most."""
+
+    _shown = ("min_size", "max_size", "interpolation", "antialias")
 
     def __init__(
         self,
@@ -81,6 +85,8 @@ class RandomShortestSize(_Resizing):
 
 class RandomResize(_Resizing):
     """Resizes the shorter side to a random number from `min_size` up to below `max_size`."""
+
+    _shown = ("min_size", "max_size", "interpolation", "antialias")
 
     def __init__(
         self,
@@ -271,6 +277,8 @@ class SanitizeBoundingBoxes(_Sanitizing):
     Raises:
         ValueError: a smallest side or area below one, or labels that do not fit the boxes.
     """
+
+    _shown = ("min_size", "min_area", "labels_getter")
 
     def __init__(
         self,

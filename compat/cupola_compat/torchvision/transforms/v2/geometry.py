@@ -235,6 +235,7 @@ class RandomZoomOut(_Filling, RandomTransform):
 class RandomRotation(_Filling):
     """Turns by a random angle from `degrees`, counter-clockwise."""
 
+    _shown = ("degrees", "interpolation", "expand", "fill", "center")
     _v1_transform_cls = v1.RandomRotation
 
     def __init__(
@@ -266,6 +267,7 @@ class RandomAffine(_Filling):
         ValueError: translations outside [0, 1], or scales that are not positive.
     """
 
+    _shown = ("degrees", "translate", "scale", "shear", "interpolation", "fill", "center")
     _v1_transform_cls = v1.RandomAffine
 
     def __init__(
@@ -303,6 +305,7 @@ class RandomCrop(_Filling):
         ValueError: the picture is smaller than `size` and `pad_if_needed` is off.
     """
 
+    _shown = ("size", "padding", "pad_if_needed", "fill", "padding_mode")
     _v1_transform_cls = v1.RandomCrop
 
     def __init__(

@@ -8,7 +8,7 @@ import numpy as np
 
 import cupola
 from cupola_compat.torchvision.transforms import functional as v1
-from cupola_compat.torchvision.transforms.basic import is_tensor
+from cupola_compat.torchvision.transforms.basic import is_tensor, pil_fill
 from cupola_compat.torchvision.transforms.functional import (
     convert_image_dtype,
     get_dimensions,
@@ -16,9 +16,13 @@ from cupola_compat.torchvision.transforms.functional import (
     pil_to_tensor,
     to_pil_image,
 )
-from cupola_compat.torchvision.transforms.geometry import pil_fill
+from cupola_compat.torchvision.transforms.interpolation import (
+    InterpolationMode,
+    interpolation_mode,
+)
 from cupola_compat.torchvision.transforms.v2.sizes import parsed_padding, resized
 
+PICTURES = ("bilinear", "bicubic", "lanczos")
 get_num_channels = get_image_num_channels
 
 
@@ -50,8 +54,7 @@ def pad(img: Any, padding: Any, fill: Any = None, padding_mode: str = "constant"
         raise ValueError(f"Padding mode '{padding_mode}' is not supported if fill is not scalar")
     height, width = img.shape[-2:]
     if padding_mode == "symmetric":
-        rows = _mirrored(height, top, bottom, img.device)
-        return img[..., rows[:, None], _mirrored(width, left, right, img.device)]
+        return v1.pad(img, [left, top, right, bottom], padding_mode=padding_mode)
     work = img.reshape(-1, *img.shape[-3:])
     exact = img.is_floating_point() or padding_mode == "constant"
     work = work if exact else work.float()
@@ -64,12 +67,6 @@ def pad(img: Any, padding: Any, fill: Any = None, padding_mode: str = "constant"
     return found
 
 
-def _mirrored(side: int, before: int, after: int, device: Any) -> cupola.Tensor:
-    """Positions with the border's pixels repeated in a mirror."""
-    where = cupola.arange(-before, side + after, device=device) % (2 * side)
-    return cupola.where(where < side, where, 2 * side - 1 - where)
-
-
 def resize(
     img: Any,
     size: Any,
@@ -77,8 +74,27 @@ def resize(
     max_size: int | None = None,
     antialias: bool | None = True,
 ) -> Any:
-    """Resizes to both sides, to the shorter one, or, for None, to `max_size` for the longer one."""
-    return v1.resize(img, resized(get_size(img), size, max_size), interpolation, None, antialias)
+    """Resizes to both sides, to the shorter one, or, for None, to `max_size` for the longer one.
+
+    Bytes are resampled in integer arithmetic, as torch's CPU kernels do.
+
+    Raises:
+        ValueError: "lanczos" for a tensor without `antialias`.
+    """
+    mode, wanted = interpolation_mode(interpolation), resized(get_size(img), size, max_size)
+    if not is_tensor(img) or mode.value not in PICTURES:
+        return v1.resize(img, wanted, mode, None, antialias)
+    if mode is InterpolationMode.LANCZOS and not antialias:
+        raise ValueError("InterpolationMode.LANCZOS requires antialias=True")
+    if list(wanted) == get_size(img):
+        return img
+    work = img.reshape(-1, *img.shape[-3:])
+    work = work if img.is_floating_point() or img.dtype == cupola.uint8 else work.float()
+    found = cupola.nn.functional.interpolate(
+        work, size=list(wanted), mode=mode.value, align_corners=False, antialias=bool(antialias)
+    )
+    found = found if found.is_floating_point() == img.is_floating_point() else found.round()
+    return found.to(img.dtype).reshape(*img.shape[:-2], *wanted)
 
 
 def resized_crop(

@@ -179,6 +179,7 @@ class RandomErasing(RandomTransform):
         ValueError: areas or a probability outside [0, 1], or a value of the wrong length.
     """
 
+    _shown = ("p", "scale", "ratio", "value", "inplace")
     _v1_transform_cls = v1.RandomErasing
 
     def __init__(
@@ -273,6 +274,7 @@ class ConvertImageDtype(Transform):
     """`functional.convert_image_dtype`."""
 
     _v1_transform_cls = v1.ConvertImageDtype
+    _transformed_types = (Tensor,)
 
     def __init__(self, dtype: Any = cupola.float32) -> None:
         super().__init__()
