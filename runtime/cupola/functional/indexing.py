@@ -25,6 +25,7 @@ from cupola.ops import elementwise as ew
 from cupola.ops import index as ix
 from cupola.ops import movement as mv
 from cupola.tensor import Tensor, apply, wrap
+from cupola.tensor.alias import Chain
 from cupola.tensor.geometry import check_write
 
 
@@ -103,13 +104,26 @@ def _parse(x: Tensor, key: Any, itself: bool = False) -> _Parsed:
     plain = _plain(key)
     advanced: dict[int, Tensor] = {}
     box = _places(x, _items(key), advanced) if plain is None else _known_places(shape, plain)
+    steps = _steps(shape, box, bool(advanced) or itself)
+    return _Parsed(x.view_through(steps) if steps else x, advanced)
+
+
+def _steps(shape: tuple[int, ...], box: _Box, itself: bool) -> Chain:
+    """The movements that make the view; none for all of a tensor if ``itself`` says so."""
     starts, stops, steps, final = box
-    view = x
+    found: list[Any] = []
     if stops != shape or any(starts) or any(s != 1 for s in steps):
-        view = view.view_by(mv.slice, starts=starts, stops=stops, steps=steps)
-    if final != view._n.shape or view is x and not (advanced or itself):
-        view = view.view_by(mv.reshape, shape=final)
-    return _Parsed(view, advanced)
+        found.append((mv.slice, {"starts": starts, "stops": stops, "steps": steps}))
+        shape = tuple([-(-(b - a) // s) for a, b, s in zip(starts, stops, steps, strict=True)])
+    if final != shape or not (found or itself):
+        found.append((mv.reshape, {"shape": final}))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _known_steps(shape: tuple[int, ...], plain: tuple[Any, ...]) -> Chain:
+    """The movements of a plain subscript, remembered."""
+    return _steps(shape, _known_places(shape, plain), False)
 
 
 def _plain(key: Any) -> tuple[Any, ...] | None:
@@ -303,6 +317,9 @@ def _written(input: Tensor, node: Node) -> Tensor:
 
 def _getitem(self: Tensor, key: Any) -> Tensor:
     _readable(self, key)
+    plain = _plain(key)
+    if plain is not None:
+        return self.view_through(_known_steps(self._n.shape, plain))
     parsed = _parse(self, _unlist(key))
     return _take(parsed.view, parsed.advanced) if parsed.advanced else parsed.view
 

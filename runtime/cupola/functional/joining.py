@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from cupola import dtypes
 from cupola.functional._convert import cast_node, wrap_dim
 from cupola.functional._register import PUBLIC, operator
 from cupola.functional._sizes import integer
-from cupola.functional.shape import unsqueeze
+from cupola.ir.node import Node
 from cupola.ops import movement as mv
 from cupola.tensor import Tensor, wrap
 
@@ -30,32 +31,51 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
             raise TypeError(
                 f"expected Tensor as element {k} in argument 0, but got {type(x).__name__}"
             )
-    found = xs[0].dtype
-    for x in xs[1:]:
-        found = dtypes.promote_types(found, x.dtype)
-    kept = [x for x in xs if x._n.shape != (0,)] or xs[:1]
-    first = kept[0]
-    if first.ndim == 0:
+    nodes = [x._n if x._storage is None else x.node for x in xs]
+    return wrap(_cat(nodes, dim if axis is None else axis))
+
+
+def _cat(nodes: list[Node], dim: int) -> Node:
+    """Nodes joined in their common dtype."""
+    kinds = tuple([(n.shape, n.dtype) for n in nodes])
+    found, d, kept, hollow = _form(kinds, integer(dim))
+    if len(kept) < len(nodes):
+        # Empty vectors join anything; they stay in the graph so that they get their empty gradient.
+        empty = [n for k, n in enumerate(nodes) if k not in kept and n.requires_grad]
+        nodes = [nodes[k] for k in kept]
+        nodes += [mv.reshape(n, shape=hollow) for n in empty]
+    joined = [n if n.dtype is found else cast_node(n, found) for n in nodes]
+    if len(nodes) == 1 and joined[0] is not nodes[0]:
+        return joined[0]
+    return mv.cat(*joined, dim=d)
+
+
+@functools.lru_cache(maxsize=4096)
+def _form(
+    kinds: tuple[tuple[tuple[int, ...], dtypes.dtype], ...], dim: int
+) -> tuple[dtypes.dtype, int, tuple[int, ...], tuple[int, ...]]:
+    """Of operands of these shapes and dtypes: the common dtype, the dimension, which of them are
+    joined and the shape of those that are not.
+    """
+    found = kinds[0][1]
+    for _, dtype in kinds[1:]:
+        found = dtypes.promote_types(found, dtype)
+    kept = tuple(k for k, (shape, _) in enumerate(kinds) if shape != (0,)) or (0,)
+    first = kinds[kept[0]][0]
+    if not first:
         raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated")
-    d = wrap_dim(dim if axis is None else axis, first.ndim)
-    for k, x in enumerate(kept):
-        _cat_check(first, x, d, k)
-    # Empty vectors join anything; they stay in the graph so that they get their empty gradient.
-    empty = [x for x in xs if x._n.shape == (0,) and x.requires_grad and x is not first]
-    hollow = tuple(0 if i == d else n for i, n in enumerate(first._n.shape))
-    kept += [x.reshape(hollow) for x in empty]
-    nodes = [cast_node(x.node, found) for x in kept]
-    return wrap(
-        nodes[0] if len(nodes) == 1 and nodes[0] is not kept[0].node else mv.cat(*nodes, dim=d)
-    )
+    d = wrap_dim(dim, len(first))
+    for place, k in enumerate(kept):
+        _cat_check(first, kinds[k][0], d, place)
+    return found, d, kept, tuple(0 if i == d else n for i, n in enumerate(first))
 
 
-def _cat_check(first: Tensor, x: Tensor, d: int, k: int) -> None:
-    if x.ndim != first.ndim:
+def _cat_check(first: tuple[int, ...], shape: tuple[int, ...], d: int, k: int) -> None:
+    if len(shape) != len(first):
         raise RuntimeError(
-            f"Tensors must have same number of dimensions: got {first.ndim} and {x.ndim}"
+            f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)}"
         )
-    for i, (a, b) in enumerate(zip(first._n.shape, x._n.shape, strict=True)):
+    for i, (a, b) in enumerate(zip(first, shape, strict=True)):
         if i != d and a != b:
             raise RuntimeError(
                 f"Sizes of tensors must match except in dimension {d}. Expected size {a} but got "
@@ -77,8 +97,10 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
                 "entry 0 and "
                 f"{list(x.shape)} at entry {k}"
             )
-    d = wrap_dim(dim, xs[0].ndim + 1)
-    return cat([unsqueeze(x, d) for x in xs], d)
+    n = xs[0]._n.shape
+    d = wrap_dim(dim, len(n) + 1)
+    shape = (*n[:d], 1, *n[d:])
+    return wrap(_cat([mv.reshape(x.node, shape=shape) for x in xs], d))
 
 
 def _atleast(x: Any, n: int) -> Any:

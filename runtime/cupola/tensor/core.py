@@ -200,21 +200,26 @@ class Tensor(Hooked):
         """A view of this tensor through one movement primitive, or one reading of its memory as
         another dtype; writes through it reach this tensor.
         """
-        node = op(self.node, **attrs)
+        return self.view_through(((op, attrs),))
+
+    def view_through(self, steps: Chain) -> Tensor:
+        """A view of this tensor through several steps, each as in ``view_by``."""
+        node = self._n if self._storage is None else self.node
+        for op, attrs in steps:
+            node = op(node, **attrs)
         out = object.__new__(Tensor)
         out._n = node
-        step = ((op, attrs),)
         out._storage = storage = self._share()
         out._seen = storage.version
-        out._chain = self._chain + step
+        out._chain = self._chain + steps
         out._counter = counter = self._counter
         assert counter is not None
         storage.saw(node, counter)
         out._counted = counter[0]
         if self._base is None or self._base._storage is not storage:  # it was given other ``data``
-            out._base, out._base_chain = self, self._turned + step
+            out._base, out._base_chain = self, self._turned + steps
         else:
-            out._base, out._base_chain = self._base, self._base_chain + step
+            out._base, out._base_chain = self._base, self._base_chain + steps
             if self._origin:
                 out._origin = self._origin
         if not mode.grad:

@@ -46,7 +46,7 @@ OWN = frozenset(
     __array_namespace__ __class_getitem__ __hash__ __init__ __init_subclass__ __iter__ __new__
     __setstate__ __torch_function__ accumulate_grad all_gather as_subclass assign hpu names node
     mpi_all_reduce mpi_broadcast mpi_reduce nccl_all_reduce nccl_broadcast nccl_reduce
-    realize recv reduce_scatter send to_device turn unhooked view_by
+    realize recv reduce_scatter send to_device turn unhooked view_by view_through
     """.split()
 )
 # Of the functions those whose arguments' classes are not asked; modes see them.
