@@ -30,7 +30,7 @@ class finfo:
         self.max = float(info.max)
         self.min = float(info.min)
         self.tiny = self.smallest_normal = float(info.smallest_normal)
-        self.resolution = float(info.resolution)
+        self.resolution = float(f"{float(info.resolution):.0e}")  # a power of ten
         self.dtype = found.name
 
     def __repr__(self) -> str:

@@ -33,8 +33,8 @@ class ValuesIndices(tuple[Tensor, Tensor]):
     def __new__(cls, values: Tensor, indices: Tensor) -> ValuesIndices:
         return super().__new__(cls, (values, indices))
 
-    def __getnewargs__(self) -> tuple[Tensor, Tensor]:
-        return (self[0], self[1])
+    def __reduce__(self) -> tuple[Any, ...]:
+        return named, (self.kind, *self)
 
     @property
     def values(self) -> Tensor:

@@ -89,7 +89,7 @@ def _with_hooks(step: Callable) -> Callable:
     @functools.wraps(step)
     def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         for hook in [*_global_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()]:
-            replaced = hook(self, args, kwargs)
+            replaced = hook(self, (self, *args), kwargs)
             if replaced is None:
                 continue
             if not (isinstance(replaced, tuple) and len(replaced) == 2):
@@ -97,10 +97,10 @@ def _with_hooks(step: Callable) -> Callable:
                     f"{type(self).__name__}.step pre-hook must return None or a tuple of "
                     f"(new_args, new_kwargs), but got {replaced}."
                 )
-            args, kwargs = replaced
+            (self, *args), kwargs = replaced
         result = step(self, *args, **kwargs)
         for hook in [*self._optimizer_step_post_hooks.values(), *_global_post_hooks.values()]:
-            hook(self, args, kwargs)
+            hook(self, (self, *args), kwargs)
         return result
 
     wrapper.hooked = True
@@ -183,11 +183,11 @@ class Optimizer:
     # -- hooks ---------------------------------------------------------------------------------
 
     def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
-        """Call ``hook(optimizer, args, kwargs)`` before each step."""
+        """Call ``hook(optimizer, args, kwargs)`` before each step; the first of args is itself."""
         return _register(self._optimizer_step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable) -> RemovableHandle:
-        """Call ``hook(optimizer, args, kwargs)`` after each step."""
+        """Call ``hook(optimizer, args, kwargs)`` after each step; the first of args is itself."""
         return _register(self._optimizer_step_post_hooks, hook)
 
     def register_state_dict_pre_hook(
@@ -335,7 +335,8 @@ class Optimizer:
         for param in params:
             if not isinstance(param, Tensor):
                 raise TypeError(
-                    f"optimizer can only optimize Tensors, but one of the params is {type(param)}"
+                    "optimizer can only optimize Tensors, but one of the params is "
+                    f"{type(param).__name__}"
                 )
             free = self.defaults.get("differentiable")
             if not free and not (param.is_leaf or param.retains_grad):

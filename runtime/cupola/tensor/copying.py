@@ -6,6 +6,8 @@ import copy
 import weakref
 from typing import Any
 
+import numpy as np
+
 from cupola import engine
 from cupola.ir import source
 from cupola.ops import movement
@@ -23,6 +25,13 @@ def _rebuild(cls: type, array: Any, device: str, requires_grad: bool, extra: dic
         out.requires_grad = True
     out.__dict__.update(extra)
     return out
+
+
+def _rebuild_empty(
+    cls: type, shape: tuple[int, ...], dtype: Any, requires_grad: bool, extra: dict[str, Any]
+) -> Any:
+    value = np.zeros((), dtype.np)
+    return _rebuild(cls, np.broadcast_to(value, shape), "meta", requires_grad, extra)
 
 
 def _extras(t: Tensor) -> dict[str, Any]:
@@ -51,11 +60,22 @@ def _extras(t: Tensor) -> dict[str, Any]:
 
 def reduce(t: Tensor) -> Any:
     """What pickle stores: the value as an array, device, flags."""
+    if t.device.type == "meta":
+        described = (type(t), tuple(t.shape), t.dtype, t.requires_grad, _extras(t))
+        return (_rebuild_empty, described)
     array = engine.to_numpy(t.node)
-    return (
-        _rebuild,
-        (type(t), array.copy(), str(t.device), t.requires_grad and t.is_leaf, _extras(t)),
-    )
+    return (_rebuild, (type(t), array.copy(), str(t.device), t.requires_grad, _extras(t)))
+
+
+def shallow(t: Tensor) -> Any:
+    """What ``copy.copy`` gives: a leaf that shares storage, with the attributes that were set."""
+    out = t.detach()
+    if type(t) is not type(out):
+        out = Tensor._make_subclass(type(t), out)
+    if t.requires_grad:
+        out.requires_grad = True
+    out.__dict__.update(_extras(t))
+    return out
 
 
 def _storage_of(t: Tensor, memo: dict[int, Any]) -> tuple[Storage, list[int]]:
@@ -112,4 +132,4 @@ def deepcopy(t: Tensor, memo: dict[int, Any], alone: bool = False) -> Any:
     return out
 
 
-__all__ = ["deepcopy", "reduce", "wrap"]
+__all__ = ["deepcopy", "reduce", "shallow", "wrap"]

@@ -548,6 +548,11 @@ class Tensor(Hooked):
 
         return reduce(self)
 
+    def __copy__(self) -> Any:
+        from cupola.tensor.copying import shallow
+
+        return shallow(self)
+
     def __deepcopy__(self, memo: Any) -> Any:
         from cupola.tensor.copying import deepcopy
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -128,6 +130,17 @@ def tensor(
     return out
 
 
+@functools.cache
+def _tell_of_read_only() -> None:
+    """Warns, once, of memory that nobody may write."""
+    warnings.warn(
+        "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. "
+        "This means writing to this tensor will result in undefined behavior. You may want to copy "
+        "the array to protect its data or make it writable before converting it to a tensor.",
+        stacklevel=3,
+    )
+
+
 def from_numpy(array: Any) -> Tensor:
     """A CPU tensor that shares memory with a NumPy array (torch.from_numpy).
 
@@ -142,10 +155,15 @@ def from_numpy(array: Any) -> Tensor:
             "At least one stride in the given numpy array is negative, and tensors with negative "
             "strides are not "
             "currently supported. (You can probably work around this by making a copy of your "
-            "array with array.copy().)"
+            "array  with array.copy().) "
         )
     if array.dtype.byteorder not in "=|" and not array.dtype.isnative:
-        raise ValueError("given numpy array has byte order different from the native byte order.")
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion "
+            "between byte orders is currently not supported."
+        )
+    if not array.flags.writeable:
+        _tell_of_read_only()
     out = wrap(source.buffer(array, found, CPU))
     out._storage = Storage(None, 0, array)
     return out

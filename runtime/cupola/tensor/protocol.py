@@ -9,6 +9,7 @@ the same, so that tables of overrides and names imported earlier remain right.
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType
@@ -212,8 +213,17 @@ def public(function: Any) -> Any:
 
 
 def publish(place: str, names: dict[str, Any]) -> None:
-    """Names that the public finds in a module (without "torch.")."""
+    """Names that the public finds in a module (without "torch.").
+
+    Functions that were wrapped on their way say that they are from there: pickle looks them up.
+    """
     faces.places[place] = names
+    for name, found in names.items():
+        if isinstance(found, FunctionType):
+            own = sys.modules.get(found.__module__ or "")
+            if getattr(own, found.__qualname__, None) is not found:
+                found.__module__ = f"cupola.{place}" if place else "cupola"
+                found.__qualname__ = name
     if faces.on:
         _exchange_all(place, names)
 

@@ -151,6 +151,7 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
         ValueError: ``copy=False``, and the device asks for a copy.
     """
     if isinstance(ext_tensor, Tensor):
+        _checked(ext_tensor)
         out = ext_tensor.detach()
     elif hasattr(ext_tensor, "__dlpack__"):
         if ext_tensor.__dlpack_device__()[0] == DLDeviceType.kDLCUDA:
@@ -239,7 +240,7 @@ def _checked(x: Tensor) -> None:
     if x.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
     if x.device.type == "meta":
-        raise BufferError("Can't export meta tensors: they hold no values")
+        raise BufferError("Cannot pack tensors on meta")
 
 
 def _dlpack(
