@@ -178,6 +178,7 @@ _LATER = {
     "distributions",
     "fft",
     "func",
+    "fx",
     "hub",
     "library",
     "masked",

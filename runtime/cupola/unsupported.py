@@ -42,7 +42,6 @@ REASONS: dict[str, tuple[str, ...]] = {
         "ao",
     ),
     "graphs of Python code belong to PyTorch's compiler; call the module itself": (
-        "fx",
         "_dynamo",
         "_inductor",
     ),
@@ -135,7 +134,6 @@ MODULES = {
         "sparse",
         "quantization",
         "ao",
-        "fx",
         "_dynamo",
         "_inductor",
         "export",
@@ -145,6 +143,16 @@ MODULES = {
     )
 } | {
     "_C": "PyTorch's compiled core has no counterpart",
+    "fx.passes": _COMPILER,
+    "fx.experimental": _COMPILER,
+    "fx.config": _COMPILER,
+    "fx.operator_schemas": _COMPILER,
+    "fx.tensor_type": _COMPILER,
+    "fx.traceback": _COMPILER,
+    "fx._compatibility": _COMPILER,
+    "fx._lazy_graph_module": _COMPILER,
+    "fx._pytree": _COMPILER,
+    "fx._utils": _COMPILER,
     "_export": _COMPILER,
     "_functorch": _COMPILER,
     "_higher_order_ops": _COMPILER,
@@ -183,7 +191,6 @@ NOT_AT_WORK = {
     "jit._trace.is_tracing",
     "_dynamo.is_compiling",
     "_dynamo.external_utils.is_compiling",
-    "fx._symbolic_trace.is_fx_tracing",
 }
 # Private names of PyTorch's core that packages ask, and what answers here.
 ANSWERED = {
@@ -210,7 +217,6 @@ HINTS = {
     ),
     "_dynamo": ("allow_in_graph", "disable", "graph_break", "reset", "mark_dynamic",
                 "maybe_mark_dynamic", "mark_static", "mark_static_address", "mark_unbacked"),
-    "fx": ("wrap",),
     "onnx": ("register_custom_op_symbolic", "unregister_custom_op_symbolic"),
 }  # fmt: skip
 

@@ -13,12 +13,12 @@ import cupola
 def test_calling_says_what_and_why():
     with pytest.raises(cupola.UnsupportedError, match="cupola.sparse_coo_tensor is not supported"):
         cupola.sparse_coo_tensor([[0]], [1.0])
-    with pytest.raises(NotImplementedError, match="call the module itself"):
-        cupola.fx.symbolic_trace(None)
+    with pytest.raises(NotImplementedError, match="PyTorch's own format"):
+        cupola.export.export(None)
 
 
 @pytest.mark.parametrize(
-    "name", ["cupola.fx", "cupola.onnx", "cupola._C", "cupola.ao.quantization"]
+    "name", ["cupola.export", "cupola.onnx", "cupola._C", "cupola.ao.quantization"]
 )
 def test_modules_import(name):
     module = importlib.import_module(name)
@@ -93,7 +93,6 @@ def test_hints_to_what_is_not_there():
         return 2
 
     assert (f(), g()) == (1, 2)
-    assert cupola.fx.wrap("len") is None
     cupola.onnx.register_custom_op_symbolic("a::b", f, 11)
     assert not cupola.onnx.is_in_onnx_export() and not cupola._dynamo.is_compiling()
     assert BroadcastingList2[int] is not None

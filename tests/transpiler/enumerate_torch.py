@@ -34,7 +34,8 @@ torch.distributions.utils torch.random torch.jit torch.compiler torch.export tor
 torch.profiler torch.serialization torch.version torch.hub torch.sparse torch.testing torch.types
 torch.storage torch.overrides torch.library torch.return_types torch.signal torch.signal.windows
 torch.masked torch.nested torch.futures torch.multiprocessing torch.mps torch.xpu
-torch.accelerator torch.torch_version
+torch.accelerator torch.torch_version torch.fx torch.fx.node torch.fx.proxy torch.fx.graph
+torch.fx.graph_module torch.fx.interpreter torch.fx.subgraph_rewriter
 """.split()
 VISION = """
 torchvision torchvision.models torchvision.ops torchvision.ops.boxes torchvision.ops.misc

@@ -13,7 +13,7 @@ from transpiler.trees import cupola, read_tree, sources, write_tree
 def tree(tmp_path):
     return write_tree(tmp_path / "t", {
         "a.py": "import torch\nx = torch.ones(1)\n", "b.py": "x = 1\n",
-        "c.py": "from torch import fx  # <b>\n",
+        "c.py": "from torch import package  # <b>\n",
     })  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def test_check_says_whether_something_would_change(tree, capsys):
 def test_unsupported_is_exit_code_1_and_is_explained(tree, capsys):
     assert main(["convert", str(tree)]) == 1
     error = capsys.readouterr().err
-    assert "torch.fx" in error and "c.py:1:19" in error
+    assert "torch.package" in error and "c.py:1:19" in error
     assert main(["convert", str(tree / "b.py")]) == 0
 
 
@@ -78,7 +78,7 @@ def test_json_report(tree):
     assert report["written"]
     (note,) = files["c.py"]["notes"]
     assert (note["level"], note["name"], note["line"], note["column"]) == (
-        "unsupported", "torch.fx", 1, 19,
+        "unsupported", "torch.package", 1, 19,
     )  # fmt: skip
     assert files["a.py"]["changes"][1] == {
         "line": 2, "column": 5, "rule": "module-name", "before": "torch", "after": "cupola",

@@ -170,10 +170,10 @@ def test_code_in_strings_that_imports_torch_is_reported(tmp_path):
 
 def test_unsupported_names_are_placed_and_explained(tmp_path):
     made, _ = converted(tmp_path, {
-        "a.py": "import torch\nfrom torch import fx\n\ng = torch.fx.symbolic_trace(f)\n",
+        "a.py": "import torch\nfrom torch import package\n\ng = torch.package.load(f)\n",
     })  # fmt: skip
     notes = [(n.line, n.column, n.name) for _, n in made.notes("unsupported")]
-    assert notes == [(2, 19, "torch.fx"), (4, 14, "torch.fx")]
+    assert notes == [(2, 19, "torch.package"), (4, 19, "torch.package")]
     assert all(n.reason for _, n in made.notes("unsupported"))
 
 

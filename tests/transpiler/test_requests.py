@@ -182,7 +182,7 @@ def test_a_commit_outside_of_git_fails_and_says_so(tmp_path):
 
 def test_sarif_report(tmp_path):
     tree = write_tree(tmp_path / "t", {
-        "a b.py": "import torch\n\ng = torch.fx.symbolic_trace(f)\n",
+        "a b.py": "import torch\n\ng = torch.package.load(f)\n",
         "bad.py": "import torch\ndef f(:\n",
     })  # fmt: skip
     done = cupola("convert", tree, "--report", "sarif", check=1)
@@ -193,7 +193,7 @@ def test_sarif_report(tmp_path):
     assert found["left"]["level"] == "warning"
     place = found["unsupported-name"]["locations"][0]["physicalLocation"]
     assert place["artifactLocation"] == {"uri": "a%20b.py", "uriBaseId": "ROOT"}
-    assert place["region"] == {"startLine": 3, "startColumn": 14}
+    assert place["region"] == {"startLine": 3, "startColumn": 19}
     known = {rule["id"] for rule in run["tool"]["driver"]["rules"]}
     assert set(found) <= known
 

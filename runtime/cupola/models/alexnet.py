@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cupola import nn
+from cupola.functional.shape import flatten
 from cupola.models._registry import builder
 from cupola.tensor import Tensor
 
@@ -44,7 +45,7 @@ class AlexNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns scores, (N, num_classes)."""
-        return self.classifier(self.avgpool(self.features(x)).flatten(1))
+        return self.classifier(flatten(self.avgpool(self.features(x)), 1))
 
 
 @builder

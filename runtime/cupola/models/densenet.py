@@ -9,6 +9,7 @@ from typing import Any
 
 from cupola import nn
 from cupola.functional.joining import cat
+from cupola.functional.shape import flatten
 from cupola.models._initial import he_normal, initialise, keep
 from cupola.models._registry import builder
 from cupola.nn import functional as F
@@ -43,7 +44,7 @@ class _DenseLayer(nn.Module):
         self.memory_efficient = memory_efficient
 
     def _bottleneck(self, *features: Tensor) -> Tensor:
-        return self.conv1(self.relu1(self.norm1(cat(features, 1))))
+        return self.conv1(self.relu1(self.norm1(cat(list(features), 1))))
 
     def forward(self, input: Tensor | Sequence[Tensor]) -> Tensor:
         """Returns the new channels, (N, growth_rate, H, W)."""
@@ -146,7 +147,7 @@ class DenseNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns scores, (N, num_classes)."""
         features = F.relu(self.features(x), inplace=True)
-        return self.classifier(F.adaptive_avg_pool2d(features, (1, 1)).flatten(1))
+        return self.classifier(flatten(F.adaptive_avg_pool2d(features, (1, 1)), 1))
 
 
 @builder

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from cupola import nn
+from cupola.functional.shape import flatten
 from cupola.models._initial import he_normal, initialise
 from cupola.models._registry import builder
 from cupola.models._sizes import make_divisible
@@ -243,7 +244,7 @@ class EfficientNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns scores, (N, num_classes)."""
-        return self.classifier(self.avgpool(self.features(x)).flatten(1))
+        return self.classifier(flatten(self.avgpool(self.features(x)), 1))
 
 
 def _first(width: float, depth: float, dropout: float, /, **kwargs: Any) -> EfficientNet:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from cupola import nn
 from cupola.functional.joining import cat
+from cupola.functional.shape import flatten
 from cupola.models._inception_blocks import BasicConv2d, from_imagenet
 from cupola.models._initial import initialise, truncated
 from cupola.models._registry import builder
@@ -82,7 +83,7 @@ class InceptionAux(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns scores."""
-        x = self.conv(F.adaptive_avg_pool2d(x, (4, 4))).flatten(1)
+        x = flatten(self.conv(F.adaptive_avg_pool2d(x, (4, 4))), 1)
         return self.fc2(self.dropout(F.relu(self.fc1(x), inplace=True)))
 
 
@@ -153,7 +154,7 @@ class GoogLeNet(nn.Module):
         x = self.inception4d(self.inception4c(self.inception4b(x)))
         second = self.aux2(x) if self.training and self.aux2 is not None else None
         x = self.inception5a(self.maxpool4(self.inception4e(x)))
-        x = self.avgpool(self.inception5b(x)).flatten(1)
+        x = flatten(self.avgpool(self.inception5b(x)), 1)
         x = self.fc(self.dropout(x))
         return GoogLeNetOutputs(x, second, first) if self.training and self.aux_logits else x
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from cupola import nn
 from cupola.functional.joining import cat
+from cupola.functional.shape import flatten
 from cupola.models._inception_blocks import BasicConv2d, from_imagenet
 from cupola.models._initial import initialise
 from cupola.models._registry import builder
@@ -171,7 +172,7 @@ class InceptionAux(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns scores."""
         x = self.conv1(self.conv0(F.avg_pool2d(x, kernel_size=5, stride=3)))
-        return self.fc(F.adaptive_avg_pool2d(x, (1, 1)).flatten(1))
+        return self.fc(flatten(F.adaptive_avg_pool2d(x, (1, 1)), 1))
 
 
 def _draw(layer: nn.Module) -> None:
@@ -253,7 +254,7 @@ class Inception3(nn.Module):
         x = self.Mixed_6e(self.Mixed_6d(x))
         auxiliary = self.AuxLogits(x) if self.training and self.AuxLogits is not None else None
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
-        x = self.fc(self.dropout(self.avgpool(x)).flatten(1))
+        x = self.fc(flatten(self.dropout(self.avgpool(x)), 1))
         return InceptionOutputs(x, auxiliary) if self.training and self.aux_logits else x
 
 

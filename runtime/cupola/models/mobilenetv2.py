@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cupola import nn
+from cupola.functional.shape import flatten
 from cupola.models._initial import he_normal, initialise, normal
 from cupola.models._registry import builder
 from cupola.models._sizes import make_divisible
@@ -115,7 +116,7 @@ class MobileNetV2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns scores, (N, num_classes)."""
         x = nn.functional.adaptive_avg_pool2d(self.features(x), (1, 1))
-        return self.classifier(x.flatten(1))
+        return self.classifier(flatten(x, 1))
 
 
 @builder

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from cupola import nn
+from cupola.functional.shape import flatten
 from cupola.models._initial import he_normal, initialise, normal
 from cupola.models._registry import builder
 from cupola.models._sizes import make_divisible
@@ -150,7 +151,7 @@ class MobileNetV3(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns scores, (N, num_classes)."""
-        return self.classifier(self.avgpool(self.features(x)).flatten(1))
+        return self.classifier(flatten(self.avgpool(self.features(x)), 1))
 
 
 def _settings(

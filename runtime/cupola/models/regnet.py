@@ -256,7 +256,7 @@ class RegNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns scores, (N, num_classes)."""
-        return self.fc(self.avgpool(self.trunk_output(self.stem(x))).flatten(1))
+        return self.fc(self.avgpool(self.trunk_output(self.stem(x))).flatten(start_dim=1))
 
 
 def _regnet(

@@ -8,6 +8,7 @@ from typing import Any
 
 from cupola import nn
 from cupola.functional.joining import cat
+from cupola.functional.shape import flatten
 from cupola.models._initial import initialise
 from cupola.models._registry import builder
 from cupola.tensor import Tensor
@@ -91,7 +92,7 @@ class SqueezeNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns scores, (N, num_classes)."""
-        return self.classifier(self.features(x)).flatten(1)
+        return flatten(self.classifier(self.features(x)), 1)
 
 
 @builder

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cupola import nn
+from cupola.functional.shape import flatten
 from cupola.models._initial import he_normal, initialise, normal
 from cupola.models._registry import builder
 from cupola.tensor import Tensor
@@ -90,7 +91,7 @@ class VGG(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns scores, (N, num_classes)."""
-        return self.classifier(self.avgpool(self.features(x)).flatten(1))
+        return self.classifier(flatten(self.avgpool(self.features(x)), 1))
 
 
 def _vgg(configuration: str, batch_norm: bool, **kwargs: Any) -> VGG:

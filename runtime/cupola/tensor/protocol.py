@@ -9,6 +9,7 @@ the same, so that tables of overrides and names imported earlier remain right.
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -36,6 +37,7 @@ class _Faces:
         self.tensor: type = object
         self.places: dict[str, dict[str, Any]] = {}
         self.of: dict[int, tuple[Any, str, str]] = {}  # by id: the function, its place, its name
+        self.inside: dict[int, Any] = {}  # functions that public ones wrap
 
 
 state = _State()
@@ -58,6 +60,22 @@ NEVER = frozenset(
     has_torch_function has_torch_function_unary has_torch_function_variadic
     """.split()
 )
+# Functions of torch.nn.functional that are told as they were called. The others are functions of
+# Python there, which hand on every argument: the required ones by place, the rest by name.
+AS_CALLED = frozenset(
+    """
+    adaptive_avg_pool1d avg_pool1d avg_pool2d avg_pool3d bilinear celu_ channel_shuffle conv1d
+    conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity elu_
+    gelu grouped_mm hardshrink hardsigmoid hardswish hardtanh_ leaky_relu_ linear logsigmoid
+    native_channel_shuffle one_hot pairwise_distance pdist pixel_shuffle pixel_unshuffle prelu relu_
+    rrelu_ scaled_dot_product_attention scaled_mm selu_ sigmoid softplus softshrink tanh threshold_
+    upsample upsample_bilinear upsample_nearest
+    """.split()
+)
+_NOT_THERE = frozenset(
+    (("l1_loss", "weight"), ("layer_norm", "cudnn_enable"), ("group_norm", "cudnn_enabled"),
+     ("rrelu", "generator"))
+)  # fmt: skip
 # Operators that PyTorch reports under the name of a method.
 REPORTED = {
     "__str__": "__repr__",
@@ -271,7 +289,11 @@ def own_methods(cls: type, shared: Iterable[Any]) -> None:
     """Makes functions that are methods of a class under several names, or also public functions,
     one object for each method: who takes over operators is told which was called.
     """
-    seen = {id(f) for f in shared}
+    seen = set()
+    for f in shared:
+        while f is not None:
+            seen.add(id(f))
+            f = getattr(f, "__wrapped__", None)
     for base in cls.__mro__[:-1]:
         for name, f in list(vars(base).items()):
             if isinstance(f, property) and id(f.fget) in seen:
@@ -324,7 +346,37 @@ def _exchange_all(place: str, names: dict[str, Any]) -> None:
     for name, value in names.items():
         if type(value) is FunctionType and name not in NEVER and id(value) not in faces.of:
             faces.of[id(value)] = value, place, name
-            _exchange(value, functools.partial(_same, value), asks=name not in MODES_ONLY)
+            spells = place == "nn.functional" and name not in AS_CALLED
+            public = functools.partial(_same, value)
+            inner = value.__dict__.get("__wrapped__")
+            _exchange(value, public, False, name not in MODES_ONLY, spells)
+            # What the runtime itself calls, without the options that the public has.
+            while type(inner) is FunctionType:
+                following = inner.__dict__.get("__wrapped__")
+                if name not in MODES_ONLY and id(inner) not in faces.inside:
+                    faces.inside[id(inner)] = inner
+                    _exchange(inner, public, modes=False)
+                inner = following
+
+
+def _spelled(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call with the required ones by place and all others by name."""
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return args, kwargs
+    bound.apply_defaults()
+    by_place, by_name = [], {}
+    for name, parameter in bound.signature.parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL or parameter.kind is parameter.VAR_KEYWORD:
+            return args, kwargs
+        if parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY:
+            by_place.append(bound.arguments[name])
+        elif (function.__name__, name) not in _NOT_THERE:
+            by_name[name] = bound.arguments[name]
+    return tuple(by_place), by_name
 
 
 def _same(value: Any) -> Any:
@@ -332,16 +384,25 @@ def _same(value: Any) -> Any:
 
 
 def _exchange(
-    f: FunctionType, public: Callable[[], Any], binary: bool = False, asks: bool = True
+    f: FunctionType,
+    public: Callable[[], Any],
+    binary: bool = False,
+    asks: bool = True,
+    spells: bool = False,
+    modes: bool = True,
 ) -> None:
     """Lets a function look at its arguments before it does what it did."""
     original = _copy(f)
+    if "__wrapped__" in f.__dict__:
+        original.__dict__["__wrapped__"] = f.__dict__["__wrapped__"]
 
     def over(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         ask = asks and state.arguments
         if ask or state.modes:
             relevant = taking_over((*args, *kwargs.values())) if ask else []
-            if relevant or state.modes:
+            if relevant or modes and state.modes:
+                if spells:
+                    args, kwargs = _spelled(original, args, kwargs)
                 if not binary:
                     return dispatch(public(), relevant, args, kwargs)
                 try:

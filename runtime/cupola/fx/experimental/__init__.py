@@ -1,0 +1,1 @@
+"""What torch.fx.experimental has that is used outside PyTorch."""
