@@ -10,6 +10,7 @@ from.
 from __future__ import annotations
 
 import enum
+import gzip
 import json
 import os
 import socket
@@ -152,12 +153,16 @@ class profile(_Decorator):
     def key_averages(
         self, group_by_input_shape: bool = False, group_by_stack_n: int = 0, **kwargs: Any
     ) -> Averages:
-        """Events by name; by name and Python line with ``group_by_stack_n``."""
-        return averages(self.events(), by_place=group_by_stack_n > 0)
+        """Events by name; by Python line too with ``group_by_stack_n``, by the shapes of their
+        results with ``group_by_input_shape``.
+        """
+        return averages(self.events(), by_place=group_by_stack_n > 0, by_shape=group_by_input_shape)
 
     def export_chrome_trace(self, path: str) -> None:
-        """Writes a trace for Perfetto or chrome://tracing."""
-        Path(path).write_text(chrome_trace(self.events()))
+        """Writes a trace for Perfetto or chrome://tracing, compressed where ``path`` ends in
+        ``.gz``.
+        """
+        _write(path, chrome_trace(self.events()))
 
     def export_stacks(self, path: str, metric: str = "self_cpu_time_total") -> None:
         """Writes one line for each Python line: place and microseconds, for flame graphs."""
@@ -175,7 +180,8 @@ class profile(_Decorator):
 
     def export_memory_timeline(self, path: str, device: str | None = None) -> None:
         """Writes the memory in use over time: a page with a chart where ``path`` ends in
-        ``.html``, else JSON ``[[microseconds, ...], [bytes, ...]]``. Needs ``profile_memory``.
+        ``.html``, else JSON ``[[microseconds, ...], [bytes, ...]]``, compressed where it ends in
+        ``.gz``. Needs ``profile_memory``.
 
         ``device`` defaults to a GPU if one was used.
 
@@ -196,7 +202,13 @@ class profile(_Decorator):
         times, sizes = [t for t, _ in found], [n for _, n in found]
         page = str(path).endswith(".html")
         text = memory_page(times, sizes, device) if page else json.dumps([times, sizes])
-        Path(path).write_text(text, encoding="utf-8")
+        _write(path, text)
+
+
+def _write(path: str, text: str) -> None:
+    """Writes a file, compressed where its name says so."""
+    data = text.encode()
+    Path(path).write_bytes(gzip.compress(data) if str(path).endswith(".gz") else data)
 
 
 def schedule(
@@ -228,7 +240,7 @@ def tensorboard_trace_handler(
     def handle(prof: profile) -> None:
         os.makedirs(dir_name, exist_ok=True)
         worker = worker_name or f"{socket.gethostname()}_{os.getpid()}"
-        name = f"{worker}.{time.time_ns()}.pt.trace.json"
+        name = f"{worker}.{time.time_ns()}.pt.trace.json" + (".gz" if use_gzip else "")
         prof.export_chrome_trace(os.path.join(dir_name, name))
 
     return handle

@@ -42,7 +42,7 @@ class Event:
 
 @dataclass
 class Average:
-    """All events of one name."""
+    """All events of one name; memory in bytes, times in microseconds."""
 
     key: str
     count: int = 0
@@ -50,6 +50,9 @@ class Average:
     device_time_total: float = 0.0
     places: dict[str, int] = field(default_factory=dict)
     kind: str = ""
+    cpu_memory_usage: int = 0
+    device_memory_usage: int = 0
+    shapes: tuple[Any, ...] = ()
 
     @property
     def cpu_time_total(self) -> float:
@@ -73,20 +76,21 @@ class Average:
         return self.self_cpu_time_total / max(self.count, 1)
 
     @property
+    def device_time(self) -> float:
+        return self.device_time_total / max(self.count, 1)
+
+    @property
+    def self_cpu_memory_usage(self) -> int:
+        return self.cpu_memory_usage
+
+    @property
+    def self_device_memory_usage(self) -> int:
+        return self.device_memory_usage
+
+    @property
     def place(self) -> str:
         """Where most of the events were recorded."""
         return max(self.places, key=lambda p: self.places[p]) if self.places else ""
-
-
-_SORT = {
-    "cpu_time_total": "self_cpu_time_total",
-    "self_cpu_time_total": "self_cpu_time_total",
-    "cuda_time_total": "device_time_total",
-    "self_cuda_time_total": "device_time_total",
-    "device_time_total": "device_time_total",
-    "self_device_time_total": "device_time_total",
-    "count": "count",
-}
 
 
 class Averages(list[Average]):
@@ -101,23 +105,38 @@ class Averages(list[Average]):
         top_level_events_only: bool = False,
         **kwargs: Any,
     ) -> str:
-        """Rows of text, the dearest first: time, share, calls, and the Python line."""
+        """Rows of text, the dearest first: time, share, calls, and the Python line; memory and
+        shapes where they are known.
+
+        Raises:
+            AttributeError: ``sort_by`` is none of an average's numbers.
+        """
         whole = sum(a.time for a in self if a.kind != "region") or 1.0
-        by = _SORT.get(sort_by or "", "time")
+        by = (sort_by or "time").replace("cuda", "device")
         rows = sorted(self, key=lambda a: getattr(a, by), reverse=True)[:row_limit]
         width = max([4, *(min(len(a.key), max_name_column_width) for a in rows)])
         gpu = any(a.device_time_total for a in self)
+        kept = {
+            f"{title} mem": which
+            for title, which in (("CPU", "cpu_memory_usage"), ("CUDA", "device_memory_usage"))
+            if any(getattr(a, which) for a in self)
+        }
+        shaped = [str([list(s) for s in a.shapes]) for a in rows]
+        wide = max(map(len, ("Shapes", *shaped))) + 2 if any(a.shapes for a in rows) else 0
         head = f"{'Name':<{width}} {'Share':>7} {'CPU total':>11} "
         head += f"{'CUDA total':>11} " if gpu else ""
-        head += f"{'Average':>11} {'Calls':>7}  Source line"
+        head += f"{'Average':>11} " + "".join(f"{title:>11} " for title in kept)
+        head += f"{'Calls':>7}  " + ("Shapes".ljust(wide) if wide else "") + "Source line"
         lines = [header] if header else []
         lines += ["-" * len(head), head, "-" * len(head)]
-        for a in rows:
+        for a, shapes in zip(rows, shaped, strict=True):
             name = a.key if len(a.key) <= width else a.key[: width - 1] + "…"
             share = "" if a.kind == "region" else f"{100 * a.time / whole:.1f}%"
             row = f"{name:<{width}} {share:>7} {_time(a.self_cpu_time_total):>11} "
             row += f"{_time(a.device_time_total):>11} " if gpu else ""
-            row += f"{_time(a.time / max(a.count, 1)):>11} {a.count:>7}  {a.place}"
+            row += f"{_time(a.time / max(a.count, 1)):>11} "
+            row += "".join(f"{_size(getattr(a, which)):>11} " for which in kept.values())
+            row += f"{a.count:>7}  " + (shapes.ljust(wide) if wide else "") + a.place
             lines.append(row.rstrip())
         cpu = sum(a.self_cpu_time_total for a in self if a.kind != "region")
         lines += ["-" * len(head), f"CPU time total: {_time(cpu)}"]
@@ -142,13 +161,29 @@ def _time(us: float) -> str:
     return f"{us / 1e3:.3f}ms" if us >= 1e3 else f"{us:.3f}us"
 
 
-def averages(events: Iterable[Event], by_place: bool = False) -> Averages:
-    """Events of one name (and, if asked for, one Python line) taken together."""
+def _size(count: int) -> str:
+    for unit, size in (("Gb", 2**30), ("Mb", 2**20), ("Kb", 2**10)):
+        if abs(count) >= size:
+            return f"{count / size:.2f} {unit}"
+    return f"{count} b"
+
+
+def averages(events: Iterable[Event], by_place: bool = False, by_shape: bool = False) -> Averages:
+    """Events of one name (and, if asked for, one Python line, or one shape of results) taken
+    together. An event's memory is what is in use after it and was not after the one before.
+    """
     found: dict[Any, Average] = {}
+    used: dict[str, int] = {}
     for e in events:
-        key = (e.name, e.kind, e.place if by_place else "")
-        a = found.setdefault(key, Average(e.name, kind=e.kind))
+        shapes = tuple(map(tuple, e.shapes)) if by_shape else ()
+        key = (e.name, e.kind, e.place if by_place else "", shapes)
+        a = found.setdefault(key, Average(e.name, kind=e.kind, shapes=shapes))
         a.count += 1
+        if e.memory is not None:
+            more = e.memory - used.get(e.device, e.memory)
+            used[e.device] = e.memory
+            a.cpu_memory_usage += 0 if e.on_gpu else more
+            a.device_memory_usage += more if e.on_gpu else 0
         if e.on_gpu:
             a.device_time_total += e.duration
         else:

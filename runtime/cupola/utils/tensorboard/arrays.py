@@ -105,7 +105,7 @@ def figure_pixels(figures: Any, close: bool = True) -> np.ndarray:
 
 def png(pixels: np.ndarray, rescale: float = 1, boxes: Any = None, labels: Any = None) -> bytes:
     """Bytes (H, W, channels) as a PNG file, with red boxes (x1, y1, x2, y2) and their labels."""
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, ImageFont
 
     height, width, channels = pixels.shape
     picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
@@ -116,11 +116,12 @@ def png(pixels: np.ndarray, rescale: float = 1, boxes: Any = None, labels: Any =
             corners = [(left, top), (left, bottom), (right, bottom), (right, top), (left, top)]
             draw.line(corners, width=2, fill="Red")
             if labels is not None:
-                text = str(labels[i])
-                _, _, wide, high = draw.textbbox((0, 0), text)
-                y = top - high if top > high else bottom
-                draw.rectangle([(left, y), (left + wide + 2, y + high + 2)], fill="Red")
-                draw.text((left + 1, y), text, fill="black")
+                text, font = str(labels[i]), ImageFont.load_default()
+                first, above, last, below = font.getbbox(text)
+                wide, high = last - first, below - above
+                edge = math.ceil(0.05 * high)
+                draw.rectangle([(left, bottom - high - 2 * edge), (left + wide, bottom)], "Red")
+                draw.text((left + edge, bottom - high - edge), text, fill="black", font=font)
     size = int(width * rescale), int(height * rescale)
     if size != picture.size:
         picture = picture.resize(size, Image.Resampling.LANCZOS)
