@@ -203,7 +203,9 @@ _WIDE, _HIGH, _GAP_X, _GAP_Y = 250, 52, 24, 34
 
 
 def _drawn(g: Graph) -> str:
-    """Steps in rows by their longest way from the start; edges as curves."""
+    """Steps in rows by their longest way from the start; edges as curves, beside the boxes where
+    they pass over rows.
+    """
     level = [0] * len(g.steps)
     for a, b in g.edges:  # steps are in order, so every edge leads forward
         level[b] = max(level[b], level[a] + 1)
@@ -218,6 +220,9 @@ def _drawn(g: Graph) -> str:
         left = (width - len(members) * (_WIDE + _GAP_X) + _GAP_X) / 2
         for k, member in enumerate(members):
             at[member] = left + k * (_WIDE + _GAP_X), _GAP_Y / 2 + row * (_HIGH + _GAP_Y)
+    ends = [max((at[k][0] for k in rows[row]), default=0) + _WIDE for row in range(len(rows))]
+    over = [level[b] - level[a] for a, b in g.edges if level[b] - level[a] > 1]
+    width += _GAP_X * min(max(over, default=0), 6)
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" font-family="sans-serif" font-size="11">',
@@ -226,7 +231,17 @@ def _drawn(g: Graph) -> str:
     for a, b in g.edges:
         x1, y1 = at[a][0] + _WIDE / 2, at[a][1] + _HIGH
         x2, y2 = at[b][0] + _WIDE / 2, at[b][1]
-        middle = (y1 + y2) / 2
+        middle, apart = (y1 + y2) / 2, level[b] - level[a]
+        if apart > 1:
+            # A cubic curve reaches three quarters of the way to its control points.
+            reach = max(ends[level[a] : level[b] + 1]) + _GAP_X * min(apart, 6) * 0.9
+            x1, x2, y1, y2 = x1 + _WIDE / 2, x2 + _WIDE / 2, y1 - _HIGH / 2, y2 + _HIGH / 2
+            turn = (reach - (x1 + x2) / 8) * 4 / 3
+            out.append(
+                f'<path d="M{x1:g},{y1:g} C{turn:g},{y1:g} {turn:g},{y2:g} {x2:g},{y2:g}" '
+                'fill="none" stroke="#8a8f98"/>'
+            )
+            continue
         out.append(
             f'<path d="M{x1:g},{y1:g} C{x1:g},{middle:g} {x2:g},{middle:g} {x2:g},{y2:g}" '
             'fill="none" stroke="#8a8f98"/>'

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
@@ -51,3 +53,33 @@ def test_compressed_files(prof, tmp_path):
     P.tensorboard_trace_handler(str(tmp_path / "board"), use_gzip=True)(prof)
     (file,) = (tmp_path / "board").iterdir()
     assert file.name.endswith(".pt.trace.json.gz") and gzip.decompress(file.read_bytes())
+
+
+def test_edges_that_pass_over_rows_run_beside_the_boxes():
+    class Skip(cupola.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = (cupola.nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
+
+        def forward(self, x):
+            return self.two(self.one(x).relu()) + x
+
+    model = cupola.nn.Sequential(cupola.nn.Conv2d(3, 4, 1), Skip(), Skip())
+    graph = cupola.graph(model, cupola.randn(1, 3, 8, 8))
+    root = ElementTree.fromstring(graph.svg)
+    name = "{http://www.w3.org/2000/svg}"
+    boxes = [
+        tuple(float(r.get(k)) for k in ("x", "y", "width", "height"))
+        for r in root.iter(f"{name}rect")
+        if r.get("rx")
+    ]
+    curves = [p.get("d") for p in root.iter(f"{name}path")]
+    assert len(curves) == len(graph.edges) and len(boxes) == len(graph.steps)
+    wide = float(root.get("width"))
+    for curve in curves:
+        points = [tuple(map(float, p.split(","))) for p in re.split("[MC ]+", curve) if p]
+        for t in (0.1, 0.25, 0.5, 0.75, 0.9):
+            weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+            x, y = (sum(w * p[k] for w, p in zip(weights, points, strict=True)) for k in (0, 1))
+            assert 0 < x < wide
+            assert not any(a < x < a + w and b < y < b + h for a, b, w, h in boxes), curve
