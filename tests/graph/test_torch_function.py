@@ -201,6 +201,29 @@ def test_units():
     both(program)
 
 
+def test_arguments_are_told_as_torch_tells_them():
+    def program(lib):
+        class Told:
+            @classmethod
+            def __torch_function__(cls, func, types, args=(), kwargs=None):
+                return func.__name__, len(args), sorted((kwargs or {}).items())
+
+        x, f = Told(), lib.nn.functional
+        return (
+            lib.einsum("i,i", (x, x)),
+            lib.einsum("i,i", x, x),
+            f.relu(x),
+            f.dropout(x, 0.2, training=False),
+            f.layer_norm(x, (3,)),
+            f.interpolate(x, scale_factor=2),
+            f.max_pool2d(x, 2),
+            f.conv2d(x, x, padding=1),
+            lib.softmax(x, -1),
+        )
+
+    both(program)
+
+
 def test_metadata_goes_along():
     def program(lib):
         class Named(lib.Tensor):

@@ -346,7 +346,7 @@ def _exchange_all(place: str, names: dict[str, Any]) -> None:
     for name, value in names.items():
         if type(value) is FunctionType and name not in NEVER and id(value) not in faces.of:
             faces.of[id(value)] = value, place, name
-            spells = place == "nn.functional" and name not in AS_CALLED
+            spells = place == "nn.functional" and name not in AS_CALLED or name == "einsum"
             public = functools.partial(_same, value)
             inner = value.__dict__.get("__wrapped__")
             _exchange(value, public, False, name not in MODES_ONLY, spells)
@@ -363,6 +363,9 @@ def _spelled(
     function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a call with the required ones by place and all others by name."""
+    if function.__name__ == "einsum":  # operands given as a sequence are told one by one
+        given = args[1] if len(args) == 2 else ()
+        return ((args[0], *given) if isinstance(given, (tuple, list)) and given else args), kwargs
     try:
         bound = inspect.signature(function).bind(*args, **kwargs)
     except TypeError:
@@ -434,6 +437,6 @@ def _looking(cells: int) -> CodeType:
         " return operator\n"
     )
     made: dict[str, Any] = {}
-    exec(compile(text, __file__, "exec"), made)  # our own text, free of anything given
+    exec(compile(text, "<taken over>", "exec"), made)  # our own text, free of anything given
     code: CodeType = made["enclosing"](*[None] * cells).__code__
     return code
