@@ -10,8 +10,8 @@ import pytest
 import cupola
 from cupola import engine
 from cupola.engine.compiled import _LOWERING
-from cupola.engine.realize import described, walk
-from cupola.ir.program import Item, Program
+from cupola.engine.realize import described, walk, written
+from cupola.ir.program import Program
 from cupola.nn import functional as F
 from cupola.schedule import plan, simplify
 
@@ -147,7 +147,7 @@ def test_groups_wait_for_no_group_that_waits_for_them():
     first = cupola.autograd.grad((y * weight).sum(), [x, source], create_graph=True)
     second = cupola.autograd.grad(sum((g * g).sum() for g in first), [x, source])
     order = walk([t.node for t in (y, *first, *second)])
-    items = [Item(*d) for d in described(order)]
+    items = written(described(order))
     computed = [i for i, n in enumerate(order) if n.value is None and n.op.name != "const"]
     draw = random.Random(1)
     for _ in range(20):  # each second one of these plans had a circle

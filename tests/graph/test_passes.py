@@ -9,8 +9,8 @@ import pytest
 import cupola
 from cupola import nn
 from cupola.codegen import lower as lowering
-from cupola.engine.realize import described, walk
-from cupola.ir.program import Item, Program, fixed_numbers
+from cupola.engine.realize import described, walk, written
+from cupola.ir.program import Program, fixed_numbers
 from cupola.nn import functional as F
 from cupola.schedule import Lowering, expand, plan, simplify, split
 
@@ -21,7 +21,7 @@ def _program(nodes, device):
     wanted = frozenset(index[id(n)] for n in nodes)
     values = {i: n.value for i, n in enumerate(order) if n.value is not None}
     numbers = {i: n.attrs["value"] for i, n in enumerate(order) if n.op.name == "const"}
-    program = Program([Item(*d) for d in described(order)], wanted, device)
+    program = Program(written(described(order)), wanted, device)
     program, place, _ = expand(program)
     values = {place[i]: v for i, v in values.items()}
     numbers = {place[i]: v for i, v in numbers.items()} | fixed_numbers(program.items)

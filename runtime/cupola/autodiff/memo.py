@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from cupola.autodiff.walk import Walk, release, saves, tape
 from cupola.ir.formula import Formula
+from cupola.ir.kind import kind_of
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import check_stale, pending
@@ -41,7 +42,7 @@ class Tape:
             return
         first = len(self.values)
         for seed in seeds:
-            items.append((None, seed.shape, seed.dtype, seed.order))
+            items.append((None, kind_of(seed)))
             self._add(seed)
         ends = tuple([self.place[id(r)] for r in roots])
         self.key = (roots[0].device, ends, first, tuple(items))
@@ -62,7 +63,7 @@ class Tape:
             if node.device is not device:
                 return None
             if meta is not None and "leaf" in meta:
-                items.append((is_nobodys(node), node.shape, node.dtype, node.order))
+                items.append((is_nobodys(node), kind_of(node)))
             else:
                 srcs = []
                 for s in node.srcs:
@@ -71,10 +72,13 @@ class Tape:
                         if s.device is not device:
                             return None
                         k = self._add(s)
-                        items.append((None, s.shape, s.dtype, s.order))
+                        items.append((None, kind_of(s)))
                     srcs.append(k)
-                attrs = tuple(node.attrs.items()) if node.attrs else ()
-                items.append((node.op, attrs, tuple(srcs), node.shape, node.dtype, node.order))
+                if node.form is not None:
+                    items.append((node.form, node.order, tuple(srcs)))
+                else:
+                    attrs = tuple(node.attrs.items()) if node.attrs else ()
+                    items.append((node.op, attrs, kind_of(node), tuple(srcs)))
             place[id(node)] = len(values)
             values.append(node)
             if node.stale != -1:

@@ -16,11 +16,11 @@ from cupola.engine.compiled import Compiled
 from cupola.engine.devices import backend
 from cupola.engine.inplace import in_place
 from cupola.engine.memory import explained
-from cupola.engine.realize import array_of, described, walk
+from cupola.engine.realize import array_of, described, walk, written
 from cupola.ir.device import device as Device
 from cupola.ir.node import Node
 from cupola.ir.number import Dynamic, evaluate
-from cupola.ir.program import Item, Plan, Program
+from cupola.ir.program import Plan, Program
 from cupola.ir.source import CONST, ITEM, buffer, const
 from cupola.schedule.rewrite import Rewrite
 
@@ -35,7 +35,7 @@ def plans(outputs: list[Node], device: Device) -> tuple[Plan, Plan | None]:
     order = walk(outputs)
     index = {id(n): i for i, n in enumerate(order)}
     wanted = frozenset(index[id(n)] for n in outputs)
-    program = Program([Item(*d) for d in described(order)], wanted, device.type)
+    program = Program(written(described(order)), wanted, device.type)
     made = Compiled(program, backend(device.type))
     return made.plan, None if made.weights is None else made.weights.plan
 
@@ -70,7 +70,7 @@ class Capture:
         index = {id(n): i for i, n in enumerate(order)}
         self._number(order)
         wanted = frozenset(index[id(n)] for n in results)
-        program = Program([Item(*d) for d in described(order)], wanted, device.type)
+        program = Program(written(described(order)), wanted, device.type)
         place = list(range(len(order)))
         if self.keys and self.backend.records:
             program, place = self._with_numbers(program, order)

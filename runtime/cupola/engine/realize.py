@@ -23,6 +23,7 @@ from cupola.engine.run import stats
 from cupola.ir import forks
 from cupola.ir.device import device as Device
 from cupola.ir.formula import Formula, is_heavy
+from cupola.ir.kind import Form, kind_of
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.ir.op import pending
@@ -121,12 +122,11 @@ def _strides(array: Any) -> tuple[int, ...] | None:
     return tuple(s // size for s in array.strides)
 
 
-_CONTIGUOUS = (("strides", None),)
-
-
 def described(order: list[Node]) -> tuple[Any, ...]:
-    """A program's items without values, in the order of its nodes."""
-    items: list[tuple[Any, ...]] = []
+    """A program without values, in the order of its nodes, to be looked up; ``written`` makes items
+    of it. A form, a form with positions of operands, or an item's attributes for each node.
+    """
+    items: list[Any] = []
     add = items.append
     srcs: tuple[int, ...]
     with _numbering:
@@ -138,7 +138,8 @@ def described(order: list[Node]) -> tuple[Any, ...]:
                 if op.multi:
                     add((_BUFFER, (), (), node.shape, node.dtype))
                 elif array.flags.c_contiguous:
-                    add((_BUFFER, _CONTIGUOUS, (), node.shape, node.dtype))
+                    kind = node.kind
+                    add((kind_of(node) if kind is None else kind).stored)
                 else:
                     strides = (("strides", _strides(array)),)
                     add((_BUFFER, strides, (), node.shape, node.dtype))
@@ -154,8 +155,26 @@ def described(order: list[Node]) -> tuple[Any, ...]:
                 srcs = (read[0].place, read[1].place)
             else:
                 srcs = tuple([s.place for s in read])
+            form = node.form
+            if form is not None:
+                add((form, srcs))
+                continue
             add((op, tuple(attrs.items()) if attrs else (), srcs, node.shape, node.dtype))
     return tuple(items)
+
+
+def written(description: tuple[Any, ...]) -> list[Item]:
+    """The items of what has been described."""
+    items = []
+    for each in description:
+        if type(each) is Form:
+            items.append(Item(each.op, each.attrs, (), each.shape, each.dtype))
+        elif len(each) == 2:
+            form, srcs = each
+            items.append(Item(form.op, form.attrs, srcs, form.shape, form.dtype))
+        else:
+            items.append(Item(*each))
+    return items
 
 
 def _external(order: list[Node]) -> list[bool]:
@@ -229,7 +248,7 @@ def _realize_on(device: Device, targets: list[Node]) -> None:
     if found is None:
         stats["plans"] += 1
         garbage.relax()
-        program = Program([Item(*d) for d in items], wanted, device.type)
+        program = Program(written(items), wanted, device.type)
         found = _plans[key] = Compiled(program, engine)
         if len(_plans) > _PLAN_LIMIT:
             _plans.popitem(last=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cupola.ir.device import device as Device
 
 if TYPE_CHECKING:
+    from cupola.ir.kind import Form, Kind
     from cupola.ir.op import Primitive
 
 DETACHED = -2  # of ``Node.stale``
@@ -34,6 +35,8 @@ class Node:
             in place:
             what was recorded before must not read it in a backward pass any more. DETACHED: the
             tensor was detached in place, whoever reads it must not either.
+        kind, form: shape, dtype, order and device as one object, and what computes the value as one
+            (``ir.kind``); None where nobody has asked.
         mark, place, uses: of the walk that met the node last: which it was, the position that it
             gave the node, and how many nodes among those walked read it.
         meta: rare extras (hooks, the leaf tensor, a custom gradient), or None.
@@ -44,7 +47,9 @@ class Node:
         "attrs",
         "device",
         "dtype",
+        "form",
         "freed",
+        "kind",
         "mark",
         "meta",
         "op",
@@ -86,6 +91,8 @@ class Node:
         self.taped = 0
         self.mark = 0
         self.uses = 0
+        self.kind: Kind | None = None
+        self.form: Form | None = None
         self.meta: dict[str, Any] | None = None
 
     @property

@@ -373,5 +373,5 @@ def to_device(x: Node, device: Device) -> Node:
     if x.device is device:
         return x
     out = transfer(x, device=device)
-    out.device = device
+    out.device, out.kind = device, None
     return out

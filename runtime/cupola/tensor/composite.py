@@ -14,6 +14,7 @@ from cupola import engine
 from cupola.dtypes import dtype as DType
 from cupola.ir import source
 from cupola.ir.formula import Formula, holds_arrays
+from cupola.ir.kind import Form, Kind, form, kind, kind_of
 from cupola.ir.mode import mode
 from cupola.ir.node import Node
 from cupola.tensor.core import Tensor, wrap
@@ -114,11 +115,7 @@ class Composite:
     def kinds(self, nodes: list[Node], attrs: dict[str, Any]) -> _Kinds | None:
         """What the results are; None if the function has to be called itself."""
         place = nodes[0].device
-        key = (
-            place,
-            tuple([(n.shape, n.dtype, n.order) for n in nodes]),
-            tuple(attrs.items()) if attrs else (),
-        )
+        key = (tuple([kind_of(n) for n in nodes]), tuple(attrs.items()) if attrs else ())
         kinds = self._kinds
         if key in kinds:
             return kinds[key]
@@ -164,9 +161,9 @@ def _symbol(node: Node) -> Node:
 _TENSOR = object()  # a tensor's place among arguments
 
 
-class _Form:
+class _Way:
     """How a function is called: its arguments, with a mark for each tensor; the last ones by name.
-    Forms are equal if they are the same object.
+    Ways are equal if they are the same object.
     """
 
     __slots__ = ("names", "pattern")
@@ -180,21 +177,21 @@ class _Whole:
     """A function of tensors and other arguments whose operators are recorded as one.
 
     Attributes:
-        calls: by the arguments, each tensor's kind in its place: the attributes, shape, dtype and
-            order of what to record; None: the function has to be called.
+        calls: by the arguments, each tensor's kind in its place: the attributes, kind and form of
+            what to record; None: the function has to be called.
     """
 
     def __init__(self, function: Callable[..., Tensor], composite: dict[str, Any]) -> None:
         self.function = function
         self.composite = Composite(function=self._called, single=True, **composite)
-        self._forms: dict[Any, _Form] = {}
-        self.calls: dict[Any, tuple[dict[str, Any], Any, Any, Any] | None] = {}
+        self._ways: dict[Any, _Way] = {}
+        self.calls: dict[Any, tuple[dict[str, Any], Kind, Form] | None] = {}
 
-    def _called(self, *tensors: Tensor, form: _Form) -> tuple[Tensor]:
+    def _called(self, *tensors: Tensor, way: _Way) -> tuple[Tensor]:
         rest = iter(tensors)
-        values = [next(rest) if p is _TENSOR else p for p in form.pattern]
-        k = len(values) - len(form.names)
-        named = dict(zip(form.names, values[k:], strict=True))
+        values = [next(rest) if p is _TENSOR else p for p in way.pattern]
+        k = len(values) - len(way.names)
+        named = dict(zip(way.names, values[k:], strict=True))
         return (self.function(*values[:k], **named),)
 
     def met(self, call: Any, args: Any, kwargs: dict[str, Any], nodes: list[Node]) -> Any:
@@ -206,12 +203,14 @@ class _Whole:
                 _TENSOR if isinstance(x, Tensor) else tuple(x) if type(x) is list else x
                 for x in values
             ]
-            form = _Form(tuple(pattern), tuple(kwargs))
-            form = self._forms.setdefault((form.pattern, form.names), form)
-            attrs = {"form": form}
+            way = _Way(tuple(pattern), tuple(kwargs))
+            way = self._ways.setdefault((way.pattern, way.names), way)
+            attrs = {"way": way}
             kinds = self.composite.kinds(nodes, attrs)
             if kinds is not None:
-                known = attrs, kinds.shapes[0], kinds.dtypes[0], kinds.orders[0]
+                of = kinds.shapes[0], kinds.dtypes[0]
+                how = form(self.composite.formula, tuple(attrs.items()), *of)
+                known = attrs, kind(*of, kinds.orders[0], nodes[0].device), how
         if len(self.calls) >= _LIMIT:
             self.calls.clear()
         self.calls[call] = known
@@ -241,7 +240,10 @@ def as_one(
                 if isinstance(x, Tensor):
                     node = x._n if x._storage is None else x.node
                     nodes.append(node)
-                    key.append((node.shape, node.dtype, node.order, node.device))
+                    found = node.kind
+                    if found is None or found.order is not node.order:
+                        found = kind_of(node)
+                    key.append(found)
                 else:
                     key.append(tuple(x) if type(x) is list else x)
             if kwargs:
@@ -255,9 +257,9 @@ def as_one(
                 known = whole.met(call, args, kwargs, nodes)
             if known is None:
                 return f(*args, **kwargs)
-            attrs, shape, dtype, order = known
-            out = formula.record(tuple(nodes), attrs, shape, dtype)
-            out.order = order
+            attrs, of, how = known
+            out = formula.record(tuple(nodes), attrs, of.shape, of.dtype)
+            out.order, out.kind, out.form = of.order, of, how
             return wrap(out)
 
         return wrapper  # type: ignore[return-value]
