@@ -25,6 +25,17 @@ class StandardTransform:
             target = self.target_transform(target)
         return input, target
 
+    def __repr__(self) -> str:
+        lines = [type(self).__name__]
+        for head, function in (
+            ("Transform: ", self.transform),
+            ("Target transform: ", self.target_transform),
+        ):
+            if function is not None:
+                first, *more = repr(function).splitlines()
+                lines += [head + first, *(" " * len(head) + line for line in more)]
+        return "\n".join(lines)
+
 
 class VisionDataset(Dataset):
     """Base of the data sets: a folder and the transforms of its samples.
@@ -58,6 +69,10 @@ class VisionDataset(Dataset):
             target = self.target_transform(target)
         return image, target
 
+    def _changed(self, image: Any, target: Any) -> tuple[Any, Any]:
+        """A sample after ``transforms``, which changes both at once."""
+        return (image, target) if self.transforms is None else self.transforms(image, target)
+
     def __getitem__(self, index: int) -> Any:
         raise NotImplementedError
 
@@ -68,7 +83,11 @@ class VisionDataset(Dataset):
         lines = [f"Dataset {type(self).__name__}", f"    Number of datapoints: {len(self)}"]
         if self.root is not None:
             lines.append(f"    Root location: {self.root}")
-        return "\n".join([*lines, *(f"    {x}" for x in self.extra_repr().splitlines())])
+        lines += [f"    {line}" for line in self.extra_repr().splitlines()]
+        if self.transforms is not None:
+            # As torchvision has it, only the first line is moved to the right.
+            lines.append(f"    {self.transforms!r}")
+        return "\n".join(lines)
 
     def extra_repr(self) -> str:
         """More lines for ``repr``."""
