@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import math
 import operator
 import pickle
@@ -303,6 +304,24 @@ def test_copies_and_pickles():
         return wanted, found[0], traced.training, deep.train().training
 
     both(program)
+
+
+def test_modules_as_packages(tmp_path, monkeypatch):
+    traced = cupola.fx.symbolic_trace(small_network(cupola))
+    traced.to_folder(tmp_path / "written_module", "Written")
+    monkeypatch.syspath_prepend(tmp_path)
+    made = importlib.import_module("written_module").Written().eval()
+    x = cupola.linspace(-1, 1, 25).reshape(1, 1, 5, 5)
+    assert numbers(made(x)) == numbers(traced(x))
+    assert sorted(made.state_dict()) == sorted(traced.state_dict())
+
+
+def test_traced_modules_are_captured():
+    traced = cupola.fx.symbolic_trace(small_network(cupola))
+    captured = cupola.compile(traced)
+    for k in range(3):
+        x = cupola.linspace(-1, 1 + k, 25).reshape(1, 1, 5, 5)
+        assert numbers(captured(x)) == numbers(traced(x))
 
 
 def test_submodules():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
+import pickle
 import subprocess
 import sys
 
@@ -374,3 +376,21 @@ def test_the_first_that_takes_over(call):
         return done.stdout + done.stderr
 
     both(program)
+
+
+def test_functions_and_methods_can_be_pickled():
+    names = "add mul relu softmax matmul cat max reshape exp sum mean transpose linalg.norm".split()
+    names += ["nn.functional.relu", "nn.functional.softmax", "nn.functional.conv2d"]
+    names += [f"Tensor.{name}" for name in ("add", "add_", "numel", "relu", "__add__", "view")]
+    for name in names:
+        function = operator.attrgetter(name)(cupola)
+        assert pickle.loads(pickle.dumps(function)) is function, name
+
+
+def test_signatures_stay():
+    class Mine(cupola.Tensor):
+        pass
+
+    for name in ("relu", "softmax", "layer_norm"):
+        got = inspect.signature(getattr(cupola.nn.functional, name)).parameters
+        assert next(iter(got)) == "input" and "args" not in got

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import linecache
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,21 @@ from cupola.tensor import Tensor
 __all__ = ["GraphModule"]
 
 _numbers = itertools.count()
+_CLASS = """\
+import pickle
+from pathlib import Path
+
+import cupola as torch
+
+
+class {name}(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        kept = pickle.loads(Path(__file__).with_name("module.pkl").read_bytes())
+        self._parameters, self._buffers = kept._parameters, kept._buffers
+        self._modules = kept._modules
+
+{body}"""
 
 
 def _copy_attr(source: Module, target: Module, path: str) -> None:
@@ -170,17 +186,14 @@ class GraphModule(Module):
             self.delete_submodule(name)
 
     def to_folder(self, folder: Any, module_name: str = "FxModule") -> None:
-        """Writes the module as a package: its code, and its state in ``state_dict.pt``."""
-        from cupola.io import save
-
+        """Writes the module as a package with its code as a class, whose objects begin with the
+        parameters and modules that this one has now.
+        """
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        save(self.state_dict(), place / "state_dict.pt")
-        save(self, place / "module.pt")
-        body = "".join(f"    {line}\n" for line in self.code.strip().splitlines())
-        (place / "module.py").write_text(
-            f"import cupola as torch\n\n\nclass {module_name}(torch.nn.Module):\n{body}"
-        )
+        (place / "module.pkl").write_bytes(pickle.dumps(self))
+        body = "".join(f"    {line}".rstrip() + "\n" for line in self.code.strip().splitlines())
+        (place / "module.py").write_text(_CLASS.format(name=module_name, body=body))
         (place / "__init__.py").write_text(f"from .module import {module_name}\n")
 
     def __reduce__(self) -> Any:

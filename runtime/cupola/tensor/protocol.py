@@ -238,10 +238,7 @@ def publish(place: str, names: dict[str, Any]) -> None:
     faces.places[place] = names
     for name, found in names.items():
         if isinstance(found, FunctionType):
-            own = sys.modules.get(found.__module__ or "")
-            if getattr(own, found.__qualname__, None) is not found:
-                found.__module__ = f"cupola.{place}" if place else "cupola"
-                found.__qualname__ = name
+            _findable(found, f"cupola.{place}" if place else "cupola", name)
     if faces.on:
         _exchange_all(place, names)
 
@@ -300,9 +297,21 @@ def own_methods(cls: type, shared: Iterable[Any]) -> None:
                 setattr(base, name, property(apart(f.fget, name), f.fset, f.fdel, f.__doc__))
             if type(f) is not FunctionType:
                 continue
-            if id(f) in seen:
-                setattr(base, name, apart(f, name, f"Tensor.{name}"))
+            own, before = f, len(seen)
             seen.add(id(f))
+            if len(seen) == before:  # met before
+                own = apart(f, name, f"Tensor.{name}")
+                setattr(base, name, own)
+            _findable(own, cls.__module__.partition(".")[0], f"{cls.__name__}.{name}")
+
+
+def _findable(f: FunctionType, module: str, qualname: str) -> None:
+    """Lets a function that is not where it says it is from say where it is: pickle looks it up."""
+    found: Any = sys.modules.get(f.__module__ or "")
+    for part in f.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found is not f:
+        f.__module__, f.__qualname__ = module, qualname
 
 
 def apart(f: Any, name: str, qualname: str = "") -> FunctionType:
