@@ -114,7 +114,7 @@ def test_a_traced_module():
 
 MODELS = (
     *("resnet18", "resnet50", "densenet121", "mobilenet_v2", "mobilenet_v3_small", "vgg11"),
-    *("alexnet", "squeezenet1_0", "mnasnet0_5", "regnet_y_400mf"),
+    *("alexnet", "squeezenet1_0", "mnasnet0_5", "regnet_y_400mf", "googlenet", "efficientnet_b0"),
 )
 
 
@@ -127,6 +127,15 @@ def test_models_of_torchvision(name):
     x = cupola.ones(1, 3, 64, 64)
     with cupola.no_grad():
         harness.assert_close(got(x), ours(x), 1e-6, name)
+
+
+@pytest.mark.parametrize("name, size", [("vit_b_32", 224), ("swin_t", 64), ("convnext_tiny", 64)])
+def test_other_models_can_be_traced(name, size):
+    model = getattr(cupola.models, name)(weights=None).eval()
+    traced = cupola.fx.symbolic_trace(model)
+    x = cupola.ones(1, 3, size, size)
+    with cupola.no_grad():
+        harness.assert_close(traced(x), model(x), 1e-6, name)
 
 
 def test_concrete_arguments():

@@ -12,6 +12,7 @@ import numpy as np
 from cupola import nn
 from cupola.functional.creation import full, zeros
 from cupola.functional.joining import cat
+from cupola.fx import wrap
 from cupola.models._initial import initialise, truncated
 from cupola.models._registry import builder
 from cupola.models._windows import (
@@ -41,6 +42,11 @@ __all__ = [
     "swin_v2_t",
 ]
 Layer = Callable[..., nn.Module]
+
+
+# What looks at sizes is one node of a traced graph.
+wrap("shifted_window_attention")
+wrap("_neighbours")
 
 
 def _neighbours(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from cupola import nn
+from cupola.functional.checks import _assert
 from cupola.functional.creation import empty, zeros
 from cupola.functional.joining import cat
 from cupola.models._registry import builder
@@ -105,8 +106,7 @@ class EncoderBlock(nn.Module):
 
 
 def _check_tokens(x: Tensor) -> None:
-    if x.dim() != 3:
-        raise AssertionError(f"Expected (batch_size, seq_length, hidden_dim) got {x.shape}")
+    _assert(x.dim() == 3, f"Expected (batch_size, seq_length, hidden_dim) got {x.shape}")
 
 
 class Encoder(nn.Module):
@@ -245,10 +245,8 @@ class VisionTransformer(nn.Module):
     def _process_input(self, x: Tensor) -> Tensor:
         """Images as tokens, (N, L, hidden_dim)."""
         for side, size in (("height", x.shape[2]), ("width", x.shape[3])):
-            if size != self.image_size:
-                raise AssertionError(
-                    f"Wrong image {side}! Expected {self.image_size} but got {size}!"
-                )
+            what = f"Wrong image {side}! Expected {self.image_size} but got {size}!"
+            _assert(size == self.image_size, what)
         return self.conv_proj(x).flatten(2).permute(0, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:

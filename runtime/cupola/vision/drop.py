@@ -7,7 +7,10 @@ import math
 from cupola import nn
 from cupola.functional.creation import empty
 from cupola.functional.pooling import max_pool2d, max_pool3d
+from cupola.fx import wrap
 from cupola.tensor import Tensor
+
+wrap("stochastic_depth")
 
 
 def _check(p: float) -> None:
