@@ -83,3 +83,19 @@ def test_edges_that_pass_over_rows_run_beside_the_boxes():
             x, y = (sum(w * p[k] for w, p in zip(weights, points, strict=True)) for k in (0, 1))
             assert 0 < x < wide
             assert not any(a < x < a + w and b < y < b + h for a, b, w, h in boxes), curve
+
+
+def test_profiles_of_the_old_kind():
+    from cupola.autograd import profiler
+
+    x = cupola.ones(50, 50)
+    with profiler.profile(use_cuda=False, record_shapes=True, profile_memory=True) as prof:
+        with profiler.record_function("mine"):
+            (x @ x).exp().sum().item()
+    assert "mine" in {e.name for e in prof.function_events} and "matmul" in str(prof)
+    assert prof.self_cpu_time_total > 0 and prof.total_average().count >= 2
+    assert prof.table(sort_by="cpu_time_total").splitlines()[3].strip()
+    with profiler.profile(enabled=False) as prof:
+        x.sum().item()
+    assert prof.function_events == []
+    assert cupola.autograd.profiler is profiler

@@ -41,11 +41,11 @@ detect_anomaly = set_detect_anomaly = _Switch
 
 
 def __getattr__(name: str) -> Any:
-    """``autograd.functional`` needs layers above this one, so it is loaded when it is asked for."""
-    if name == "functional":
+    """What needs layers above this one is loaded when it is asked for."""
+    if name in ("functional", "profiler"):
         import importlib
 
-        return importlib.import_module("cupola.autograd.functional")
+        return importlib.import_module(f"cupola.autograd.{name}")
     raise AttributeError(f"module 'cupola.autograd' has no attribute {name!r}")
 
 
