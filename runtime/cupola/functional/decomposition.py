@@ -5,12 +5,12 @@ torch).
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from typing import Any
 
 from cupola import dtypes
 from cupola.functional._convert import broadcast_shapes, expand_node, one_dtype
 from cupola.functional._register import operator
+from cupola.functional._results import results
 from cupola.functional.linalg import matmul
 from cupola.ir import source
 from cupola.ir.node import Node
@@ -21,16 +21,17 @@ from cupola.ops.determinant import determinant, determinant_log, determinant_sig
 from cupola.ops.matrix_exp import matrix_exp as matrix_exponential
 from cupola.tensor import Tensor, wrap
 
-SVD = namedtuple("SVD", "U S Vh")
-QR = namedtuple("QR", "Q R")
-Eigen = namedtuple("Eigen", "eigenvalues eigenvectors")
-SlogDet = namedtuple("SlogDet", "sign logabsdet")
-LU = namedtuple("LU", "P L U")
-LUFactor = namedtuple("LUFactor", "LU pivots")
-LUFactorEx = namedtuple("LUFactorEx", "LU pivots info")
-CholeskyEx = namedtuple("CholeskyEx", "L info")
-InverseEx = namedtuple("InverseEx", "inverse info")
-SolveEx = namedtuple("SolveEx", "result info")
+SVD = results("SVD", "U S Vh", "linalg_svd")
+QR = results("QR", "Q R", "linalg_qr")
+Eig = results("Eig", "eigenvalues eigenvectors", "linalg_eig")
+Eigh = results("Eigh", "eigenvalues eigenvectors", "linalg_eigh")
+SlogDet = results("SlogDet", "sign logabsdet", "linalg_slogdet")
+LU = results("LU", "P L U", "linalg_lu")
+LUFactor = results("LUFactor", "LU pivots", "linalg_lu_factor")
+LUFactorEx = results("LUFactorEx", "LU pivots info", "linalg_lu_factor_ex")
+CholeskyEx = results("CholeskyEx", "L info", "linalg_cholesky_ex")
+InverseEx = results("InverseEx", "inverse info", "linalg_inv_ex")
+SolveEx = results("SolveEx", "result info", "linalg_solve_ex")
 
 
 def matrix_node(x: Tensor, name: str) -> Node:
@@ -273,7 +274,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
     a = matrix_node(A, "eigh")
     n = a.shape[-1]
     both = la.eigh(a, upper=_upper(UPLO))
-    return Eigen(flat_row(real_part(la.rows(both, n, n + 1))), wrap(la.rows(both, 0, n)))
+    return Eigh(flat_row(real_part(la.rows(both, n, n + 1))), wrap(la.rows(both, 0, n)))
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
@@ -286,7 +287,7 @@ def eig(A: Tensor) -> Any:
     a = matrix_node(A, "eig")
     n = a.shape[-1]
     both = la.eig(a)
-    return Eigen(flat_row(la.rows(both, n, n + 1)), wrap(la.rows(both, 0, n)))
+    return Eig(flat_row(la.rows(both, n, n + 1)), wrap(la.rows(both, 0, n)))
 
 
 def eigvals(A: Tensor) -> Tensor:
@@ -391,7 +392,7 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     return cholesky_solve(wrap(la.identity(L.node, L._n.shape[-1])), L, upper)
 
 
-Triangular = namedtuple("Triangular", "solution cloned_coefficient")
+Triangular = results("Triangular", "solution cloned_coefficient", "triangular_solve")
 
 
 @operator(name="triangular_solve", out=True)
@@ -404,7 +405,7 @@ def old_triangular_solve(
     return Triangular(x, A.clone())
 
 
-OldSVD = namedtuple("OldSVD", "U S V")
+OldSVD = results("OldSVD", "U S V", "svd")
 
 
 @operator(name="svd", out=True)
@@ -414,10 +415,13 @@ def old_svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     return OldSVD(u, s, vh.mH)
 
 
+OldQR = results("OldQR", "Q R", "qr")
+
+
 @operator(name="qr", out=True)
 def old_qr(input: Tensor, some: bool = True) -> Any:
     """Q and R (torch.qr)."""
-    return qr(input, "reduced" if some else "complete")
+    return OldQR(*qr(input, "reduced" if some else "complete"))
 
 
 @operator(name="cholesky", out=True)

@@ -9,11 +9,13 @@ import numpy as np
 from cupola import dtypes
 from cupola.functional._convert import host
 from cupola.functional._register import operator
+from cupola.functional._results import printed
 from cupola.functional.creation import linspace
 from cupola.tensor import Tensor
 from cupola.tensor.create import of_array
 
 
+@printed("histogram")
 class _Histogram(NamedTuple):
     hist: Tensor
     bin_edges: Any

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from typing import Any
 
 from cupola import dtypes
 from cupola.functional._convert import broadcast_shapes, expand_node
 from cupola.functional._register import operator
+from cupola.functional._results import results
 from cupola.functional.decomposition import eigvalsh, matrix_node, svdvals
 from cupola.functional.linalg import matmul
 from cupola.functional.selection import where
@@ -17,7 +17,7 @@ from cupola.ops.linalg import square_matrix
 from cupola.ops.packed import pinv as pseudo_inverse
 from cupola.tensor import Tensor, wrap
 
-LstSq = namedtuple("LstSq", "solution residuals rank singular_values")
+LstSq = results("LstSq", "solution residuals rank singular_values", "linalg_lstsq")
 
 
 def _epsilon(dtype: Any) -> float:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from cupola import dtypes
 from cupola.functional._convert import result_type
 from cupola.functional._register import first_tensor, only_tensors, operator
+from cupola.functional._results import printed
 from cupola.functional.pointwise import (
     abs,
     add,
@@ -23,6 +24,7 @@ from cupola.ops import elementwise as ew
 from cupola.tensor import Tensor, apply
 
 
+@printed("frexp")
 class _Parts(NamedTuple):
     mantissa: Tensor
     exponent: Tensor

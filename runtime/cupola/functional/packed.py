@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from typing import Any
 
 from cupola import dtypes
 from cupola.functional._convert import broadcast_shapes, expand_node
 from cupola.functional._register import operator
+from cupola.functional._results import results
 from cupola.functional.decomposition import matrix_node
 from cupola.functional.linalg import matmul
 from cupola.ir.mode import mode
@@ -17,9 +17,9 @@ from cupola.ops import packed
 from cupola.tensor import Tensor, wrap
 from cupola.tensor.history import lost
 
-Geqrf = namedtuple("Geqrf", "a tau")
-LDLFactor = namedtuple("LDLFactor", "LD pivots")
-LDLFactorEx = namedtuple("LDLFactorEx", "LD pivots info")
+Geqrf = results("Geqrf", "a tau", "geqrf")
+LDLFactor = results("LDLFactor", "LD pivots", "linalg_ldl_factor")
+LDLFactorEx = results("LDLFactorEx", "LD pivots info", "linalg_ldl_factor_ex")
 
 
 @operator(out=True)

@@ -11,6 +11,7 @@ from cupola import dtypes
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import cast_node, wrap_dim, wrap_dims
 from cupola.functional._register import PUBLIC, deliver, first_tensor, operator, settled
+from cupola.functional._results import printed
 from cupola.functional.comparison import logical_or, truth
 from cupola.functional.pointwise import maximum, minimum, sqrt
 from cupola.functional.selection import where
@@ -203,6 +204,7 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     return wrap(_fold(rd.amin, input.node, dims, keepdim))
 
 
+@printed("aminmax")
 class _AMinMax(NamedTuple):
     min: Tensor
     max: Tensor
