@@ -48,7 +48,21 @@ def pickled(m):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("program", [shared, parameters, pickled])
+def arrays(m):
+    """Deep copies of tensors that share an array share their copy of it, not the array."""
+    array = np.arange(12.0).reshape(3, 4)
+    whole = m.from_numpy(array)
+    view, turned = whole[1:, ::2], whole.t()
+    copies = copy.deepcopy((whole, view, turned))
+    copies[0][1, 0], copies[1][1, 1], copies[2][3, 0] = 50, 60, 70
+    array[0, 0] = -1
+    single = copy.deepcopy(view)
+    single[0, 0] = 9
+    lists = [x.tolist() for x in (*copies, whole, view, turned, single)]
+    return lists, [x.stride() for x in copies], single.storage_offset()
+
+
+@pytest.mark.parametrize("program", [shared, parameters, pickled, arrays])
 def test_copies(program):
     assert program(cupola) == program(torch)
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from cupola import engine
+from cupola.dtypes import from_numpy_dtype
 from cupola.ir import source
+from cupola.ir.device import CPU
 from cupola.ops import movement
 from cupola.tensor.alias import Storage, replay
 from cupola.tensor.core import Tensor, wrap
@@ -84,10 +86,16 @@ def _storage_of(t: Tensor, memo: dict[int, Any]) -> tuple[Storage, list[int]]:
     ``memo`` is of ``copy.deepcopy``: it keeps what its keys are the addresses of alive.
     """
     storage = t._storage
-    assert storage is not None and storage.node is not None
+    assert storage is not None
     if id(storage) not in memo:
         memo.setdefault(id(memo), []).append(storage)
-        memo[id(storage)] = Storage(movement.copy(source.detach(storage.node))), [0]
+        if storage.external is not None:
+            array = storage.external.copy()
+            node = source.buffer(array, from_numpy_dtype(array.dtype), CPU)
+        else:
+            assert storage.node is not None
+            node = movement.copy(source.detach(storage.node))
+        memo[id(storage)] = Storage(node), [0]
     return memo[id(storage)]
 
 
@@ -113,7 +121,7 @@ def deepcopy(t: Tensor, memo: dict[int, Any], alone: bool = False) -> Any:
         )
     out = object.__new__(type(t))
     node = t.node  # what was written through an alias is read first
-    if alone or t._storage is None or t._storage.external is not None:
+    if alone or t._storage is None:
         out._n = movement.copy(source.detach(node))
     else:
         storage, counter = _storage_of(t, memo)
