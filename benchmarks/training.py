@@ -84,7 +84,8 @@ class Side:
         return loss
 
 
-def measure(found: argparse.Namespace, name: str, mode: str, converted: pathlib.Path) -> dict:
+def materials(found: argparse.Namespace, name: str, mode: str, converted: pathlib.Path):
+    """torch's model, ours with its weights, and random inputs and targets as arrays."""
     import numpy as np
     import torch
 
@@ -114,6 +115,16 @@ def measure(found: argparse.Namespace, name: str, mode: str, converted: pathlib.
         batch, size = found.batch or (64 if cuda else 8), found.size or (224 if cuda else 64)
         x = rng.standard_normal((batch, 3, size, size), dtype=np.float32)
         y = rng.integers(0, 1000, batch)
+    return original, model, x, y
+
+
+def measure(found: argparse.Namespace, name: str, mode: str, converted: pathlib.Path) -> dict:
+    import torch
+
+    import cupola
+
+    cuda = found.device == "cuda"
+    original, model, x, y = materials(found, name, mode, converted)
     ours = Side(cupola, model, name, found.device, mode == "bf16")
     theirs = Side(torch, original, name, found.device, mode == "bf16")
     mine = [cupola.from_numpy(a).to(found.device).clone() for a in (x, y)]
@@ -157,7 +168,7 @@ def measure(found: argparse.Namespace, name: str, mode: str, converted: pathlib.
     for _ in range(found.rounds):
         for k, call in calls.items():
             times[k].append(forward.timed(call, sync, counts[k]))
-    row = {"model": name, "batch": batch, "mode": mode, "error": error}
+    row = {"model": name, "batch": len(x), "mode": mode, "error": error}
     row |= {k: statistics.median(v) for k, v in times.items()}
     return row | {"cupola_seconds": ready, "torch_seconds": compiling}
 

@@ -174,3 +174,14 @@ def test_every_derivative_of_a_product():
         return found
 
     np.testing.assert_allclose(of(cupola), of(torch), rtol=1e-9, atol=1e-12)
+
+
+def test_differences_of_higher_order_than_there_are_elements():
+    for order in (2, 3, 4):
+        found = []
+        for lib in (torch, cupola):
+            x = lib.tensor([1.0, 4.0], requires_grad=True)
+            made = lib.diff(x, order)
+            made.sum().backward()
+            found.append((tuple(made.shape), x.grad.tolist()))
+        assert found[0] == found[1]

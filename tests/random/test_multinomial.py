@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+import cupola
 from cupola import random
 
 FLOATS = ["float16", "bfloat16", "float32", "float64"]
@@ -76,3 +77,10 @@ def test_refuses_what_torch_refuses(weights, samples, replacement):
         torch.multinomial(weights, samples, replacement)
     with pytest.raises(RuntimeError):
         random.multinomial(weights.numpy(), samples, replacement)
+
+
+def test_weights_are_one_row_or_several():
+    for shape in ((), (1, 2, 3)):
+        for lib in (torch, cupola):
+            with pytest.raises(RuntimeError, match="prob_dist must be 1 or 2 dim"):
+                lib.multinomial(lib.ones(*shape), 1)

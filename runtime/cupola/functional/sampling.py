@@ -390,7 +390,9 @@ def _of_batch(batch: Tensor, level: Level, draw: Any) -> Tensor:
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
 ) -> Tensor:
-    """Positions drawn with the probabilities in each row (torch.multinomial)."""
+    """Positions drawn with the probabilities in each row (torch.multinomial); (C,) or (N, C)."""
+    if input.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
 
     def draw(weights: Any) -> Any:
         rows = weights.reshape(-1, weights.shape[-1]) if weights.ndim > 2 else weights

@@ -212,7 +212,7 @@ def diff(
         raise RuntimeError(f"order must be non-negative but got {n}")
     for _ in range(n):
         size = x._n.shape[d]
-        a, b = sliced(x, d, 1, max(size, 1)), sliced(x, d, 0, max(size - 1, 0))
+        a, b = sliced(x, d, min(1, size), size), sliced(x, d, 0, max(size - 1, 0))
         x = a.logical_xor(b) if x.dtype is dtypes.bool else settled(a.sub(b))
     return x
 
