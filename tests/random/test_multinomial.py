@@ -83,4 +83,4 @@ def test_weights_are_one_row_or_several():
     for shape in ((), (1, 2, 3)):
         for lib in (torch, cupola):
             with pytest.raises(RuntimeError, match="prob_dist must be 1 or 2 dim"):
-                lib.multinomial(lib.ones(*shape), 1)
+                lib.multinomial(lib.ones(shape), 1)
