@@ -394,3 +394,14 @@ def test_signatures_stay():
     for name in ("relu", "softmax", "layer_norm"):
         got = inspect.signature(getattr(cupola.nn.functional, name)).parameters
         assert next(iter(got)) == "input" and "args" not in got
+
+
+def test_lines_of_the_program_are_found_behind_what_is_taken_over():
+    from cupola import profiler
+    from cupola.tensor import protocol
+
+    protocol.switch_on()
+    with profiler.profile() as found:
+        (cupola.ones(3, 4) + cupola.rand(3, 4)).exp().sum(1).numpy()
+    places = [e.place for e in found.events() if e.kind == "kernel"]
+    assert places and all(place.startswith(__file__) for place in places)
