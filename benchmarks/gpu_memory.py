@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Memory that training takes of a GPU: ResNet-50's steps, one process for each side.
+"""Memory that training takes of a GPU: the steps of training.py, one process for each side.
 
 usage: gpu_memory.py [--models NAME ...] [--modes MODE ...] [--batch N] [--steps N]
 
@@ -12,8 +12,6 @@ object.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import pathlib
 import subprocess
@@ -50,8 +48,7 @@ def alone(found: argparse.Namespace) -> dict:
     (name,), (mode,) = found.models, found.modes
     with tempfile.TemporaryDirectory() as folder:
         source = training.ROOT / "fixtures/models"
-        with contextlib.redirect_stdout(io.StringIO()):
-            converted = harness.convert(source, pathlib.Path(folder) / "models")
+        converted = harness.convert(source, pathlib.Path(folder) / "models")
         original, model, x, y = training.materials(found, name, mode, converted)
     if found.side == "cupola":
         lib, module = cupola, model
@@ -86,6 +83,7 @@ def measured(found: argparse.Namespace, name: str, mode: str) -> list:
                 command += [f"--{option}", str(getattr(found, option))]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         results[side] = json.loads(done.stdout.splitlines()[-1])
+        print(f"{name} {mode}: {side} done", file=sys.stderr, flush=True)
     first = results[SIDES[0]]
     for side in SIDES[1:]:
         # Steps amplify rounding: the first losses show that both train the same model.

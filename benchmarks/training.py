@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import json
 import pathlib
 import statistics
@@ -185,8 +184,7 @@ def main() -> int:
     rows = []
     print(forward.HEAD, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        with contextlib.redirect_stdout(io.StringIO()):
-            converted = harness.convert(ROOT / "fixtures/models", pathlib.Path(folder) / "models")
+        converted = harness.convert(ROOT / "fixtures/models", pathlib.Path(folder) / "models")
         for mode in found.modes:
             for name in found.models:
                 row = measure(found, name, mode, converted)

@@ -20,6 +20,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -59,6 +60,10 @@ def run(script: pathlib.Path) -> bool:
 
 def keep(name: str, printed: str) -> None:
     """Keeps what a script has printed, its last line being the JSON object."""
+    if tempfile.gettempdir() in printed:
+        raise SystemExit(
+            f"{name} not kept: it names folders of a machine; keep standard output only"
+        )
     lines = printed.strip().splitlines()
     report = json.loads(lines[-1])
     report.setdefault("date", datetime.date.today().isoformat())

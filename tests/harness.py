@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import io
 import os
 import pathlib
 import shutil
@@ -116,14 +117,16 @@ _keep_alive: list = []
 def convert(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
     """Copies the folder `source` to `target` and converts the copy in place with `cupola convert`.
 
-    Raises AssertionError when something in it is unsupported.
+    Raises AssertionError, with the converter's report, when something in it is unsupported.
     """
     from cupola_transpiler.cli import main
 
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(source, target, dirs_exist_ok=True, ignore=ignored)
-    code = main(["convert", str(target), "--force"])
-    assert not code, f"cupola convert ended with {code} on {source.name}"
+    report = io.StringIO()
+    with contextlib.redirect_stdout(report), contextlib.redirect_stderr(report):
+        code = main(["convert", str(target), "--force"])
+    assert not code, f"cupola convert ended with {code} on {source.name}\n{report.getvalue()}"
     return target
 
 

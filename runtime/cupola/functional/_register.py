@@ -123,9 +123,7 @@ def _with_types(f: F) -> F:
         try:
             return f(*args, **kwargs)
         except (TypeError, AttributeError):
-            if not protocol.noticed(args, kwargs):
-                raise
-        return protocol.public(f)(*args, **kwargs)
+            return protocol.again(f, args, kwargs)
 
     return wrapper  # type: ignore[return-value]
 
@@ -145,9 +143,7 @@ def with_out(
             try:
                 return f(*args, **kwargs)
             except (TypeError, AttributeError):
-                if not protocol.noticed(args, kwargs):
-                    raise
-            return protocol.public(f)(*args, **kwargs)
+                return protocol.again(f, args, kwargs)
         if adopt and kwargs.get("dtype") is None:
             kwargs["dtype"] = out.dtype
         result = f(*args, **kwargs)
@@ -210,11 +206,12 @@ def check_cast(result: Tensor, target: Tensor, refusal: type[Exception] = Runtim
     a, b = result.dtype, target.dtype
     if a.category > b.category and not (a.category == 1 and b.category == 1):
         raise refusal(
-            f"result type {_scalar(a)} can't be cast to the desired output type {_scalar(b)}"
+            f"result type {scalar_name(a)} can't be cast to the desired output type "
+            f"{scalar_name(b)}"
         )
 
 
-def _scalar(d: Any) -> str:
+def scalar_name(d: Any) -> str:
     return {
         "float32": "Float",
         "float64": "Double",

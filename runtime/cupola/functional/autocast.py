@@ -162,9 +162,7 @@ def _wrapped(
             try:
                 return f(*args, **kwargs)
             except (TypeError, AttributeError):
-                if not protocol.noticed(args, kwargs):
-                    raise
-            return protocol.public(f)(*args, **kwargs)
+                return protocol.again(f, args, kwargs)
         if kwargs.get("out") is not None:
             return f(*args, **kwargs)  # results of a dtype that the caller chose
         tensors = _tensors((*args, *kwargs.values()))

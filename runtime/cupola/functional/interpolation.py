@@ -12,7 +12,7 @@ import numpy as np
 from cupola.dtypes import bfloat16, float16, uint8
 from cupola.dtypes import dtype as DType
 from cupola.functional._convert import own
-from cupola.functional._register import _scalar
+from cupola.functional._register import scalar_name
 from cupola.functional.adaptive_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -99,7 +99,7 @@ def _interpolate(
     if not mode.startswith("nearest") and not input.dtype.is_floating_point:
         kind = "cubic" if mode == "bicubic" else "linear"
         raise NotImplementedError(
-            f'"compute_indices_weights_{kind}" not implemented for {_scalar(input.dtype)!r}'
+            f'"compute_indices_weights_{kind}" not implemented for {scalar_name(input.dtype)!r}'
         )
     unchanged = True
     for i in reversed(range(n)):

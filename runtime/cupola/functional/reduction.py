@@ -154,9 +154,9 @@ def _exact(n: int) -> bool:
 
 
 def _title(d: DType) -> str:
-    from cupola.functional._register import _scalar
+    from cupola.functional._register import scalar_name
 
-    return _scalar(d)
+    return scalar_name(d)
 
 
 @operator(out=True, refusal=NotImplementedError)

@@ -107,9 +107,7 @@ def _numpy_names(f: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return f(*args, **kwargs)
         except (TypeError, AttributeError):
-            if not protocol.noticed(args, kwargs):
-                raise
-        return protocol.public(f)(*args, **kwargs)
+            return protocol.again(f, args, kwargs)
 
     return wrapper
 

@@ -4,6 +4,7 @@ looked up by such objects, which costs less than comparing shapes and attributes
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from cupola.dtypes import dtype as DType
@@ -12,11 +13,13 @@ from cupola.ir.node import Node
 from cupola.ir.op import Primitive
 from cupola.ir.source import BUFFER
 
-_LIMIT = 1 << 16  # of each; programs whose shapes never come back must not pile up
+_LIMIT = 1 << 16  # of each; shapes that never come back must not pile up
 
 
 class Form:
-    """How a node is computed, apart from its operands. Forms are equal if they are one object."""
+    """How a node is computed, apart from its operands. Forms are equal if they are one object:
+    make them with ``form``.
+    """
 
     __slots__ = ("attrs", "dtype", "op", "shape")
 
@@ -30,7 +33,7 @@ class Form:
 
 
 class Kind:
-    """What a node gives. Kinds are equal if they are one object.
+    """What a node gives. Kinds are equal if they are one object: make them with ``kind``.
 
     Attributes:
         stored: the form of an array of this kind, row-major in memory.
@@ -48,34 +51,8 @@ class Kind:
         self.stored = form(BUFFER, (("strides", None),), shape, dtype)
 
 
-_forms: dict[Any, Form] = {}
-_kinds: dict[Any, Kind] = {}
-
-
-def form(op: Primitive, attrs: tuple[tuple[str, Any], ...], shape: Any, dtype: Any) -> Form:
-    """The form with these attributes.
-
-    Raises:
-        TypeError: an attribute cannot be hashed.
-    """
-    key = (op, attrs, shape, dtype)
-    found = _forms.get(key)
-    if found is None:
-        if len(_forms) >= _LIMIT:
-            _forms.clear()
-        found = _forms[key] = Form(op, attrs, shape, dtype)
-    return found
-
-
-def kind(shape: Any, dtype: Any, order: tuple[int, ...] | None, device: Device) -> Kind:
-    """The kind with these attributes."""
-    key = (shape, dtype, order, device)
-    found = _kinds.get(key)
-    if found is None:
-        if len(_kinds) >= _LIMIT:
-            _kinds.clear()
-        found = _kinds[key] = Kind(shape, dtype, order, device)
-    return found
+form = functools.lru_cache(_LIMIT)(Form)
+kind = functools.lru_cache(_LIMIT)(Kind)
 
 
 def kind_of(node: Node) -> Kind:

@@ -7,6 +7,7 @@ scale goes into the weight. An item is taken over only if nothing else reads it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from cupola.dtypes import dtype as DType
 from cupola.dtypes import float32
@@ -197,39 +198,32 @@ def _convolution(out: Rewrite, e: Epilogue) -> int:
         column = out.reshaped(scale, (shape[0],) + (1,) * (len(shape) - 1))
         wide = out.add("expand", (column,), shape, item.dtype, shape=shape)
         w = out.add("mul", (w, wide), shape, item.dtype)
-    srcs = [x, w]
-    if bias is not None:
-        srcs.append(bias)
-    if e.residual is not None:
-        srcs.append(out.place[e.residual])
-    return out.add(
-        "convolution_fused",
-        tuple(srcs),
-        item.shape,
-        item.dtype,
-        **dict(item.attrs),
-        bias=bias is not None,
-        residual=e.residual is not None,
-        activation=e.activation,
-        last=False,
-    )
+    return _fused(out, "convolution_fused", e, [x, w], bias, **dict(item.attrs), last=False)
 
 
 def _product(out: Rewrite, e: Epilogue) -> int:
     item = out.old.items[e.root]
-    srcs = [out.place[s] for s in item.srcs]
     _, bias = _bias(out, e.vectors, item.shape[-1], item.dtype)
+    made = _fused(out, "matmul_fused", e, [out.place[s] for s in item.srcs], bias)
+    return out.reshaped(made, out.old.items[e.end].shape)
+
+
+def _fused(
+    out: Rewrite, name: str, e: Epilogue, srcs: list[int], bias: int | None, **attrs: Any
+) -> int:
+    """The call that does what its epilogue did."""
+    item = out.old.items[e.root]
     if bias is not None:
         srcs.append(bias)
     if e.residual is not None:
         srcs.append(out.reshaped(out.place[e.residual], item.shape))
-    made = out.add(
-        "matmul_fused",
+    return out.add(
+        name,
         tuple(srcs),
         item.shape,
         item.dtype,
         bias=bias is not None,
         residual=e.residual is not None,
         activation=e.activation,
+        **attrs,
     )
-    return out.reshaped(made, out.old.items[e.end].shape)

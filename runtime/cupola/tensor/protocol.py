@@ -227,6 +227,15 @@ def noticed(args: Iterable[Any], kwargs: dict[str, Any]) -> bool:
     return True
 
 
+def again(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """In the handler of an error of ``f``: calls the public function that it belongs to, if some
+    argument takes over operators and nobody had noticed; else raises the error.
+    """
+    if not noticed(args, kwargs):
+        raise
+    return public(f)(*args, **kwargs)
+
+
 def public(function: Any) -> Any:
     """The public function that a part of it, of the same name, belongs to."""
     own = function.__name__
